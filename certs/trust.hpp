@@ -1,0 +1,31 @@
+// What we trust upstream, and how: one client SSL_CTX for each distinct set of TlsRules. Built when the Config is, shared by all threads, never changed after.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <string>
+
+#include "certs/authority.hpp"
+#include "proxy/policy/vendor.hpp"
+
+namespace sluice {
+
+struct SslCtxDeleter { void operator()(SSL_CTX* p) const { SSL_CTX_free(p); } };
+using SslCtxPtr = std::unique_ptr<SSL_CTX, SslCtxDeleter>;
+
+/// A client context: TLS 1.2 or 1.3 at least as the rules say, chain verified against the system's roots (SSL_CERT_FILE, SSL_CERT_DIR, else Debian's bundle) or `ca_file` only,
+/// client certificate where there is one, SSL_MODE_RELEASE_BUFFERS | ENABLE_PARTIAL_WRITE | ACCEPT_MOVING_WRITE_BUFFER, read-ahead on, no compression, no renegotiation, client session
+/// cache mode set so that new sessions reach a callback (`SSL_SESS_CACHE_CLIENT | NO_INTERNAL`). Faults name the file and what to do.
+CertResult<SslCtxPtr> make_client_context(const TlsRules& rules);
+
+/// Sets what is to be verified on one connection: hostname (or IP) as `host`, no partial wildcards; SNI unless it is an address; SSL_VERIFY_PEER.
+bool expect_host(SSL* ssl, const std::string& host, bool is_address);
+
+/// After the handshake: does a certificate of the verified chain match one of the pins? True where there are none.
+bool pins_hold(SSL* ssl, const TlsRules& rules);
+
+/// The certificate's fault in words a person understands: "the certificate is not valid for api.pay.example", "the certificate ended on 2026-01-02", "the issuer is not trusted: CN=...".
+std::string verification_fault(SSL* ssl, const std::string& host);
+
+}  // namespace sluice

@@ -1,0 +1,65 @@
+// What the operator says, as one immutable typed value. Made by config/decode.hpp; shared by all threads, never changed.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/credentials/credential.hpp"
+#include "proxy/policy/vendor.hpp"
+
+namespace sluice {
+
+/// "127.0.0.1:15001", "[::1]:0"; port 0 picks one.
+struct ListenAddress {
+    IpAddress address;
+    std::uint16_t port = 0;
+    std::string text() const;
+};
+
+struct Listen {
+    ListenAddress proxy;                   // 127.0.0.1:15001
+    bool exposed = false;                  // a `proxy` (or `admin`) that is not loopback is meant
+    std::string unix_path;                 // "" for none
+    ListenAddress admin;                   // 127.0.0.1:15000
+    std::optional<ListenAddress> metrics;
+};
+
+enum class Unmatched : unsigned char { deny, report, tunnel };
+
+struct AuthoritySpec {
+    enum class Kind : unsigned char { persistent, ephemeral, given };
+    Kind kind = Kind::persistent;
+    std::string cert_file, key_file;   // for Kind::given
+    std::string publish;               // "": <state>/public
+};
+
+struct Config {
+    Listen listen;
+    unsigned workers = 0;              // 0: auto, the cgroup's CPU quota rounded up
+    Unmatched unmatched = Unmatched::deny;
+    std::string state;                 // absolute; "" only where neither XDG_STATE_HOME nor HOME is known
+    AuthoritySpec authority;
+    std::vector<std::string> no_proxy; // added to what `sluice env` prints
+    Timeouts defaults;
+    std::vector<CredentialSpec> credentials;
+    std::vector<Vendor> vendors;
+    Vendor unmatched_vendor;           // `_other`: tunnel mode, the defaults' timeouts; its index is vendors.size()
+    std::string digest;                // SHA-256 of what was read, hex: tells two policies apart
+
+    /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.
+    const Vendor* match(const Authority& authority) const;
+    const Vendor* find(std::string_view name) const;
+
+    /// Fills the tables behind `match` and `find`; called once by the decoder (or a test) when `vendors` is final.
+    void index_hosts();
+
+  private:
+    struct HostEntry { std::size_t vendor; std::size_t pattern; };
+    std::unordered_map<std::string, std::vector<HostEntry>> exact_, wildcard_;
+    std::unordered_map<std::string, std::size_t> by_name_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,45 @@
+#include "proxy/base/secret.hpp"
+
+#include <strings.h>
+
+#include <utility>
+
+namespace sluice {
+
+void wipe(std::string& bytes) {
+    bytes.resize(bytes.capacity());  // the spare room may hold what an earlier, longer value left there
+    explicit_bzero(bytes.data(), bytes.size());
+    bytes.clear();
+}
+
+// The source is copied and wiped rather than moved: a short string lives inside the object, and a move would leave its
+// bytes behind there.
+Secret::Secret(std::string&& bytes) : bytes_(bytes) { wipe(bytes); }
+Secret::Secret(const Secret& other) : bytes_(other.bytes_) {}
+Secret::Secret(Secret&& other) noexcept : bytes_(std::move(other.bytes_)) { wipe(other.bytes_); }
+
+Secret& Secret::operator=(const Secret& other) {
+    if (this == &other) return *this;
+    wipe(bytes_);
+    bytes_ = other.bytes_;
+    return *this;
+}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+    if (this == &other) return *this;
+    wipe(bytes_);
+    bytes_ = std::move(other.bytes_);
+    wipe(other.bytes_);
+    return *this;
+}
+
+Secret::~Secret() { wipe(bytes_); }
+
+bool Secret::same_as(std::string_view other) const {
+    if (other.size() != bytes_.size()) return false;
+    unsigned char difference = 0;
+    for (std::size_t i = 0; i < bytes_.size(); ++i) difference |= static_cast<unsigned char>(bytes_[i] ^ other[i]);
+    return difference == 0;
+}
+
+}  // namespace sluice

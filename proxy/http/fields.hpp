@@ -1,0 +1,97 @@
+// Header or trailer fields in their order (RFC 9110 5). One growing block of text and one of marks, both recycled from
+// message to message, so that a warm exchange allocates nothing. Pure; one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice {
+
+/// The fields that the proxy itself looks at; everything else is `other`.
+enum class Known : unsigned char {
+    other,
+    // hop-by-hop (RFC 9110 7.6.1), removed both ways
+    connection, keep_alive, proxy_connection, te, trailer, transfer_encoding, upgrade, proxy_authorization, proxy_authenticate,
+    proxy_authentication_info,
+    // looked at
+    host, content_length, content_type, expect, authorization, origin, sec_fetch_site, accept_encoding,
+    // `Sluice-*`: ours, never a vendor's
+    sluice,
+};
+
+/// The field that `name` names, whatever its case.
+Known classify(std::string_view name);
+/// Fields that are about one connection only, whatever `Connection` says.
+bool is_hop_by_hop(Known known);
+
+struct Field {
+    Known known;
+    std::string_view name;
+    std::string_view value;
+};
+
+class Fields {
+  public:
+    /// Empties, keeps the memory. Field values may hold secrets: `wipe_and_clear` for those.
+    void clear() { text_.clear(); marks_.clear(); }
+    void wipe_and_clear();
+
+    void add(std::string_view name, std::string_view value) { add(classify(name), name, value); }
+    void add(Known known, std::string_view name, std::string_view value);
+    /// Replaces every field of that name by one, at the place of the first, or adds it.
+    void set(std::string_view name, std::string_view value);
+    /// How many were removed.
+    std::size_t remove(std::string_view name);
+    std::size_t remove(Known known);
+
+    std::size_t size() const { return marks_.size(); }
+    bool empty() const { return marks_.empty(); }
+    /// The views are valid until the next change.
+    Field operator[](std::size_t i) const;
+
+    /// The first field of that name.
+    std::optional<std::string_view> find(std::string_view name) const;
+    std::optional<std::string_view> find(Known known) const;
+    std::size_t count(Known known) const;
+
+    /// Does a comma-separated list field (all its lines together, RFC 9110 5.6.1) hold `token`, whatever its case?
+    bool list_holds(Known known, std::string_view token) const;
+
+    /// Removes the hop-by-hop fields and those that `Connection` names (RFC 9110 7.6.1). `Connection` cannot take away
+    /// Host, Content-Length or Authorization: that would be an attack.
+    void remove_hop_by_hop();
+
+    /// Bytes that "name: value\r\n" lines would take.
+    std::size_t wire_size() const;
+    /// Appends "name: value\r\n" for each.
+    void append_to(std::string& out) const;
+
+    class Iterator {
+      public:
+        Iterator(const Fields* fields, std::size_t at) : fields_(fields), at_(at) {}
+        Field operator*() const { return (*fields_)[at_]; }
+        Iterator& operator++() { ++at_; return *this; }
+        bool operator!=(const Iterator& other) const { return at_ != other.at_; }
+
+      private:
+        const Fields* fields_;
+        std::size_t at_;
+    };
+    Iterator begin() const { return {this, 0}; }
+    Iterator end() const { return {this, marks_.size()}; }
+
+  private:
+    struct Mark {
+        std::uint32_t at;           // of the name in text_; the value follows it
+        std::uint32_t value_size;
+        std::uint16_t name_size;
+        Known known;
+    };
+    std::string text_;
+    std::vector<Mark> marks_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,62 @@
+// The head of a request and of a response, as neutral values: HTTP/1.1 and HTTP/2 read into them and write from them.
+// Pure; recycled from message to message.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "proxy/base/result.hpp"
+#include "proxy/http/fields.hpp"
+
+namespace sluice {
+
+/// How the end of a body is known (RFC 9112 6).
+struct Framing {
+    enum class Kind : unsigned char { none, length, chunked, until_close };
+    Kind kind = Kind::none;
+    std::uint64_t length = 0;  // bytes, for Kind::length
+
+    bool operator==(const Framing&) const = default;
+};
+
+struct RequestHead {
+    std::string method;
+    std::string target;   // as it came: origin-, absolute-, authority- or asterisk-form; after `take_target` origin-form
+    unsigned minor = 1;   // HTTP/1.<minor>
+    Fields fields;
+
+    void clear();         // wipes: the fields may hold a credential
+    std::string_view path() const;   // target up to '?'
+};
+
+struct ResponseHead {
+    unsigned status = 0;
+    std::string phrase;
+    unsigned minor = 1;
+    Fields fields;
+
+    void clear();
+};
+
+/// Safe to send again without the application knowing (RFC 9110 9.2.2): GET HEAD OPTIONS TRACE PUT DELETE.
+bool is_idempotent(std::string_view method);
+/// A token (RFC 9110 5.6.2).
+bool is_token(std::string_view text);
+
+/// The body of a request (RFC 9112 6.3), strictly: Content-Length beside Transfer-Encoding, lengths that differ, are signed
+/// or listed, any coding but a single `chunked`, Transfer-Encoding in HTTP/1.0, more or less than one Host in HTTP/1.1 are
+/// Failures with Reason::bad_request whose detail says what and where.
+Result<Framing> judge_request_framing(const RequestHead& head);
+
+/// The body of a response to `method` (RFC 9112 6.3); the same strictness, Reason::upstream_protocol.
+Result<Framing> judge_response_framing(const ResponseHead& head, std::string_view method);
+
+/// Does the connection live on after this message (RFC 9112 9.3)?
+bool keeps_alive(unsigned minor, const Fields& fields);
+
+/// What Beast lets pass in a raw head and must not (RFC 9112 2.2, 5, 5.2): bare CR or LF, NUL and other controls, obs-fold, white space before a
+/// colon or before the first field. `raw` is a whole head, its closing empty line included. Empty: fine; otherwise what is wrong.
+std::string_view judge_raw_head(std::string_view raw);
+
+}  // namespace sluice

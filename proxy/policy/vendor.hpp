@@ -1,0 +1,90 @@
+// One destination's compiled rules, immutable once the Config is built. Pure.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/base/time.hpp"
+#include "proxy/http/authority.hpp"
+#include "proxy/http/target.hpp"
+#include "proxy/policy/access.hpp"
+#include "proxy/policy/address_guard.hpp"
+
+namespace sluice {
+
+struct Timeouts {
+    Duration connect = 2s;       // DNS and TCP, all addresses
+    Duration tls = 3s;
+    Duration first_byte = 60s;   // request sent -> response head
+    Duration idle = 5min;        // no byte in either direction
+    Duration total = 10min;      // everything
+    bool total_written = false;  // on the vendor or the route: bounds tunnels, upgrades and event streams too
+
+    bool operator==(const Timeouts&) const = default;
+};
+
+/// How the upstream's TLS is verified.
+struct TlsRules {
+    enum class Version : unsigned char { tls12, tls13 };
+    Version min = Version::tls12;
+    std::string ca_file;                 // "": the system's roots; else these only
+    std::vector<std::string> pins;       // SHA-256 of the SPKI, 32 raw bytes each; any one certificate of the verified chain must match
+    std::string client_cert_file;        // PEM chain, "" for none
+    std::string client_key_file;
+
+    bool operator==(const TlsRules&) const = default;
+};
+
+enum class Mode : unsigned char { intercept, tunnel };
+
+/// What the operator's catalogue says; shown by `/vendors`, never judged.
+struct Catalogue {
+    std::string owner, about, criticality, runbook;
+    std::vector<std::string> data;
+    std::vector<std::pair<std::string, std::string>> sla;   // flattened: "latency.p99" -> "800ms"
+};
+
+struct Route {
+    std::string name;      // the metric label: `name`, else the match text
+    RequestPattern match;
+    Timeouts timeout;      // after defaults and vendor
+    std::size_t index = 0; // in Vendor::routes
+    int line = 0;
+};
+
+struct Vendor {
+    std::string name;
+    std::size_t index = 0;     // in Config::vendors; what lives beside the Config (meters, TLS contexts) is found by it
+    Catalogue catalogue;
+    std::vector<HostPattern> hosts;
+    Mode mode = Mode::intercept;
+    AccessRules access;
+    std::vector<AddressRange> addresses;
+    std::optional<std::size_t> credential;   // in Config::credentials
+    std::vector<Url> endpoints;              // none: reached at the authority that the application named. At most one for now
+    TlsRules tls;
+    Timeouts timeout;                        // after defaults
+    std::vector<Route> routes;
+    std::string file;                        // where the policy says so, for `explain`
+    int line = 0;
+
+    /// The first route that matches, in the order of the policy; none: nullptr.
+    const Route* route_for(std::string_view method, std::string_view path) const;
+    /// Where base-URL mode goes: the endpoint, else https:// + the first host without a wildcard; neither: nothing.
+    std::optional<Url> base_url() const;
+};
+
+/// What an exchange is dialled at and verified as.
+struct Destination {
+    Scheme scheme = Scheme::https;
+    Authority authority;     // dialled, sent as Host, and verified in the certificate
+    std::string prefix;      // put before the path
+};
+
+/// The endpoint's, or what the application named. A plain `http://` request to a host whose endpoint is `https://` goes over TLS.
+Destination destination_of(const Vendor& vendor, Scheme named_scheme, const Authority& named);
+
+}  // namespace sluice
