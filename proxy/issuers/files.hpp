@@ -1,0 +1,53 @@
+// Static secrets, from files and the environment. Files are looked at again (by their directory's change, so that Kubernetes' `..data` swap counts, and every few seconds whatever happens), read whole (at most 1 MiB), a trailing newline trimmed;
+// what changed is published to every worker without a restart. A secret that cannot be read makes its credential unavailable, never the process.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "config/config.hpp"
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+/// What is at hand of one credential at one time; immutable.
+struct CredentialState {
+    std::optional<Attachment> attachment;
+    std::string fault;      // why there is none: names the file or variable and what to do, never the content
+    WallTime since{};       // of this state
+};
+using CredentialStates = std::vector<std::shared_ptr<const CredentialState>>;   // by CredentialSpec::index
+
+class SecretFiles {
+  public:
+    /// Reads everything once; then watches on a thread of its own until destroyed. `notice` gets one line for people whenever a credential changes, becomes unavailable or comes back.
+    SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice);
+    ~SecretFiles();
+
+    /// The states as they stand. Any thread.
+    std::shared_ptr<const CredentialStates> snapshot() const;
+    /// Calls `publish` with the states now and after each change, from the watching thread; it should post to the subscriber's own thread. Any thread. The number unsubscribes.
+    std::size_t subscribe(std::function<void(std::shared_ptr<const CredentialStates>)> publish);
+    void unsubscribe(std::size_t id);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// One worker's desk over the latest snapshot. `update` on the worker's thread.
+class StaticDesk final : public CredentialDesk {
+  public:
+    explicit StaticDesk(std::shared_ptr<const CredentialStates> states) : states_(std::move(states)) {}
+    void update(std::shared_ptr<const CredentialStates> states) { states_ = std::move(states); }
+    Result<const Attachment*> current(std::size_t credential) override;
+
+  private:
+    std::shared_ptr<const CredentialStates> states_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,36 @@
+// A TCP connection to an authority: resolve, judge every address, connect by happy eyeballs (RFC 8305: families interleaved, 250 ms between attempts, sooner when one fails). The address that was judged is the address that is dialled.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "proxy/http/authority.hpp"
+#include "proxy/net/resolve.hpp"
+#include "proxy/net/socket.hpp"
+#include "proxy/policy/vendor.hpp"
+
+namespace sluice {
+
+struct Dialled {
+    Socket socket;
+    IpAddress address;
+    Duration dns{}, connect{};
+};
+
+class Dialler {
+  public:
+    /// `own_listener(address, port)` says whether that is one of our own listeners, which are never dialled.
+    Dialler(Loop& loop, Resolver& resolver, std::function<bool(const IpAddress&, std::uint16_t)> own_listener);
+
+    /// Failures, all replay safe: dns_failed; address_refused (origin sluice, the detail names host, address and why, and what to write: `addresses: [...]`) when no address is left that may be dialled (those
+    /// that may not are left out while others remain); connect_failed (with the last error in words); timeout_connect; overloaded (origin sluice) when descriptors have run out.
+    Task<Result<Dialled>> dial(const Authority& authority, const std::vector<AddressRange>& addresses, TimePoint deadline);
+
+  private:
+    Loop& loop_;
+    Resolver& resolver_;
+    std::function<bool(const IpAddress&, std::uint16_t)> own_listener_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,44 @@
+// One worker thread's event loop with what every connection on it shares: the io_context, the deadline wheel, the pools of buffers.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <vector>
+
+#include "proxy/net/deadline.hpp"
+
+namespace sluice {
+
+/// Buffers for bytes on their way in or out. An idle connection holds none: 10,000 of them must fit in 240 MiB.
+struct Block {
+    static constexpr std::size_t size = 17 * 1024;   // a whole TLS record (16 KiB + overhead), or a chunk of that size with its frame
+    std::unique_ptr<char[]> bytes = std::make_unique_for_overwrite<char[]>(size);
+};
+
+/// LIFO, so that the block given out is the one last in the processor's cache. Keeps at most `spare` unused ones.
+class BlockPool {
+  public:
+    std::unique_ptr<Block> take() {
+        if (free_.empty()) return std::make_unique<Block>();
+        auto block = std::move(free_.back());
+        free_.pop_back();
+        return block;
+    }
+    void give(std::unique_ptr<Block> block) {
+        if (block && free_.size() < spare) free_.push_back(std::move(block));
+    }
+
+  private:
+    static constexpr std::size_t spare = 64;
+    std::vector<std::unique_ptr<Block>> free_;
+};
+
+struct Loop {
+    asio::io_context io{1};
+    Wheel wheel{io};
+    BlockPool blocks;
+
+    static TimePoint now() { return std::chrono::steady_clock::now(); }
+};
+
+}  // namespace sluice

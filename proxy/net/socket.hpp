@@ -1,0 +1,62 @@
+// A connected (or connecting) stream socket of one worker: plain non-blocking reads and writes, and waits for readiness that end at a deadline or when interrupted. One coroutine may wait for
+// reading and another for writing at the same time. After a short read the socket is known to be drained, so that nobody pays for an EAGAIN.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <span>
+#include <system_error>
+
+#include "proxy/net/loop.hpp"
+
+namespace sluice {
+
+/// What a read or a write without waiting came to.
+struct Io {
+    enum class Kind : unsigned char { some, blocked, eof, failed };
+    Kind kind = Kind::blocked;
+    std::size_t size = 0;
+    std::error_code error{};
+};
+
+class Socket {
+  public:
+    Socket() = default;
+    /// Takes over `fd` (made non-blocking).
+    Socket(Loop& loop, int fd);
+    Socket(Socket&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    Socket& operator=(Socket&& other) noexcept;
+    ~Socket() { close(); }
+
+    bool open() const { return state_ != nullptr; }
+    int fd() const;
+    Loop& loop() const;
+
+    /// recv / sendmsg, once. `blocked` without a system call where the socket is known to be drained (or full).
+    Io read(std::span<char> into);
+    Io write(std::span<const iovec> pieces);
+
+    /// Until readable (or at its end, or broken); `never` for no deadline.
+    Task<Wait> readable(TimePoint deadline);
+    Task<Wait> writable(TimePoint deadline);
+    /// Ends the waits of other coroutines with Wait::interrupted.
+    void interrupt_reader();
+    void interrupt_writer();
+
+    /// Asks to be told early of whatever comes in (a pooled connection's end), without anyone waiting.
+    void watch();
+    /// Since the last read: has something (bytes, end, error) come in?
+    bool stirred() const;
+
+    void shutdown_send();
+    /// Closes at once; waits end with Wait::interrupted. With `reset` the peer sees RST, so that a body cut short never looks whole.
+    void close(bool reset = false);
+
+  private:
+    struct State;
+    State* state_ = nullptr;
+};
+
+}  // namespace sluice

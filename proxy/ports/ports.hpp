@@ -1,0 +1,160 @@
+// Every virtual interface of the program, and the values that pass through them. What is not in this file is not virtual.
+// The walk (proxy/exchange) reaches sockets, credentials and telemetry only through these; each is implemented on a higher floor, or beside it.
+// All calls stay on the worker thread that owns the exchange.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/config.hpp"
+#include "proxy/base/result.hpp"
+#include "proxy/credentials/credential.hpp"
+#include "proxy/http/head.hpp"
+#include "proxy/policy/vendor.hpp"
+#include "proxy/ports/task.hpp"
+
+namespace sluice {
+
+/// A piece of a body. `data` stays valid until the next call to its source; it may be empty with `last`.
+struct Chunk {
+    std::string_view data;
+    bool last = false;
+    const Fields* trailers = nullptr;   // with `last`, where there are any
+};
+
+/// A body that is pulled, so that back-pressure is free.
+struct BodySource {
+    /// What is at hand without waiting; nothing: the sink should flush, then await `next`.
+    virtual std::optional<Result<Chunk>> next_ready() = 0;
+    /// Waits until something is at hand, until `deadline` (a Failure with timeout_idle), or until interrupted.
+    virtual Task<Result<Chunk>> next(TimePoint deadline) = 0;
+
+  protected:
+    ~BodySource() = default;
+};
+
+/// What became of an exchange, in the word that header, metric and log share.
+enum class Outcome : unsigned char { vendor, refused, failed };
+std::string_view name_of(Outcome outcome);
+
+/// How long each part took; a part that was not needed stays empty.
+struct Phases {
+    TimePoint started{};
+    std::optional<Duration> dns, connect, tls, first_byte;   // of the last attempt
+};
+
+/// When what is under way has to end. A `never` total: only `idle` bounds it.
+struct Limits {
+    Timeouts timeout;
+    TimePoint total = never;
+};
+
+/// Where bytes are counted; read when the exchange is recorded.
+struct Traffic {
+    std::uint64_t to_vendor = 0, from_vendor = 0;   // body bytes
+};
+
+/// Both directions of one exchange look here: a byte that moved in either keeps `idle` away from both.
+struct Activity {
+    TimePoint last{};
+};
+
+/// The application's side of an exchange: where answers go.
+struct ReplySink {
+    /// An interim answer (1xx but 101).
+    virtual Task<Result<void>> inform(const ResponseHead& head) = 0;
+    /// The answer: `head` as it should be written (hop-by-hop fields removed; framing is the sink's), and its body (null: none). After a Failure the connection cannot be used again.
+    virtual Task<Result<void>> deliver(const ResponseHead& head, const Framing& framing, BodySource* body, const Limits& limits, Activity& activity) = 0;
+    /// 101, or 200 to CONNECT: the head, then raw bytes both ways from here on. `body` is what comes back.
+    virtual Task<Result<void>> deliver_stream(const ResponseHead& head, BodySource& body, const Limits& limits, Activity& activity) = 0;
+    /// Has anything of the final answer been written?
+    virtual bool began() const = 0;
+    /// Nothing more is to be read of the request: its body, if any is left, will not be asked for.
+    virtual void abandon_request() = 0;
+
+  protected:
+    ~ReplySink() = default;
+};
+
+/// One try at one destination. Filled by `attempt`, carried out by a Transport.
+struct RoundTrip {
+    const Vendor* vendor = nullptr;
+    Destination destination;
+    const RequestHead* request = nullptr;   // as it goes upstream, but for framing and Host, which the transport writes
+    Framing request_framing;
+    BodySource* request_body = nullptr;     // null: none
+    bool upgrade = false;                   // asks for a websocket: a 101 is welcome, `request_body` is raw and pulled only after it
+    bool expects_continue = false;
+    Limits limits;
+    Activity* activity = nullptr;
+    ReplySink* application = nullptr;       // for interim answers
+    Phases* phases = nullptr;
+    Traffic* traffic = nullptr;
+
+    ResponseHead* response = nullptr;       // out
+    Framing response_framing;               // out
+    BodySource* response_body = nullptr;    // out; null: none
+    bool upgraded = false;                  // out: 101 was accepted, `response_body` is raw
+    void* connection = nullptr;             // the transport's own
+};
+
+/// Towards vendors.
+struct Transport {
+    /// Sends the request and receives the head of its final answer. A body that is not at hand at once goes on being sent while the answer is received.
+    virtual Task<Result<void>> round_trip(RoundTrip& trip) = 0;
+    /// A connection for raw bytes (a blind tunnel): dialled, no TLS of ours. `response_body` is what comes back; `request_body` goes out from here on.
+    virtual Task<Result<void>> open_stream(RoundTrip& trip) = 0;
+    /// Ends the trip, on every path: what can be used again goes back to the pool, everything else is closed. Nothing of the trip may be touched afterwards.
+    virtual Task<void> finish(RoundTrip& trip) = 0;
+
+  protected:
+    ~Transport() = default;
+};
+
+/// Where credentials come from. Reading never waits for now: static secrets are read ahead and again when their files change.
+struct CredentialDesk {
+    /// The attachment for a credential of the Config, valid until the caller next suspends; or why there is none (credential_unavailable).
+    virtual Result<const Attachment*> current(std::size_t credential) = 0;
+
+  protected:
+    ~CredentialDesk() = default;
+};
+
+/// Everything that telemetry is told of an exchange; views are valid during the call only.
+struct ExchangeRecord {
+    const Vendor* vendor = nullptr;            // null: before any could be told (a bad head, a foreign host): `_other`
+    const Route* route = nullptr;
+    std::string_view request_id;
+    std::string_view method;
+    std::string_view authority;                // as judged; a host that no policy names is logged, never a metric label
+    std::string_view path;                     // without the query
+    std::string_view listener;                 // "proxy", "base_url", "unix"
+    unsigned status = 0;                       // as the application saw it; 0: it saw none
+    Outcome outcome = Outcome::vendor;
+    std::optional<Reason> reason;
+    std::string_view detail;                   // of a refusal or failure; never a secret
+    unsigned attempts = 0;
+    bool application_gone = false;
+    bool tunnel = false;
+    bool reported = false;                     // let through by `unmatched: report`
+    Phases phases;
+    Duration duration{};
+    Traffic traffic;
+};
+
+/// Metrics and log: exactly one record an exchange, on every path.
+struct Journal {
+    virtual void began(const Vendor& vendor) = 0;                 // `inflight`
+    virtual void ended(const Vendor& vendor) = 0;
+    virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) = 0;   // "ok" or a reason
+    virtual void record(const ExchangeRecord& record) = 0;
+
+  protected:
+    ~Journal() = default;
+};
+
+}  // namespace sluice

@@ -1,0 +1,53 @@
+// One worker thread's world: its loop, resolver, pool, leaves, journal and sessions. The supervisor (proxy/app) makes the World, then the workers, then gives each a thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "certs/leaf.hpp"
+#include "config/config.hpp"
+#include "proxy/issuers/files.hpp"
+#include "proxy/telemetry/telemetry.hpp"
+#include "proxy/wire/contexts.hpp"
+
+namespace sluice {
+
+/// By which door an application came in.
+enum class Entrance : unsigned char { proxy, unix_socket };
+
+/// What all workers share. Made before the first worker, outlives them all. Only the atomics change.
+struct World {
+    std::shared_ptr<const Config> config;
+    std::shared_ptr<const LeafIdentity> identity;
+    std::shared_ptr<const ClientContexts> contexts;   // the vendors' client SSL_CTXs
+    Telemetry* telemetry = nullptr;
+    SecretFiles* secrets = nullptr;
+    std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
+    std::size_t max_connections = 10000;              // from applications, all workers together
+    std::atomic<std::size_t> connections{0};
+    std::atomic<bool> draining{false};
+};
+
+class Worker {
+  public:
+    Worker(World& world, unsigned index);
+    ~Worker();
+
+    /// The thread's body: returns after `stop`, or once a drain is over.
+    void run();
+
+    // From any thread:
+    /// Takes over an accepted socket. Over the cap it is answered 503 `overloaded` and closed.
+    void adopt(int fd, Entrance entrance);
+    /// No keep-alive any more: idle connections close now, others after what is in flight. `run` returns when the last is gone.
+    void drain();
+    /// Ends `run` at once.
+    void stop();
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice

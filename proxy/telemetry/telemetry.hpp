@@ -1,0 +1,66 @@
+// Metrics and the log. One Telemetry a process; one WorkerJournal a worker thread, whose metric handles are resolved ahead, so that recording an exchange neither locks nor looks up labels
+// (`Family::Add` costs 1.7 us). A log line is formatted into the worker's buffer and handed to one writer thread by the 64 KiB, or when the worker flushes on its tick: waking another thread for each line costs 7 us.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "config/config.hpp"
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+enum class LogFormat : unsigned char { json, logfmt };
+enum class Level : unsigned char { info, warning, error };
+
+class WorkerJournal;
+
+class Telemetry {
+  public:
+    /// Log lines go to `log_fd` (not closed). A slow or broken reader never blocks a worker: at most 8 MiB wait, what is over is dropped and counted (`sluice_log_dropped_total`).
+    Telemetry(std::shared_ptr<const Config> config, int log_fd, LogFormat format);
+    ~Telemetry();   // writes what is left, for at most a second
+
+    /// One structured line that is about no exchange: "started", "secret_changed" ... Any thread.
+    void notice(Level level, std::string_view event, std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
+    /// The Prometheus text format (0.0.4). Any thread.
+    std::string scrape() const;
+    /// For one worker; lives no longer than the Telemetry.
+    std::unique_ptr<WorkerJournal> journal();
+
+    struct Impl;
+
+  private:
+    std::unique_ptr<Impl> impl_;
+};
+
+class WorkerJournal final : public Journal {
+  public:
+    ~WorkerJournal();
+
+    void began(const Vendor& vendor) override;
+    void ended(const Vendor& vendor) override;
+    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) override;
+    void record(const ExchangeRecord& record) override;
+
+    /// `upstream_connections{vendor,state}`, state "active" or "idle": by how much each moved.
+    void connections_moved(const Vendor& vendor, int active, int idle);
+    /// `upstream_handshakes_total{vendor,resumed}`.
+    void handshaken(const Vendor& vendor, bool resumed);
+
+    /// Does the buffer hold lines that nobody has taken? The worker calls `flush` within 100 ms then.
+    bool pending() const;
+    void flush();
+
+    struct Impl;
+
+  private:
+    friend class Telemetry;
+    explicit WorkerJournal(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
