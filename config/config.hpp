@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -57,9 +58,22 @@ struct Config {
     void index_hosts();
 
   private:
-    struct HostEntry { std::size_t vendor; std::size_t pattern; };
-    std::unordered_map<std::string, std::vector<HostEntry>> exact_, wildcard_;
-    std::unordered_map<std::string, std::size_t> by_name_;
+    struct HostEntry {
+        std::size_t vendor;
+        std::size_t pattern;
+    };
+    struct TextHash {
+        using is_transparent = void;   // a suffix of a host is looked up without a copy
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+    template <class T>
+    using ByText = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
+
+    const Vendor* match_in(const ByText<std::vector<HostEntry>>& table, std::string_view host,
+                           const Authority& authority) const;
+
+    ByText<std::vector<HostEntry>> exact_, wildcard_;
+    ByText<std::size_t> by_name_;
 };
 
 }  // namespace sluice
