@@ -1,0 +1,80 @@
+// A byte stream over a Socket, plain or TLS: try-read, staged writes, one flush. OpenSSL receives straight from the socket and its records are appended to pooled output blocks, so that a message costs one send.
+// One worker thread; one coroutine may read while another writes.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/net/socket.hpp"
+
+namespace sluice {
+
+struct SslDeleter { void operator()(SSL* p) const { SSL_free(p); } };
+using SslPtr = std::unique_ptr<SSL, SslDeleter>;
+
+class Stream {
+  public:
+    /// Flush when this much is staged.
+    static constexpr std::size_t high_water = 48 * 1024;
+
+    Stream() = default;
+    explicit Stream(Socket socket);
+    Stream(const Stream&) = delete;
+    ~Stream();
+
+    Socket& socket() { return socket_; }
+    Loop& loop() { return socket_.loop(); }
+    SSL* ssl() const { return ssl_.get(); }
+    bool encrypted() const { return ssl_ != nullptr; }
+
+    /// From here on TLS; `ssl` has its role set. `already` was read before anybody knew that this is TLS.
+    void start_tls(SslPtr ssl, std::string_view already);
+    enum class Handshake : unsigned char { done, failed, timed_out, interrupted, closed };
+    /// `failed`: OpenSSL's error queue says why. Flushes what the handshake wrote.
+    Task<Handshake> handshake(TimePoint deadline);
+
+    /// Plain bytes. `eof` of a TLS stream is a close_notify; without one it is `failed` with connection_aborted: a body cut short must not look whole.
+    Io read(std::span<char> into);
+    Task<Wait> readable(TimePoint deadline) { return socket_.readable(deadline); }
+    /// Nothing came in since `watch`, or nothing but TLS's own messages.
+    bool quiet();
+
+    /// Stages: copied, or encrypted, never sent yet.
+    void stage(std::string_view bytes);
+    std::size_t staged() const { return out_bytes_ + plain_size_; }
+    /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left.
+    Io try_flush();
+    /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.
+    Task<Wait> flush(TimePoint deadline, std::error_code& error);
+    /// What is staged and then `bytes`, without copying them where that saves a copy (plain, large).
+    Task<Wait> write(std::string_view bytes, TimePoint deadline, std::error_code& error);
+
+    /// close_notify, where TLS, and FIN after what is staged has been sent.
+    void end_writing();
+    void close(bool reset = false);
+
+  private:
+    friend struct StreamBio;
+    struct Piece { std::unique_ptr<Block> block; std::size_t begin = 0, end = 0; };
+
+    void append_out(const char* bytes, std::size_t size);
+    void encrypt(const char* bytes, std::size_t size);
+    void seal();   // what was staged as plain text becomes a record
+
+    Socket socket_;
+    SslPtr ssl_;
+    std::string already_;               // what OpenSSL has still to be given of it
+    std::unique_ptr<Block> plain_;      // TLS: staged, not yet a record; an idle connection keeps no buffers
+    std::size_t plain_size_ = 0;
+    std::vector<Piece> out_;            // to be sent, in order
+    std::size_t out_bytes_ = 0;
+    std::error_code error_;             // of the socket, as OpenSSL met it
+    bool eof_ = false;
+};
+
+}  // namespace sluice
