@@ -1,0 +1,259 @@
+#!/usr/bin/env bash
+# Measures Sluice beside HAProxy and nginx and prints one table; tests/bench/README.md says what each figure means.
+# Everything stays on loopback and in one temporary directory; only processes started here are ended.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+all_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
+rounds=5 seconds=3 rows=$all_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
+connections=32 idle_connections=3000 rate=3000 proxy_cpu=1 load_cpu=0 keep=''
+
+usage() {
+    cat <<END
+usage: tests/bench/run.sh [options]
+  --rounds N             alternating rounds a row (default $rounds)
+  --seconds S            length of one measurement, after 0.7 s of warm-up (default $seconds)
+  --rows LIST            of $all_rows
+  --only LIST            of haproxy,nginx,sluice
+  --binary PATH          a sluice to measure (default: built in --build)
+  --programs DIR         bench_load and bench_upstream to use (default: built in --build)
+  --build DIR            CMake build directory (default build/release)
+  --connections N        keep-alive connections (default $connections)
+  --idle-connections N   idle connections held by the row 'idle' (default $idle_connections)
+  --rate N               requests/s of the row 'latency' (default $rate)
+  --proxy-cpu N          the core of the proxy (default $proxy_cpu)
+  --load-cpu N           the core of load generator and upstream (default $load_cpu)
+  --keep DIR             keep every single result (results.jsonl) and the generated configurations there
+  -o text|json           what to print (default text)
+END
+}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "run.sh: $*"; exit 2; }
+has() { [[ ",$2," == *",$1,"* ]]; }
+
+while (($#)); do
+    case $1 in
+    --help | -h) usage; exit 0 ;;
+    --rounds | --seconds | --rows | --only | --binary | --programs | --build | --connections | --idle-connections | --rate | \
+        --proxy-cpu | --load-cpu | --keep | -o)
+        (($# > 1)) || die "$1 needs a value"
+        name=${1##*-}
+        case $1 in
+        --idle-connections) idle_connections=$2 ;;
+        --proxy-cpu) proxy_cpu=$2 ;;
+        --load-cpu) load_cpu=$2 ;;
+        -o) output=$2 ;;
+        *) printf -v "$name" %s "$2" ;;
+        esac
+        shift 2
+        ;;
+    *) usage >&2; die "unknown option $1" ;;
+    esac
+done
+for row in ${rows//,/ }; do has "$row" "$all_rows" || die "unknown row $row"; done
+for subject in ${only//,/ }; do has "$subject" haproxy,nginx,sluice || die "unknown subject $subject"; done
+has "$output" text,json || die "-o is text or json"
+for number in "$rounds" "$seconds" "$connections" "$idle_connections" "$rate" "$proxy_cpu" "$load_cpu"; do
+    [[ $number =~ ^[0-9]+$ ]] || die "not a number: $number"
+done
+
+# ---- what it needs
+
+install_missing() {
+    local missing=()
+    if has haproxy "$only" && ! command -v haproxy >/dev/null; then missing+=(haproxy); fi
+    if has nginx "$only" && ! command -v nginx >/dev/null; then missing+=(nginx-light); fi
+    command -v jq >/dev/null || missing+=(jq)
+    command -v openssl >/dev/null || missing+=(openssl)
+    ((${#missing[@]})) || return 0
+    [[ $(id -u) == 0 ]] || die "please install ${missing[*]} (apt-get install ${missing[*]})"
+    say "installing ${missing[*]}"
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+build_what_is_not_given() {
+    local targets=()
+    [[ -n $programs ]] || targets+=(bench_load bench_upstream)
+    if has sluice "$only" && [[ -z $binary ]]; then targets+=(sluice); fi
+    if ((${#targets[@]})); then
+        [[ -f $build/build.ninja ]] || cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release >&2
+        cmake --build "$build" --target "${targets[@]}" >&2
+    fi
+    : "${programs:=$build/tests}" "${binary:=$build/sluice}"
+    load=$programs/bench_load upstream=$programs/bench_upstream
+    [[ -x $load && -x $upstream ]] || die "no bench_load and bench_upstream in $programs"
+    if has sluice "$only" && [[ ! -x $binary ]]; then die "no sluice at $binary"; fi
+}
+
+taskset -c "$proxy_cpu,$load_cpu" true 2>/dev/null || die "needs two cores: $proxy_cpu and $load_cpu"
+[[ $proxy_cpu != "$load_cpu" ]] || die "proxy and load must have a core each"
+ulimit -n "$(ulimit -Hn)"
+install_missing
+build_what_is_not_given
+
+# ---- what it leaves behind: nothing
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bench.XXXXXX")
+proxy_pid='' upstream_pid=''
+stop_proxy() {
+    [[ -n $proxy_pid ]] || return 0
+    kill -TERM "$proxy_pid" 2>/dev/null || true
+    for _ in {1..50}; do
+        kill -0 "$proxy_pid" 2>/dev/null || break
+        sleep 0.02
+    done
+    kill -KILL "$proxy_pid" 2>/dev/null || true
+    wait "$proxy_pid" 2>/dev/null || true
+    proxy_pid=''
+}
+# shellcheck disable=SC2317 # called by the trap
+leave() {
+    stop_proxy
+    if [[ -n $upstream_pid ]]; then kill -TERM "$upstream_pid" 2>/dev/null || true; fi
+    if [[ -n $keep ]]; then
+        mkdir -p "$keep"
+        cp "$work"/results.jsonl "$work"/*.cfg "$work"/*.conf "$work"/*.yaml "$keep" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap leave EXIT
+trap 'exit 130' INT TERM
+
+# ---- certificates, ports, upstream
+
+make_certificate() { # name, common name, subject alternative name
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout "$work/$1.key" -out "$work/$1.csr" \
+        -subj "/CN=$2" 2>/dev/null
+    openssl x509 -req -in "$work/$1.csr" -CA "$work/ca.crt" -CAkey "$work/ca.key" -CAcreateserial -days 2 \
+        -extfile <(printf 'subjectAltName=%s\nbasicConstraints=critical,CA:FALSE\nkeyUsage=digitalSignature\n' "$3") \
+        -out "$work/$1.crt" 2>/dev/null
+    cat "$work/$1.crt" "$work/$1.key" >"$work/$1.pem"
+}
+
+make_certificates() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout "$work/ca.key" -out "$work/ca.crt" \
+        -days 2 -subj '/CN=Sluice bench' -addext basicConstraints=critical,CA:TRUE \
+        -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
+    make_certificate upstream localhost DNS:localhost
+    make_certificate listener bench.test DNS:bench.test
+}
+
+listens() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Below the ephemeral range, so that no client of ours takes it meanwhile.
+pick_port() {
+    local candidate
+    for _ in {1..100}; do
+        candidate=$((20000 + RANDOM % 12000))
+        listens "$candidate" || { port=$candidate; return; }
+    done
+    die "no free port"
+}
+
+start_upstream() {
+    mkfifo "$work/upstream.stdin" "$work/upstream.stdout"
+    taskset -c "$load_cpu" "$upstream" --cert "$work/upstream.crt" --key "$work/upstream.key" \
+        <"$work/upstream.stdin" >"$work/upstream.stdout" &
+    upstream_pid=$!
+    exec 7>"$work/upstream.stdin" 8<"$work/upstream.stdout" # it serves until we close its input
+    read -r -t 5 -u 8 _ upstream_tls _ upstream_plain || die "the upstream does not start"
+}
+
+# ---- the proxies
+
+write_configurations() {
+    local user_line=''
+    [[ $(id -u) != 0 ]] || user_line="user root;" # its worker reads our private directory
+    printf 'bench-token-%s' "$RANDOM$RANDOM" >"$work/token"
+    for template in haproxy.cfg nginx.conf sluice.yaml; do
+        sed -e "s|@work@|$work|g" -e "s|@tls_port@|$tls_port|g" -e "s|@plain_port@|$plain_port|g" \
+            -e "s|@admin_port@|$admin_port|g" -e "s|@upstream_tls@|$upstream_tls|g" \
+            -e "s|@upstream_plain@|$upstream_plain|g" -e "s|@user_line@|$user_line|g" \
+            "$here/$template.in" >"$work/$template"
+    done
+}
+
+# Each measurement has a fresh process: no heap grown by another row, and one proxy at a time on its core.
+start_proxy() { # subject
+    local command
+    case $1 in
+    haproxy) command=(haproxy -db -f "$work/haproxy.cfg") ;;
+    nginx) command=(nginx -p "$work" -e "$work/nginx.log" -c "$work/nginx.conf") ;;
+    sluice) command=("$binary" run --config "$work/sluice.yaml") ;;
+    esac
+    taskset -c "$proxy_cpu" "${command[@]}" >"$work/$1.out" 2>"$work/$1.err" 7>&- 8<&- &
+    proxy_pid=$!
+    for _ in {1..500}; do
+        kill -0 "$proxy_pid" 2>/dev/null || break
+        if listens "$tls_port"; then
+            watched=$(cat /proc/"$proxy_pid"/task/*/children) # nginx has its worker there
+            watched=$(tr -s ' \n' , <<<"$proxy_pid $watched" | sed 's/,*$//')
+            return
+        fi
+        sleep 0.02
+    done
+    tail -n 20 "$work/$1.err" "$work/$1.out" >&2
+    die "$1 does not start"
+}
+
+# ---- one measurement
+
+# Where the load goes and how, for this subject. Sluice is used as an application uses it: CONNECT for https, absolute-form
+# for http.
+route() { # subject, tls|plain
+    case $1-$2 in
+    direct-tls) route=(--port "$upstream_tls" --host localhost --tls-ca "$work/ca.crt") ;;
+    haproxy-tls | nginx-tls) route=(--port "$tls_port" --tls-ca "$work/ca.crt") ;;
+    haproxy-plain | nginx-plain) route=(--port "$plain_port" --host plain.test) ;;
+    sluice-tls) route=(--port "$tls_port" --via connect --tls-ca "$work/state/public/ca.crt") ;;
+    sluice-plain) route=(--port "$tls_port" --via absolute --host plain.test) ;;
+    esac
+}
+
+measure() { # row, round, subject
+    local kind=tls shape
+    case $1 in
+    tls1k) shape=(--bytes 1024) ;;
+    plain1k) kind=plain shape=(--bytes 1024) ;;
+    tls64k) shape=(--bytes 65536) ;;
+    post64k) shape=(--bytes 16 --post 65536) ;;
+    tls10m) shape=(--bytes 10485760) ;;
+    plain10m) kind=plain shape=(--bytes 10485760) ;;
+    handshake) shape=(--mode fresh --connections 16) ;;
+    resumed) shape=(--mode fresh --connections 16 --resume 1) ;;
+    latency) shape=(--mode paced --rate "$rate") ;;
+    idle) shape=(--mode idle --connections "$idle_connections") ;;
+    esac
+    watched=''
+    [[ $3 == direct ]] || start_proxy "$3"
+    route "$3" "$kind"
+    local result status=0
+    result=$(taskset -c "$load_cpu" "$load" --connections "$connections" "${route[@]}" "${shape[@]}" \
+        --seconds "$seconds" --watch "$watched") || status=$?
+    ((status < 2)) || die "$1, $3: the load generator failed"
+    ((status == 0)) || { say "$1, $3: not every answer was right: $result"; spoiled=1; }
+    stop_proxy
+    jq -c --arg row "$1" --argjson round "$2" --arg subject "$3" '{$row, $round, $subject} + .' <<<"$result" \
+        >>"$work/results.jsonl"
+}
+
+spoiled=0
+make_certificates
+pick_port; tls_port=$port
+pick_port; plain_port=$port
+pick_port; admin_port=$port
+start_upstream
+write_configurations
+for row in ${rows//,/ }; do
+    for ((round = 1; round <= rounds; ++round)); do
+        say "$row, round $round of $rounds"
+        [[ $row != latency ]] || measure "$row" "$round" direct
+        for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
+    done
+done
+
+jq -r --slurp --arg output "$output" --arg subjects "$only" -f "$here/report.jq" "$work/results.jsonl"
+exit "$spoiled"
