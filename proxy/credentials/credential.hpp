@@ -40,6 +40,7 @@ struct CredentialSpec {
     std::size_t index = 0;   // in Config::credentials
     std::variant<BearerSpec, ApiKeySpec, BasicSpec> kind;
     bool eager = true;
+    std::string file;        // where the policy says so, for `explain`
     int line = 0;
 
     std::string_view type() const;   // "bearer"
