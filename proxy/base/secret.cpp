@@ -1,6 +1,6 @@
 #include "proxy/base/secret.hpp"
 
-#include <strings.h>
+#include <string.h>
 
 #include <utility>
 

@@ -14,6 +14,11 @@ namespace sluice {
 
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+/// 0 to 15, or -1 where `c` is no hexadecimal digit.
+constexpr int hex_value(char c) {
+    if (is_digit(c)) return c - '0';
+    return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
 
 /// Equal but for ASCII case (RFC 9110 5.1: field names).
 bool same_text(std::string_view a, std::string_view b);
@@ -26,14 +31,15 @@ std::optional<std::uint64_t> parse_decimal(std::string_view text);
 
 /// "250ms", "2s", "1m30s", "24h", "2d"; units ms s m h d, largest first, each at most once. Zero needs its unit too.
 std::optional<Duration> parse_duration(std::string_view text);
-/// The shortest text that `parse_duration` reads back: "1m30s".
+/// What `parse_duration` reads back, in the largest units, those that are zero left out: "1m30s". Whole milliseconds; "0s" for none.
 std::string format_duration(Duration duration);
 
 /// "64KiB", "10MB", "512B": bytes. Units B, kB, KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).
 std::optional<std::uint64_t> parse_size(std::string_view text);
 
-/// A path pattern: `*` is any run of characters inside one segment, `**` any number of segments.
-/// Compiled once, matched without allocation, in time linear in pattern * path at worst.
+/// A path pattern: `*` is any run of characters inside one segment (alone it is one segment that is not empty), `**` any
+/// number of segments, none included: "/v1/**" matches "/v1", "/v1/" and "/v1/a/b". Nothing is decoded: `%2F` is three
+/// ordinary characters. Compiled once, matched without allocation, in time linear in pattern * path at worst.
 class Glob {
   public:
     Glob() = default;

@@ -35,9 +35,17 @@ struct Field {
 
 class Fields {
   public:
+    Fields() = default;
+    Fields(const Fields&) = default;
+    Fields(Fields&& other) noexcept;
+    Fields& operator=(Fields other) noexcept;
+    ~Fields() { wipe_and_clear(); }
+
     /// Empties, keeps the memory. Field values may hold secrets: `wipe_and_clear` for those.
     void clear() { text_.clear(); marks_.clear(); }
     void wipe_and_clear();
+
+    // Names and values are copied; they may be views into these very Fields.
 
     void add(std::string_view name, std::string_view value) { add(classify(name), name, value); }
     void add(Known known, std::string_view name, std::string_view value);
@@ -60,8 +68,9 @@ class Fields {
     /// Does a comma-separated list field (all its lines together, RFC 9110 5.6.1) hold `token`, whatever its case?
     bool list_holds(Known known, std::string_view token) const;
 
-    /// Removes the hop-by-hop fields and those that `Connection` names (RFC 9110 7.6.1). `Connection` cannot take away
-    /// Host, Content-Length or Authorization: that would be an attack.
+    /// Removes the hop-by-hop fields (`TE: trailers` too) and those that `Connection` names (RFC 9110 7.6.1). `Connection`
+    /// cannot take away what the proxy itself looks at (Host, Content-Length, Authorization ...) nor Cookie and Set-Cookie:
+    /// that would be an attack.
     void remove_hop_by_hop();
 
     /// Bytes that "name: value\r\n" lines would take.
@@ -85,11 +94,14 @@ class Fields {
 
   private:
     struct Mark {
-        std::uint32_t at;           // of the name in text_; the value follows it
+        std::uint32_t at;  // of the name in text_; the value follows it
+        std::uint32_t name_size;
         std::uint32_t value_size;
-        std::uint16_t name_size;
         Known known;
     };
+    void append_text(std::string_view name, std::string_view value);
+    bool is_named(const Mark& mark, Known known, std::string_view name) const;
+
     std::string text_;
     std::vector<Mark> marks_;
 };

@@ -43,20 +43,25 @@ struct ResponseHead {
 bool is_idempotent(std::string_view method);
 /// A token (RFC 9110 5.6.2).
 bool is_token(std::string_view text);
+/// May stand as a field value (RFC 9110 5.5): no control but HTAB. Bytes from 0x80 on may.
+bool is_field_value(std::string_view text);
 
 /// The body of a request (RFC 9112 6.3), strictly: Content-Length beside Transfer-Encoding, lengths that differ, are signed
-/// or listed, any coding but a single `chunked`, Transfer-Encoding in HTTP/1.0, more or less than one Host in HTTP/1.1 are
-/// Failures with Reason::bad_request whose detail says what and where.
+/// or listed, two Content-Length lines even if they agree, any coding but a single `chunked`, Transfer-Encoding in HTTP/1.0,
+/// more or less than one Host in HTTP/1.1 (more than one in HTTP/1.0), and a CONNECT with content are Failures with
+/// Reason::bad_request whose detail says what and where.
 Result<Framing> judge_request_framing(const RequestHead& head);
 
-/// The body of a response to `method` (RFC 9112 6.3); the same strictness, Reason::upstream_protocol.
+/// The body of a response to `method` (RFC 9112 6.3); the same strictness, Reason::upstream_protocol. A response that has no
+/// body by its nature (HEAD, 1xx, 204, 304, 2xx to CONNECT) has none whatever its fields say.
 Result<Framing> judge_response_framing(const ResponseHead& head, std::string_view method);
 
 /// Does the connection live on after this message (RFC 9112 9.3)?
 bool keeps_alive(unsigned minor, const Fields& fields);
 
-/// What Beast lets pass in a raw head and must not (RFC 9112 2.2, 5, 5.2): bare CR or LF, NUL and other controls, obs-fold, white space before a
-/// colon or before the first field. `raw` is a whole head, its closing empty line included. Empty: fine; otherwise what is wrong.
+/// What Beast lets pass in a raw head and must not (RFC 9112 2.2, 5, 5.2): bare CR or LF, NUL and other controls, obs-fold,
+/// white space before a colon or before the first field, a line without a name or a colon, bytes from 0x80 on anywhere but in
+/// field values. `raw` is a whole head, its closing empty line included. Empty: fine; otherwise what is wrong.
 std::string_view judge_raw_head(std::string_view raw);
 
 }  // namespace sluice

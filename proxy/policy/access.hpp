@@ -21,7 +21,7 @@ struct RequestPattern {
     /// `path` without its query; matched as its original bytes.
     bool matches(std::string_view method, std::string_view path) const;
 };
-/// Nothing: not such a pattern; `fault` then says why.
+/// Nothing: not such a pattern, or one that could never match; `fault` then says why.
 std::optional<RequestPattern> parse_request_pattern(std::string_view text, std::string& fault);
 
 struct AccessRules {
@@ -29,7 +29,9 @@ struct AccessRules {
     std::vector<RequestPattern> deny;
 };
 
-/// Deny beats allow; with any allow, the rest is refused `not_allowed`. The detail names the rule that decided.
+/// Deny beats allow; with any allow, the rest is refused `not_allowed`. The detail names the rule that decided. `path` is without
+/// its query. A deny rule also holds for the path as a lenient server may read it, with needless escapes decoded ("/%61dmin")
+/// and empty segments dropped ("//admin"); an allow rule only for the bytes that are sent.
 Verdict judge_access(const AccessRules& rules, std::string_view vendor, std::string_view method, std::string_view path);
 
 }  // namespace sluice

@@ -32,11 +32,14 @@ struct AddressRange {
 /// Nothing: not a range (bits beyond the prefix must be zero); `fault` then says why.
 std::optional<AddressRange> parse_range(std::string_view text, std::string& fault);
 
-/// The IPv4 address inside a mapped (::ffff:0:0/96), compatible, 6to4 (2002::/16), NAT64 (64:ff9b::/96, 64:ff9b:1::/48) or Teredo address.
+/// The IPv4 address inside a mapped (::ffff:0:0/96), compatible, 6to4 (2002::/16), NAT64 (64:ff9b::/96; 64:ff9b:1::/48 where its
+/// layout is plain) or Teredo address.
 std::optional<IpAddress> embedded_v4(const IpAddress& address);
 
-/// Why an address may not be dialled ("a private address", "a link-local address (cloud metadata)"), or empty. IPv6 forms that carry an IPv4 address are
-/// judged by it. `extra` are the vendor's own `addresses`: they add to the public ones. Source: IANA special-purpose registries (RFC 6890).
+/// Why an address may not be dialled ("a private address", "a link-local address (cloud metadata)"), or empty. IPv6 forms that
+/// carry an IPv4 address are judged by it. `extra` are the vendor's own `addresses`: they add to the public ones, and a range
+/// written in IPv4 also covers the IPv6 forms that carry its addresses. Source: IANA special-purpose registries (RFC 6890). The
+/// view is to static storage.
 std::string_view judge_address(const IpAddress& address, const std::vector<AddressRange>& extra);
 
 }  // namespace sluice

@@ -1,0 +1,168 @@
+#include "proxy/credentials/apply.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+/// No control at all: HTAB may stand in a field value, but in a secret it is a slip of whoever stored it.
+bool is_clean(std::string_view value) {
+    return is_field_value(value) && value.find('\t') == value.npos;
+}
+
+bool is_unreserved(char c) {  // RFC 3986 2.3
+    const char l = lower(c);
+    return is_digit(c) || (l >= 'a' && l <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+void append_percent_encoded(std::string& out, std::string_view text) {
+    for (char c : text) {
+        if (is_unreserved(c)) {
+            out += c;
+            continue;
+        }
+        const auto byte = static_cast<unsigned char>(c);
+        out += '%';
+        out += "0123456789ABCDEF"[byte >> 4];
+        out += "0123456789ABCDEF"[byte & 0xF];
+    }
+}
+
+void append_base64(std::string& out, std::string_view text) {  // RFC 4648 4
+    constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (std::size_t i = 0; i < text.size(); i += 3) {
+        unsigned group = 0;
+        for (std::size_t j = 0; j < 3; ++j) {
+            group = group << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
+        }
+        const std::size_t given = std::min<std::size_t>(text.size() - i, 3);
+        for (std::size_t j = 0; j < 4; ++j) out += j <= given ? digits[group >> (18 - 6 * j) & 0x3F] : '=';
+    }
+}
+
+/// Makes the attachment of one kind of spec. Strings that hold a secret get all their room at once, so that growing
+/// leaves no copy behind, and end in a Secret, which wipes them.
+class Maker {
+  public:
+    Maker(const CredentialSpec& spec, const SecretValues& values) : spec_(spec), values_(values) {}
+
+    Result<Attachment> operator()(const BearerSpec& bearer) const { return in_header(bearer.header, bearer.prefix); }
+
+    Result<Attachment> operator()(const ApiKeySpec& key) const {
+        if (key.query.empty()) return in_header(key.header, key.prefix);
+        if (values_.value.empty()) return unusable("its value is empty");
+        std::string value;
+        value.reserve(3 * (key.prefix.size() + values_.value.size()));
+        append_percent_encoded(value, key.prefix);
+        append_percent_encoded(value, values_.value.reveal());
+        return Attachment{Attachment::Place::query, key.query, Secret(std::move(value))};
+    }
+
+    Result<Attachment> operator()(const BasicSpec& basic) const {
+        const bool username_is_secret = basic.username_source.kind != SecretSource::Kind::none;
+        const std::string_view username = username_is_secret ? values_.username.reveal() : basic.username;
+        const std::string_view password = values_.value.reveal();
+        if (username.empty() && username_is_secret) return unusable("its username is empty");
+        if (password.empty() && basic.password.kind != SecretSource::Kind::none)
+            return unusable("its password is empty");
+        if (username.find(':') != username.npos) return unusable("its username holds a ':' (RFC 7617 2)");
+        if (!is_clean(username)) return unusable("its username holds a control character");
+        if (!is_clean(password)) return unusable("its password holds a control character");
+        std::string pair;
+        pair.reserve(username.size() + password.size() + 1);
+        pair.append(username).append(":").append(password);
+        std::string value = "Basic ";
+        value.reserve(value.size() + (pair.size() + 2) / 3 * 4);
+        append_base64(value, pair);
+        wipe(pair);
+        return Attachment{Attachment::Place::header, "Authorization", Secret(std::move(value))};
+    }
+
+  private:
+    Failure unusable(std::string_view why) const {
+        return {Origin::sluice, Reason::credential_unavailable, Replay::safe,
+                "credential '" + spec_.name + "' cannot be used: " + std::string(why)};
+    }
+
+    Result<Attachment> in_header(const std::string& header, const std::string& prefix) const {
+        if (values_.value.empty()) return unusable("its value is empty");
+        if (!is_clean(values_.value.reveal()) || !is_clean(prefix)) {
+            return unusable("its value holds a line end or another control character");
+        }
+        std::string value;
+        value.reserve(prefix.size() + values_.value.size());
+        value.append(prefix).append(values_.value.reveal());
+        return Attachment{Attachment::Place::header, header, Secret(std::move(value))};
+    }
+
+    const CredentialSpec& spec_;
+    const SecretValues& values_;
+};
+
+/// Is `written` (percent-encoded, '+' for a space) the parameter name `name`?
+bool names_parameter(std::string_view written, std::string_view name) {
+    std::size_t matched = 0;
+    for (std::size_t i = 0; i < written.size(); ++i, ++matched) {
+        char c = written[i] == '+' ? ' ' : written[i];
+        if (c == '%' && i + 2 < written.size() && hex_value(written[i + 1]) >= 0 && hex_value(written[i + 2]) >= 0) {
+            c = static_cast<char>(hex_value(written[i + 1]) * 16 + hex_value(written[i + 2]));
+            i += 2;
+        }
+        if (matched == name.size() || c != name[matched]) return false;
+    }
+    return matched == name.size();
+}
+
+/// Takes the parameter out of the query that begins at `begin` (after its '?'), in place; everything else keeps its
+/// bytes.
+void remove_parameter(std::string& target, std::size_t begin, std::string_view name) {
+    std::size_t to = begin;
+    bool kept_any = false;
+    for (std::size_t at = begin; at <= target.size();) {
+        const std::size_t end = std::min(target.find('&', at), target.size());
+        const std::string_view parameter = std::string_view(target).substr(at, end - at);
+        if (!names_parameter(parameter.substr(0, parameter.find('=')), name)) {
+            if (kept_any) target[to++] = '&';
+            kept_any = true;
+            std::memmove(target.data() + to, parameter.data(), parameter.size());
+            to += parameter.size();
+        }
+        at = end + 1;
+    }
+    target.resize(to);
+}
+
+void set_parameter(std::string& target, std::string_view name, std::string_view encoded_value) {
+    const std::size_t query = target.find('?');
+    if (query != target.npos) remove_parameter(target, query + 1, name);
+    if (query == target.npos)
+        target += '?';
+    else if (target.size() > query + 1)
+        target += '&';
+    append_percent_encoded(target, name);
+    target += '=';
+    target += encoded_value;
+}
+
+}  // namespace
+
+Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValues& values) {
+    return std::visit(Maker{spec, values}, spec.kind);
+}
+
+void apply(const Attachment& attachment, RequestHead& head) {
+    switch (attachment.place) {
+        case Attachment::Place::header:
+            head.fields.set(attachment.name, attachment.value.reveal());
+            return;
+        case Attachment::Place::query:
+            set_parameter(head.target, attachment.name, attachment.value.reveal());
+            return;
+    }
+}
+
+}  // namespace sluice

@@ -1,0 +1,247 @@
+#include "proxy/http/fields.hpp"
+
+#include <string.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+// The length alone rules out nearly every name, so that a field costs one comparison or none.
+Known classify(std::string_view name) {
+    const auto is = [name](std::string_view known) { return same_text(name, known); };
+    if (name.empty()) return Known::other;
+    if (lower(name[0]) == 's') {
+        if (same_text(name.substr(0, 7), "sluice-")) return Known::sluice;
+        return is("sec-fetch-site") ? Known::sec_fetch_site : Known::other;
+    }
+    switch (name.size()) {
+        case 2:
+            return is("te") ? Known::te : Known::other;
+        case 4:
+            return is("host") ? Known::host : Known::other;
+        case 6:
+            return is("expect") ? Known::expect : is("origin") ? Known::origin : Known::other;
+        case 7:
+            return is("upgrade") ? Known::upgrade : is("trailer") ? Known::trailer : Known::other;
+        case 10:
+            return is("connection") ? Known::connection : is("keep-alive") ? Known::keep_alive : Known::other;
+        case 12:
+            return is("content-type") ? Known::content_type : Known::other;
+        case 13:
+            return is("authorization") ? Known::authorization : Known::other;
+        case 14:
+            return is("content-length") ? Known::content_length : Known::other;
+        case 15:
+            return is("accept-encoding") ? Known::accept_encoding : Known::other;
+        case 16:
+            return is("proxy-connection") ? Known::proxy_connection : Known::other;
+        case 17:
+            return is("transfer-encoding") ? Known::transfer_encoding : Known::other;
+        case 18:
+            return is("proxy-authenticate") ? Known::proxy_authenticate : Known::other;
+        case 19:
+            return is("proxy-authorization") ? Known::proxy_authorization : Known::other;
+        case 25:
+            return is("proxy-authentication-info") ? Known::proxy_authentication_info : Known::other;
+        default:
+            return Known::other;
+    }
+}
+
+bool is_hop_by_hop(Known known) {
+    switch (known) {
+        case Known::connection:
+        case Known::keep_alive:
+        case Known::proxy_connection:
+        case Known::te:
+        case Known::trailer:
+        case Known::transfer_encoding:
+        case Known::upgrade:
+        case Known::proxy_authorization:
+        case Known::proxy_authenticate:
+        case Known::proxy_authentication_info:
+            return true;
+        case Known::other:
+        case Known::host:
+        case Known::content_length:
+        case Known::content_type:
+        case Known::expect:
+        case Known::authorization:
+        case Known::origin:
+        case Known::sec_fetch_site:
+        case Known::accept_encoding:
+        case Known::sluice:
+            return false;
+    }
+    return false;
+}
+
+namespace {
+
+/// Calls `visit` with each element of a comma-separated list (RFC 9110 5.6.1) until it returns false.
+template <class Visit>
+bool each_element(std::string_view list, Visit visit) {
+    while (!list.empty()) {
+        const std::size_t end = std::min(list.find(','), list.size());
+        const std::string_view element = trimmed(list.substr(0, end));
+        if (!element.empty() && !visit(element)) return false;
+        list.remove_prefix(std::min(end + 1, list.size()));
+    }
+    return true;
+}
+
+/// Does `Known` alone say which name it is? `other` and `sluice` stand for many.
+bool is_one_name(Known known) {
+    return known != Known::other && known != Known::sluice;
+}
+
+/// May `Connection` take this field away? Not one that the proxy judges by: what was judged must be what is sent. Nor
+/// the cookies, which say who is asking just as Authorization does.
+bool may_be_nominated(std::string_view name) {
+    return classify(name) == Known::other && !same_text(name, "cookie") && !same_text(name, "set-cookie");
+}
+
+char* put(char* at, std::string_view text) {
+    std::memcpy(at, text.data(), text.size());
+    return at + text.size();
+}
+
+}  // namespace
+
+Fields::Fields(Fields&& other) noexcept {
+    text_.swap(other.text_);
+    marks_.swap(other.marks_);
+}
+
+Fields& Fields::operator=(Fields other) noexcept {  // what was here leaves with `other`, and is wiped
+    text_.swap(other.text_);
+    marks_.swap(other.marks_);
+    return *this;
+}
+
+void Fields::wipe_and_clear() {
+    // Replaced and removed fields still lie inside the text, so its size covers whatever was added since the last
+    // clearing.
+    explicit_bzero(text_.data(), text_.size());
+    clear();
+}
+
+void Fields::append_text(std::string_view name, std::string_view value) {
+    const std::size_t needed = text_.size() + name.size() + value.size();
+    if (needed <= text_.capacity()) {
+        text_.append(name).append(value);
+        return;
+    }
+    // By hand: the arguments may be views into the old block, and the old block may hold secrets.
+    std::string grown;
+    grown.reserve(std::max<std::size_t>({needed, text_.capacity() * 2, 1024}));
+    grown.append(text_).append(name).append(value);
+    text_.swap(grown);
+    explicit_bzero(grown.data(), grown.size());
+}
+
+void Fields::add(Known known, std::string_view name, std::string_view value) {
+    const auto at = static_cast<std::uint32_t>(text_.size());
+    append_text(name, value);
+    marks_.push_back({at, static_cast<std::uint32_t>(name.size()), static_cast<std::uint32_t>(value.size()), known});
+}
+
+Field Fields::operator[](std::size_t i) const {
+    const Mark& mark = marks_[i];
+    const std::string_view text = text_;
+    return {mark.known, text.substr(mark.at, mark.name_size), text.substr(mark.at + mark.name_size, mark.value_size)};
+}
+
+bool Fields::is_named(const Mark& mark, Known known, std::string_view name) const {
+    if (mark.known != known) return false;
+    if (is_one_name(known)) return true;
+    return same_text(std::string_view(text_).substr(mark.at, mark.name_size), name);
+}
+
+void Fields::set(std::string_view name, std::string_view value) {
+    const Known known = classify(name);
+    const auto same = [&](const Mark& mark) { return is_named(mark, known, name); };
+    const auto first = std::find_if(marks_.begin(), marks_.end(), same);
+    if (first == marks_.end()) return add(known, name, value);
+    // The later ones go before the text moves: `name` may be a view into it.
+    marks_.erase(std::remove_if(first + 1, marks_.end(), same), marks_.end());
+    first->at = static_cast<std::uint32_t>(text_.size());
+    first->name_size = static_cast<std::uint32_t>(name.size());
+    first->value_size = static_cast<std::uint32_t>(value.size());
+    append_text(name, value);
+}
+
+std::size_t Fields::remove(std::string_view name) {
+    const Known known = classify(name);
+    return std::erase_if(marks_, [&](const Mark& mark) { return is_named(mark, known, name); });
+}
+
+std::size_t Fields::remove(Known known) {
+    return std::erase_if(marks_, [&](const Mark& mark) { return mark.known == known; });
+}
+
+std::optional<std::string_view> Fields::find(std::string_view name) const {
+    const Known known = classify(name);
+    for (std::size_t i = 0; i < marks_.size(); ++i) {
+        if (is_named(marks_[i], known, name)) return (*this)[i].value;
+    }
+    return {};
+}
+
+std::optional<std::string_view> Fields::find(Known known) const {
+    for (std::size_t i = 0; i < marks_.size(); ++i) {
+        if (marks_[i].known == known) return (*this)[i].value;
+    }
+    return {};
+}
+
+std::size_t Fields::count(Known known) const {
+    return static_cast<std::size_t>(
+        std::count_if(marks_.begin(), marks_.end(), [&](const Mark& mark) { return mark.known == known; }));
+}
+
+bool Fields::list_holds(Known known, std::string_view token) const {
+    for (std::size_t i = 0; i < marks_.size(); ++i) {
+        if (marks_[i].known != known) continue;
+        const auto differs = [&](std::string_view element) { return !same_text(element, token); };
+        if (!each_element((*this)[i].value, differs)) return true;
+    }
+    return false;
+}
+
+void Fields::remove_hop_by_hop() {
+    // A nominated field counts, from here on, as one of those that are about this connection only.
+    const auto nominate = [this](std::string_view name) {
+        for (Mark& mark : marks_) {
+            if (is_named(mark, Known::other, name) && may_be_nominated(name)) mark.known = Known::keep_alive;
+        }
+        return true;
+    };
+    for (const Field field : *this) {
+        if (field.known == Known::connection) each_element(field.value, nominate);
+    }
+    std::erase_if(marks_, [](const Mark& mark) { return is_hop_by_hop(mark.known); });
+}
+
+std::size_t Fields::wire_size() const {
+    std::size_t size = 0;
+    for (const Mark& mark : marks_) size += mark.name_size + mark.value_size + 4;
+    return size;
+}
+
+void Fields::append_to(std::string& out) const {
+    const std::size_t at = out.size();
+    out.resize(at + wire_size());
+    char* to = out.data() + at;
+    for (const Field field : *this) {
+        to = put(to, field.name);
+        to = put(to, ": ");
+        to = put(to, field.value);
+        to = put(to, "\r\n");
+    }
+}
+
+}  // namespace sluice
