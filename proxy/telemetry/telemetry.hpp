@@ -1,5 +1,7 @@
-// Metrics and the log. One Telemetry a process; one WorkerJournal a worker thread, whose metric handles are resolved ahead, so that recording an exchange neither locks nor looks up labels
-// (`Family::Add` costs 1.7 us). A log line is formatted into the worker's buffer and handed to one writer thread by the 64 KiB, or when the worker flushes on its tick: waking another thread for each line costs 7 us.
+// Metrics and the log. One Telemetry a process; one WorkerJournal a worker thread, whose meters only it writes, so that
+// recording an exchange neither locks nor builds labels (`Family::Add` costs 1.7 us). A log line is formatted into the
+// worker's buffer and handed to one writer thread by the 64 KiB, or when the worker flushes on its tick: waking another
+// thread for each line costs 7 us. The supervisor makes the Telemetry before the workers, and ends it after them.
 #pragma once
 
 #include <initializer_list>
@@ -20,12 +22,15 @@ class WorkerJournal;
 
 class Telemetry {
   public:
-    /// Log lines go to `log_fd` (not closed). A slow or broken reader never blocks a worker: at most 8 MiB wait, what is over is dropped and counted (`sluice_log_dropped_total`).
+    /// Log lines go to `log_fd` (not closed). A slow or broken reader never blocks a worker: at most 8 MiB wait, what
+    /// is over is dropped and counted (`sluice_log_dropped_total`).
     Telemetry(std::shared_ptr<const Config> config, int log_fd, LogFormat format);
-    ~Telemetry();   // writes what is left, for at most a second
+    ~Telemetry();  // writes what is left, for at most a second
 
-    /// One structured line that is about no exchange: "started", "secret_changed" ... Any thread.
-    void notice(Level level, std::string_view event, std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
+    /// One structured line that is about no exchange: "started", "secret_changed" ... Names of fields are written as
+    /// they are, values are escaped. Any thread.
+    void notice(Level level, std::string_view event,
+                std::initializer_list<std::pair<std::string_view, std::string_view>> fields);
     /// The Prometheus text format (0.0.4). Any thread.
     std::string scrape() const;
     /// For one worker; lives no longer than the Telemetry.

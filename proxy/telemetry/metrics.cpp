@@ -1,0 +1,496 @@
+#include "proxy/telemetry/metrics.hpp"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <tuple>
+#include <utility>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::string_view other = "_other";
+constexpr std::string_view none = "_none";
+
+// The IANA HTTP Method Registry, but for `*` and PRI, which no request may carry; the frequent ones first.
+constexpr std::array<std::string_view, 40> methods{"GET",
+                                                   "POST",
+                                                   "PUT",
+                                                   "DELETE",
+                                                   "PATCH",
+                                                   "HEAD",
+                                                   "OPTIONS",
+                                                   "CONNECT",
+                                                   "TRACE",
+                                                   "ACL",
+                                                   "BASELINE-CONTROL",
+                                                   "BIND",
+                                                   "CHECKIN",
+                                                   "CHECKOUT",
+                                                   "COPY",
+                                                   "LABEL",
+                                                   "LINK",
+                                                   "LOCK",
+                                                   "MERGE",
+                                                   "MKACTIVITY",
+                                                   "MKCALENDAR",
+                                                   "MKCOL",
+                                                   "MKREDIRECTREF",
+                                                   "MKWORKSPACE",
+                                                   "MOVE",
+                                                   "ORDERPATCH",
+                                                   "PROPFIND",
+                                                   "PROPPATCH",
+                                                   "QUERY",
+                                                   "REBIND",
+                                                   "REPORT",
+                                                   "SEARCH",
+                                                   "UNBIND",
+                                                   "UNCHECKOUT",
+                                                   "UNLINK",
+                                                   "UNLOCK",
+                                                   "UPDATE",
+                                                   "UPDATEREDIRECTREF",
+                                                   "VERSION-CONTROL",
+                                                   other};
+constexpr unsigned other_method = methods.size() - 1;
+
+unsigned index_of_method(std::string_view method) {
+    for (unsigned i = 0; i < other_method; ++i) {
+        if (methods[i] == method) return i;
+    }
+    return other_method;
+}
+
+// What tells one series of requests_total from another, but for the vendor, in one word.
+struct RequestKey {
+    static constexpr unsigned no_code = 0;        // the application saw no status
+    static constexpr unsigned other_code = 1023;  // a status that is none
+
+    std::uint32_t route;
+    unsigned method, code;
+    Outcome outcome;
+
+    std::uint64_t packed() const {
+        return std::uint64_t{route} << 32 | method << 16 | code << 4 | static_cast<unsigned>(outcome);
+    }
+    static RequestKey unpacked(std::uint64_t key) {
+        return {static_cast<std::uint32_t>(key >> 32), static_cast<unsigned>(key >> 16 & 0xffff),
+                static_cast<unsigned>(key >> 4 & 0xfff), static_cast<Outcome>(key & 0xf)};
+    }
+};
+
+unsigned code_of(unsigned status) {
+    if (status == 0) return RequestKey::no_code;
+    return status >= 100 && status <= 599 ? status : RequestKey::other_code;
+}
+
+std::string code_label(unsigned code) {
+    if (code == RequestKey::no_code) return std::string(none);
+    return code == RequestKey::other_code ? std::string(other) : std::to_string(code);
+}
+
+constexpr std::size_t ok_result = 0, other_result = reason_count + 1;
+
+std::size_t index_of_result(std::string_view result) {
+    if (result == "ok") return ok_result;
+    for (std::size_t i = 0; i < reason_count; ++i) {
+        if (name_of(static_cast<Reason>(i)) == result) return i + 1;
+    }
+    return other_result;
+}
+
+std::string_view result_label(std::size_t index) {
+    if (index == ok_result) return "ok";
+    return index == other_result ? other : name_of(static_cast<Reason>(index - 1));
+}
+
+}  // namespace
+
+void TimeHistogram::observe(Duration time) {
+    time = std::max(time, Duration::zero());
+    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), time) - bounds.begin();
+    counts[static_cast<std::size_t>(bucket)].add(1);
+    nanoseconds.add(static_cast<std::uint64_t>(time.count()));
+}
+
+std::string endpoint_label(const Vendor& vendor, std::string_view endpoint) {
+    for (const Url& url : vendor.endpoints) {
+        const std::string label = url.authority.text(url.scheme);
+        const std::string whole = std::string(name_of(url.scheme)) + "://" + label + url.prefix;
+        if (endpoint == label || endpoint == url.authority.text() || endpoint == whole) return label;
+    }
+    for (const HostPattern& host : vendor.hosts) {
+        if (endpoint == host.text()) return host.text();
+    }
+    const auto authority = parse_authority(endpoint, 443);
+    for (const HostPattern& host : vendor.hosts) {
+        if (authority && host.matches(*authority)) return host.text();
+    }
+    return std::string(other);
+}
+
+WorkerMeters::WorkerMeters(std::shared_ptr<const Config> config)
+    : config_(std::move(config)), slots_(config_->vendors.size() + 1) {}
+
+WorkerMeters::~WorkerMeters() {
+    for (auto& slot : slots_) delete slot.load();
+}
+
+VendorMeters& WorkerMeters::of(const Vendor* vendor) {
+    const std::size_t last = slots_.size() - 1;
+    const std::size_t index = vendor ? std::min(vendor->index, last) : last;
+    VendorMeters* meters = slots_[index].load(std::memory_order_relaxed);
+    if (meters == nullptr) {
+        const std::size_t routes = index < last ? config_->vendors[index].routes.size() : 0;
+        meters = new VendorMeters(routes);
+        slots_[index].store(meters, std::memory_order_release);
+    }
+    return *meters;
+}
+
+void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
+    attempts_of(of(&vendor), vendor, endpoint).by_result[index_of_result(result)].add(1);
+}
+
+VendorMeters::Attempts& WorkerMeters::attempts_of(VendorMeters& meters, const Vendor& vendor,
+                                                  std::string_view endpoint) {
+    if (auto known = meters.attempts_by_endpoint.find(endpoint); known != meters.attempts_by_endpoint.end())
+        return *known->second;
+    std::string label = endpoint_label(vendor, endpoint);
+    VendorMeters::Attempts* attempts = meters.attempts.first();
+    while (attempts != nullptr && attempts->endpoint != label) attempts = attempts->next;
+    if (attempts == nullptr) {
+        auto made = std::make_unique<VendorMeters::Attempts>();
+        made->endpoint = std::move(label);
+        attempts = &meters.attempts.add(std::move(made));
+    }
+    if (meters.attempts_by_endpoint.size() < max_known_endpoints)
+        meters.attempts_by_endpoint.emplace(endpoint, attempts);
+    return *attempts;
+}
+
+void WorkerMeters::record(const ExchangeRecord& record) {
+    VendorMeters& meters = of(record.vendor);
+    const std::size_t no_route_index = meters.duration_by_route.size() - 1;
+    const std::size_t route = record.route ? std::min(record.route->index, no_route_index) : no_route_index;
+
+    requests_of(meters, route, record).count.add(1);
+    auto& durations = meters.duration_by_route[route];
+    if (durations == nullptr) {
+        auto made = std::make_unique<VendorMeters::Durations>();
+        made->route = route;
+        durations = &meters.durations.add(std::move(made));
+    }
+    durations->histogram.observe(record.duration);
+    if (record.phases.first_byte) meters.first_byte.observe(*record.phases.first_byte);
+    if (record.reason) meters.rejected[static_cast<std::size_t>(*record.reason)].add(1);
+    meters.to_vendor.add(record.traffic.to_vendor);
+    meters.from_vendor.add(record.traffic.from_vendor);
+}
+
+VendorMeters::Requests& WorkerMeters::requests_of(VendorMeters& meters, std::size_t route,
+                                                  const ExchangeRecord& record) {
+    RequestKey key{static_cast<std::uint32_t>(route), index_of_method(record.method), code_of(record.status),
+                   record.outcome};
+    if (meters.last_request != nullptr && meters.last_request->key == key.packed()) return *meters.last_request;
+    auto known = meters.request_by_key.find(key.packed());
+    if (known == meters.request_by_key.end() && meters.request_by_key.size() >= max_request_series) {
+        key.method = other_method;
+        key.code = RequestKey::other_code;
+        known = meters.request_by_key.find(key.packed());
+    }
+    if (known == meters.request_by_key.end()) {
+        auto made = std::make_unique<VendorMeters::Requests>();
+        made->key = key.packed();
+        known = meters.request_by_key.emplace(key.packed(), &meters.requests.add(std::move(made))).first;
+    }
+    return *(meters.last_request = known->second);
+}
+
+void WorkerMeters::connections_moved(const Vendor& vendor, int active, int idle) {
+    VendorMeters& meters = of(&vendor);
+    meters.active.add(active);
+    meters.idle.add(idle);
+}
+
+void WorkerMeters::handshaken(const Vendor& vendor, bool resumed) {
+    VendorMeters& meters = of(&vendor);
+    (resumed ? meters.handshakes_resumed : meters.handshakes_full).add(1);
+}
+
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+// One vendor's meters of all workers that have any.
+struct VendorView {
+    std::string_view name;
+    const std::vector<Route>* routes;
+    std::vector<const VendorMeters*> parts;
+
+    std::string_view route(std::size_t index) const {
+        return index < routes->size() ? std::string_view((*routes)[index].name) : none;
+    }
+    template <class Read>
+    auto sum(Read read) const {
+        decltype(read(*parts.front()).get()) total = 0;
+        for (const VendorMeters* part : parts) total += read(*part).get();
+        return static_cast<double>(total);
+    }
+};
+
+// Writes family after family, so that only one is in memory as values: of 10,000 vendors they would be 100 MB.
+class Exposition {
+  public:
+    void add(MetricFamily family) {
+        if (!family.metric.empty()) serializer_.Serialize(out_, {std::move(family)});
+    }
+    std::string text() && { return std::move(out_).str(); }
+
+  private:
+    prometheus::TextSerializer serializer_;
+    std::ostringstream out_;
+};
+
+using Labels = std::initializer_list<std::pair<const char*, std::string_view>>;
+
+ClientMetric& add_series(MetricFamily& family, Labels labels) {
+    ClientMetric& series = family.metric.emplace_back();
+    series.label.reserve(labels.size());
+    for (const auto& [name, value] : labels) series.label.push_back({name, std::string(value)});
+    return series;
+}
+
+void add_counter(MetricFamily& family, Labels labels, double value) {
+    add_series(family, labels).counter.value = value;
+}
+void add_gauge(MetricFamily& family, Labels labels, double value) {
+    add_series(family, labels).gauge.value = value;
+}
+
+// A histogram summed over workers.
+struct HistogramSum {
+    std::array<std::uint64_t, TimeHistogram::bounds.size() + 1> counts{};
+    std::uint64_t nanoseconds = 0;
+
+    void add(const TimeHistogram& histogram) {
+        for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += histogram.counts[i].get();
+        nanoseconds += histogram.nanoseconds.get();
+    }
+    // `_count` is made from the buckets that were read, so that it always equals the one of +Inf.
+    void write(ClientMetric::Histogram& to) const {
+        std::uint64_t below = 0;
+        for (std::size_t i = 0; i < TimeHistogram::bounds.size(); ++i) {
+            below += counts[i];
+            to.bucket.push_back({below, std::chrono::duration<double>(TimeHistogram::bounds[i]).count()});
+        }
+        to.sample_count = below + counts.back();
+        to.sample_sum = static_cast<double>(nanoseconds) / 1e9;
+    }
+    bool empty() const {
+        return std::all_of(counts.begin(), counts.end(), [](std::uint64_t count) { return count == 0; });
+    }
+};
+
+// Sums below go by the labels' text, not by index: two routes of one name are one series, or Prometheus refuses the
+// scrape.
+
+MetricFamily requests_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_requests_total",
+                        "Exchanges that ended, by the status that the application saw.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        std::map<std::tuple<std::string_view, unsigned, unsigned, Outcome>, std::uint64_t> sums;
+        for (const VendorMeters* part : vendor.parts) {
+            for (auto* node = part->requests.first(); node != nullptr; node = node->next) {
+                const RequestKey key = RequestKey::unpacked(node->key);
+                sums[{vendor.route(key.route), key.method, key.code, key.outcome}] += node->count.get();
+            }
+        }
+        for (const auto& [key, count] : sums) {
+            const auto& [route, method, code, outcome] = key;
+            add_counter(family,
+                        {{"vendor", vendor.name},
+                         {"route", route},
+                         {"method", methods[method]},
+                         {"code", code_label(code)},
+                         {"outcome", name_of(outcome)}},
+                        static_cast<double>(count));
+        }
+    }
+    return family;
+}
+
+MetricFamily durations_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_request_duration_seconds",
+                        "From the head of the request to the last byte of the answer; tunnels to their end.",
+                        MetricType::Histogram,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        std::map<std::string_view, HistogramSum> sums;
+        for (const VendorMeters* part : vendor.parts) {
+            for (auto* node = part->durations.first(); node != nullptr; node = node->next)
+                sums[vendor.route(node->route)].add(node->histogram);
+        }
+        for (const auto& [route, sum] : sums)
+            sum.write(add_series(family, {{"vendor", vendor.name}, {"route", route}}).histogram);
+    }
+    return family;
+}
+
+MetricFamily first_byte_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_time_to_first_byte_seconds",
+                        "From the request being sent to the head of the vendor's answer, of the last attempt.",
+                        MetricType::Histogram,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        HistogramSum sum;
+        for (const VendorMeters* part : vendor.parts) sum.add(part->first_byte);
+        if (!sum.empty()) sum.write(add_series(family, {{"vendor", vendor.name}}).histogram);
+    }
+    return family;
+}
+
+MetricFamily attempts_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_attempts_total",
+                        "Tries at an endpoint, by how they ended: ok, or the reason why not.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        std::map<std::pair<std::string_view, std::string_view>, std::uint64_t> sums;
+        for (const VendorMeters* part : vendor.parts) {
+            for (auto* node = part->attempts.first(); node != nullptr; node = node->next) {
+                for (std::size_t i = 0; i < node->by_result.size(); ++i) {
+                    if (const std::uint64_t count = node->by_result[i].get())
+                        sums[{node->endpoint, result_label(i)}] += count;
+                }
+            }
+        }
+        for (const auto& [key, count] : sums)
+            add_counter(family, {{"vendor", vendor.name}, {"endpoint", key.first}, {"result", key.second}},
+                        static_cast<double>(count));
+    }
+    return family;
+}
+
+MetricFamily rejected_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_rejected_total",
+                        "Exchanges that Sluice answered itself or cut short, by reason.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        for (std::size_t i = 0; i < reason_count; ++i) {
+            const double count = vendor.sum([i](const VendorMeters& part) -> auto& { return part.rejected[i]; });
+            if (count == 0) continue;
+            add_counter(family, {{"vendor", vendor.name}, {"reason", name_of(static_cast<Reason>(i))}}, count);
+        }
+    }
+    return family;
+}
+
+// A family whose values are always there: `kind` is the name of its second label ("" for none).
+struct PlainValue {
+    std::string_view label;
+    double (*read)(const VendorView&);
+};
+MetricFamily plain_family(MetricFamily family, const char* label, std::initializer_list<PlainValue> values,
+                          const std::vector<VendorView>& vendors) {
+    const bool gauge = family.type == MetricType::Gauge;
+    for (const VendorView& vendor : vendors) {
+        for (const PlainValue& value : values) {
+            ClientMetric& series = add_series(family, {{"vendor", vendor.name}});
+            if (!value.label.empty()) series.label.push_back({label, std::string(value.label)});
+            (gauge ? series.gauge.value : series.counter.value) = value.read(vendor);
+        }
+    }
+    return family;
+}
+
+template <auto Member>
+double sum_of(const VendorView& vendor) {
+    return vendor.sum([](const VendorMeters& part) -> auto& { return part.*Member; });
+}
+
+void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors) {
+    out.add(requests_family(vendors));
+    out.add(durations_family(vendors));
+    out.add(first_byte_family(vendors));
+    out.add(attempts_family(vendors));
+    out.add(rejected_family(vendors));
+    out.add(plain_family({"sluice_inflight", "Exchanges under way.", MetricType::Gauge, {}}, "",
+                         {{"", sum_of<&VendorMeters::inflight>}}, vendors));
+    out.add(plain_family({"sluice_upstream_connections",
+                          "Connections to vendors, in use or kept for the next request.",
+                          MetricType::Gauge,
+                          {}},
+                         "state", {{"active", sum_of<&VendorMeters::active>}, {"idle", sum_of<&VendorMeters::idle>}},
+                         vendors));
+    out.add(plain_family(
+        {"sluice_upstream_handshakes_total",
+         "TLS handshakes with vendors, by whether a session was resumed.",
+         MetricType::Counter,
+         {}},
+        "resumed",
+        {{"false", sum_of<&VendorMeters::handshakes_full>}, {"true", sum_of<&VendorMeters::handshakes_resumed>}},
+        vendors));
+    out.add(plain_family(
+        {"sluice_bytes_total", "Bytes of bodies and tunnels, by direction.", MetricType::Counter, {}}, "direction",
+        {{"to_vendor", sum_of<&VendorMeters::to_vendor>}, {"from_vendor", sum_of<&VendorMeters::from_vendor>}},
+        vendors));
+}
+
+void add_process_families(Exposition& out, WallTime started, std::uint64_t log_lines_dropped) {
+    const auto gauge = [&out](const char* name, const char* help, Labels labels, double value) {
+        MetricFamily family{name, help, MetricType::Gauge, {}};
+        add_gauge(family, labels, value);
+        out.add(std::move(family));
+    };
+    gauge("sluice_config_last_reload_successful", "1 where the last policy that was read is the one in force.", {}, 1);
+    gauge("sluice_config_last_reload_success_timestamp_seconds", "When the policy in force was loaded.", {},
+          std::chrono::duration<double>(started.time_since_epoch()).count());
+    gauge("sluice_build_info", "Always 1; the label says which Sluice this is.", {{"version", SLUICE_VERSION}}, 1);
+    MetricFamily dropped{"sluice_log_dropped_total",
+                         "Log lines that nobody read in time, or that could not be written.",
+                         MetricType::Counter,
+                         {}};
+    add_counter(dropped, {}, static_cast<double>(log_lines_dropped));
+    out.add(std::move(dropped));
+}
+
+}  // namespace
+
+Metrics::Metrics(std::shared_ptr<const Config> config, WallTime started)
+    : config_(std::move(config)), started_(started) {}
+
+WorkerMeters& Metrics::add_worker() {
+    auto made = std::make_unique<WorkerMeters>(config_);
+    const std::lock_guard lock(mutex_);
+    return *workers_.emplace_back(std::move(made));
+}
+
+std::string Metrics::scrape(std::uint64_t log_lines_dropped) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<VendorView> vendors;
+    for (std::size_t index = 0; index <= config_->vendors.size(); ++index) {
+        const Vendor& vendor = index < config_->vendors.size() ? config_->vendors[index] : config_->unmatched_vendor;
+        VendorView view{index < config_->vendors.size() ? std::string_view(vendor.name) : other, &vendor.routes, {}};
+        for (const auto& worker : workers_) {
+            if (const VendorMeters* part = worker->find(index)) view.parts.push_back(part);
+        }
+        if (!view.parts.empty()) vendors.push_back(std::move(view));
+    }
+    Exposition out;
+    add_vendor_families(out, vendors);
+    add_process_families(out, started_, log_lines_dropped);
+    return std::move(out).text();
+}
+
+}  // namespace sluice

@@ -1,0 +1,162 @@
+// What is counted, and how it is told to Prometheus. Nothing is shared between workers: each has a WorkerMeters whose
+// numbers only its own thread writes, and a scrape sums over the workers. So counting neither locks nor builds labels,
+// and it costs no more with many workers than with one.
+//
+// The number of series is bounded whatever applications and vendors send: methods are the registered ones or `_other`,
+// statuses 100 to 599, `_other` or (where the application saw none) `_none`, routes and
+// endpoints those of the policy or `_other`; and one vendor has at most
+// `WorkerMeters::max_request_series` combinations of them a worker. A vendor that was never used costs one pointer.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "config/config.hpp"
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+/// A number that one thread writes and any thread reads: never torn, and no locked instruction.
+template <class Number>
+class Cell {
+  public:
+    void add(Number by) { value_.store(get() + by, std::memory_order_relaxed); }
+    Number get() const { return value_.load(std::memory_order_relaxed); }
+
+  private:
+    std::atomic<Number> value_{0};
+};
+
+/// A list that one thread extends and any thread reads. Nothing leaves it.
+template <class Node>
+class Chain {
+  public:
+    Chain() = default;
+    Chain(const Chain&) = delete;
+    Chain& operator=(const Chain&) = delete;
+    ~Chain() {
+        for (Node* node = head_.load(); node != nullptr;) delete std::exchange(node, node->next);
+    }
+
+    Node& add(std::unique_ptr<Node> node) {
+        node->next = head_.load(std::memory_order_relaxed);
+        head_.store(node.get(), std::memory_order_release);
+        return *node.release();
+    }
+    const Node* first() const { return head_.load(std::memory_order_acquire); }
+    Node* first() { return head_.load(std::memory_order_relaxed); }
+
+  private:
+    std::atomic<Node*> head_{nullptr};
+};
+
+/// Times in buckets up to 300 s.
+class TimeHistogram {
+  public:
+    static constexpr std::array<Duration, 17> bounds{1ms, 2500us, 5ms, 10ms, 25ms, 50ms, 100ms, 250ms, 500ms,
+                                                     1s,  2500ms, 5s,  10s,  30s,  60s,  120s,  300s};
+
+    void observe(Duration time);
+
+    std::array<Cell<std::uint64_t>, bounds.size() + 1> counts;  // not cumulative; the last is above every bound
+    Cell<std::uint64_t> nanoseconds;                            // all together
+};
+
+/// One vendor's numbers on one worker.
+struct VendorMeters {
+    struct Requests {
+        std::uint64_t key;  // RequestKey, packed
+        Cell<std::uint64_t> count;
+        Requests* next = nullptr;
+    };
+    struct Durations {
+        std::size_t route;  // index in Vendor::routes; their number for none
+        TimeHistogram histogram;
+        Durations* next = nullptr;
+    };
+    struct Attempts {
+        std::string endpoint;
+        std::array<Cell<std::uint64_t>, reason_count + 2> by_result;  // ok, the reasons, `_other`
+        Attempts* next = nullptr;
+    };
+
+    explicit VendorMeters(std::size_t routes) : duration_by_route(routes + 1) {}
+
+    Cell<std::int64_t> inflight, active, idle;
+    Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor;
+    std::array<Cell<std::uint64_t>, reason_count> rejected;
+    TimeHistogram first_byte;
+    Chain<Requests> requests;
+    Chain<Durations> durations;
+    Chain<Attempts> attempts;
+
+    // How the writing thread finds its way into the chains; no other thread looks here.
+    struct TextHash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+    std::unordered_map<std::uint64_t, Requests*> request_by_key;
+    Requests* last_request = nullptr;  // most exchanges of a vendor are like the one before
+    std::vector<Durations*> duration_by_route;
+    std::unordered_map<std::string, Attempts*, TextHash, std::equal_to<>> attempts_by_endpoint;
+};
+
+/// One worker's numbers. Written on the worker's thread only; read by any.
+class WorkerMeters {
+  public:
+    static constexpr std::size_t max_request_series =
+        1024;  // of one vendor; more are folded into method and code `_other`
+    static constexpr std::size_t max_known_endpoints = 256;  // spellings of one vendor that are remembered
+
+    explicit WorkerMeters(std::shared_ptr<const Config> config);
+    ~WorkerMeters();
+
+    void began(const Vendor& vendor) { of(&vendor).inflight.add(1); }
+    void ended(const Vendor& vendor) { of(&vendor).inflight.add(-1); }
+    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result);
+    void record(const ExchangeRecord& record);
+    void connections_moved(const Vendor& vendor, int active, int idle);
+    void handshaken(const Vendor& vendor, bool resumed);
+
+    /// What was counted of Config::vendors[index], or of `_other` for their number; nullptr: nothing yet. Any thread.
+    const VendorMeters* find(std::size_t index) const { return slots_[index].load(std::memory_order_acquire); }
+
+  private:
+    VendorMeters& of(const Vendor* vendor);
+    VendorMeters::Requests& requests_of(VendorMeters& meters, std::size_t route, const ExchangeRecord& record);
+    VendorMeters::Attempts& attempts_of(VendorMeters& meters, const Vendor& vendor, std::string_view endpoint);
+
+    std::shared_ptr<const Config> config_;
+    std::vector<std::atomic<VendorMeters*>> slots_;  // owned; by Vendor::index, `_other` last
+};
+
+/// All workers' numbers.
+class Metrics {
+  public:
+    Metrics(std::shared_ptr<const Config> config, WallTime started);
+
+    /// A new worker's meters. They stay, and go on counting in every scrape, when the worker is gone: a counter never
+    /// falls.
+    WorkerMeters& add_worker();
+    /// The Prometheus text format, 0.0.4. Any thread.
+    std::string scrape(std::uint64_t log_lines_dropped) const;
+
+  private:
+    std::shared_ptr<const Config> config_;
+    WallTime started_;
+    mutable std::mutex mutex_;  // of the list of workers; never taken by one that counts
+    std::vector<std::unique_ptr<WorkerMeters>> workers_;
+};
+
+/// The `endpoint` label: the endpoint of the policy that `endpoint` (a URL, or an authority with or without its port)
+/// is, else the entry of `hosts` that it matches, else `_other`. A host that no policy names never becomes a label.
+std::string endpoint_label(const Vendor& vendor, std::string_view endpoint);
+
+}  // namespace sluice

@@ -1,0 +1,102 @@
+#include "proxy/telemetry/telemetry.hpp"
+
+#include <mutex>
+
+#include "proxy/telemetry/log_line.hpp"
+#include "proxy/telemetry/log_writer.hpp"
+#include "proxy/telemetry/metrics.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t full_buffer = 64 * 1024;
+
+WallTime now() {
+    return std::chrono::system_clock::now();
+}
+
+}  // namespace
+
+struct Telemetry::Impl {
+    Impl(std::shared_ptr<const Config> config, int log_fd, LogFormat log_format)
+        : format(log_format), metrics(std::move(config), now()), writer(log_fd), notice_format(log_format) {}
+
+    const LogFormat format;
+    Metrics metrics;
+    LogWriter writer;
+    std::mutex notice_mutex;  // of `notice_format`
+    LineFormat notice_format;
+};
+
+struct WorkerJournal::Impl {
+    WorkerMeters& meters;
+    LogWriter& writer;
+    LineFormat format;
+    std::string buffer;
+};
+
+Telemetry::Telemetry(std::shared_ptr<const Config> config, int log_fd, LogFormat format)
+    : impl_(std::make_unique<Impl>(std::move(config), log_fd, format)) {}
+
+Telemetry::~Telemetry() = default;
+
+void Telemetry::notice(Level level, std::string_view event,
+                       std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {
+    std::string line;
+    {
+        const std::lock_guard lock(impl_->notice_mutex);
+        impl_->notice_format.append_notice(line, level, event, fields, now());
+    }
+    impl_->writer.take(line);
+}
+
+std::string Telemetry::scrape() const {
+    return impl_->metrics.scrape(impl_->writer.dropped());
+}
+
+std::unique_ptr<WorkerJournal> Telemetry::journal() {
+    auto impl = std::make_unique<WorkerJournal::Impl>(
+        WorkerJournal::Impl{impl_->metrics.add_worker(), impl_->writer, LineFormat(impl_->format), {}});
+    return std::unique_ptr<WorkerJournal>(new WorkerJournal(std::move(impl)));
+}
+
+WorkerJournal::WorkerJournal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+WorkerJournal::~WorkerJournal() {
+    flush();
+}
+
+void WorkerJournal::began(const Vendor& vendor) {
+    impl_->meters.began(vendor);
+}
+void WorkerJournal::ended(const Vendor& vendor) {
+    impl_->meters.ended(vendor);
+}
+
+void WorkerJournal::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
+    impl_->meters.attempted(vendor, endpoint, result);
+}
+
+void WorkerJournal::record(const ExchangeRecord& record) {
+    impl_->meters.record(record);
+    impl_->format.append_exchange(impl_->buffer, record, now());
+    if (impl_->buffer.size() >= full_buffer) flush();
+}
+
+void WorkerJournal::connections_moved(const Vendor& vendor, int active, int idle) {
+    impl_->meters.connections_moved(vendor, active, idle);
+}
+
+void WorkerJournal::handshaken(const Vendor& vendor, bool resumed) {
+    impl_->meters.handshaken(vendor, resumed);
+}
+
+bool WorkerJournal::pending() const {
+    return !impl_->buffer.empty();
+}
+
+void WorkerJournal::flush() {
+    impl_->writer.take(impl_->buffer);
+}
+
+}  // namespace sluice
