@@ -1,5 +1,5 @@
-// Our own certificate authority: made once, kept private, only ever signing leaves for hosts that applications asked for.
-// Not pure: it draws keys (OpenSSL's randomness). Any thread may mint; an Authority never changes.
+// Our own certificate authority: made once, kept private, only ever signing leaves for hosts that applications asked
+// for. Not pure: it draws keys (OpenSSL's randomness). Any thread may mint; an Authority never changes.
 #pragma once
 
 #include <openssl/evp.h>
@@ -22,7 +22,9 @@ using X509Ptr = std::unique_ptr<X509, OpenSslDeleter>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslDeleter>;
 
 /// Why certificate work failed, in words: names the file and what to do.
-struct CertFault { std::string what; };
+struct CertFault {
+    std::string what;
+};
 template <class T>
 using CertResult = boost::system::result<T, CertFault>;
 [[noreturn]] inline void throw_exception_from_error(const CertFault& fault, const boost::source_location&) {
@@ -34,28 +36,39 @@ CertResult<KeyPtr> make_key();
 
 class CertAuthority {
   public:
-    /// A fresh self-signed P-256 CA: critical basicConstraints (CA, pathlen 0) and keyUsage (keyCertSign, cRLSign), SKI; ten years, from an hour before `now`.
-    /// The common name carries eight hex digits of the key, so that two sidecars' CAs can be told apart: "Sluice CA 1a2b3c4d".
+    /// A fresh self-signed P-256 CA: critical basicConstraints (CA, pathlen 0) and keyUsage (keyCertSign, cRLSign),
+    /// SKI; ten years, from an hour before `now`. The common name carries eight hex digits of the key, so that two
+    /// sidecars' CAs can be told apart: "Sluice CA 1a2b3c4d".
     static CertResult<CertAuthority> make(WallTime now);
-    /// `<directory>/ca.crt` and `<directory>/ca.key` (PKCS#8 PEM, 0600), made where they do not exist or (with a warning in `note`) when the certificate ends within 30 days.
-    /// Creates the directory (0700). Two processes that start at once end up with the same pair. A key file that others may read is refused,
-    /// a pair that does not belong together too: the fault names file and fix. Writes are by rename, fsynced.
+    /// `<directory>/ca.crt` and `<directory>/ca.key` (PKCS#8 PEM, 0600), made where they do not exist or (with a
+    /// warning in `note`) when the certificate ends within 30 days. Creates the directory (0700). Two processes that
+    /// start at once end up with the same pair. A key file that others may read is refused, a pair that does not belong
+    /// together too: the fault names file and fix. Writes are by rename, fsynced.
     static CertResult<CertAuthority> persistent(const std::string& directory, WallTime now, std::string& note);
-    /// Any CA in PEM (a chain: the first is the issuer). Refused when it may not sign (CA:FALSE, no keyCertSign), has ended, or the key is not its own.
+    /// Any CA in PEM (a chain: the first is the issuer). Refused when it may not sign (CA:FALSE, no keyCertSign), has
+    /// ended, or the key is not its own.
     static CertResult<CertAuthority> given(const std::string& cert_file, const std::string& key_file, WallTime now);
 
     const X509* certificate() const { return certificate_.get(); }
     /// PEM of the certificate (and of what it was chained with), public.
     const std::string& pem() const { return pem_; }
 
-    /// A leaf for `host` (a DNS name, or an IP literal: then the SAN is an IP) over `leaf_key`'s public part: AKI, SKI, SAN, serverAuth, digitalSignature, no long CN
-    /// (the host where it is at most 64 bytes, else "sluice"), random serial, from an hour before `now` for at most 30 days (and never past the CA's own end).
+    /// A leaf for `host` (a DNS name, or an IP literal: then the SAN is an IP) over `leaf_key`'s public part: AKI, SKI,
+    /// SAN, serverAuth, digitalSignature, no long CN (the host where it is at most 64 bytes, else "sluice"), random
+    /// serial, from an hour before `now` for at most 30 days (and never past the CA's own end).
     CertResult<X509Ptr> mint(const std::string& host, EVP_PKEY* leaf_key, WallTime now) const;
 
+    /// What a server presents after the leaf: the CA and its chain without self-signed ones. Nothing for a CA of our
+    /// own make.
+    const std::vector<X509Ptr>& chain() const { return chain_; }
+
   private:
+    CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key);
+
     X509Ptr certificate_;
     KeyPtr key_;
     std::string pem_;
+    std::string key_id_;  // what a leaf names its issuer's key by
     std::vector<X509Ptr> chain_;
 };
 
