@@ -12,9 +12,10 @@ RUN deploy/quickstart.sh --build-only && strip build/release/sluice
 FROM debian:bookworm-slim
 RUN --mount=type=bind,from=build,source=/src/deploy,target=/deploy \
     /deploy/packages.sh run \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 65532 sluice \
-    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /var/lib/sluice --shell /usr/sbin/nologin sluice \
+    && useradd -K UID_MAX=65533 --uid 65532 --gid 65532 --no-create-home --home-dir /var/lib/sluice \
+        --shell /usr/sbin/nologin sluice \
     && install -d -m 0700 -o 65532 -g 65532 /var/lib/sluice \
     && install -d -m 0755 -o 65532 -g 65532 /run/sluice
 COPY --from=build /src/build/release/sluice /usr/local/bin/sluice
