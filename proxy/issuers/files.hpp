@@ -1,5 +1,7 @@
-// Static secrets, from files and the environment. Files are looked at again (by their directory's change, so that Kubernetes' `..data` swap counts, and every few seconds whatever happens), read whole (at most 1 MiB), a trailing newline trimmed;
-// what changed is published to every worker without a restart. A secret that cannot be read makes its credential unavailable, never the process.
+// Static secrets, from files and the environment. Files are looked at again when something happens on the way to them
+// (so that Kubernetes' `..data` swap counts) and every few seconds whatever happens, read whole (at most 1 MiB), a
+// trailing newline trimmed; what changed is published to every worker without a restart. A secret that cannot be read
+// makes its credential unavailable, never the process; how a rewrite is told from a loss is in rotation.hpp.
 #pragma once
 
 #include <functional>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "proxy/issuers/rotation.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {
@@ -17,21 +20,32 @@ namespace sluice {
 /// What is at hand of one credential at one time; immutable.
 struct CredentialState {
     std::optional<Attachment> attachment;
-    std::string fault;      // why there is none: names the file or variable and what to do, never the content
-    WallTime since{};       // of this state
+    std::string fault;  // why there is none: names the file or variable and what to do, never the content
+    WallTime since{};   // of this state
 };
-using CredentialStates = std::vector<std::shared_ptr<const CredentialState>>;   // by CredentialSpec::index
+using CredentialStates = std::vector<std::shared_ptr<const CredentialState>>;  // by CredentialSpec::index
+
+struct SecretTimes {
+    RotationTimes rotation;
+    Duration poll = 3s;  // between looks when nothing is noticed
+};
 
 class SecretFiles {
   public:
-    /// Reads everything once; then watches on a thread of its own until destroyed. `notice` gets one line for people whenever a credential changes, becomes unavailable or comes back.
-    SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice);
+    /// Reads everything once, the environment for good; then watches the files on a thread of its own until destroyed.
+    /// `notice` gets one line for people whenever a credential changes, becomes unavailable or comes back: from the
+    /// constructor, then from the watching thread.
+    SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice,
+                SecretTimes times = {});
     ~SecretFiles();
 
     /// The states as they stand. Any thread.
     std::shared_ptr<const CredentialStates> snapshot() const;
-    /// Calls `publish` with the states now and after each change, from the watching thread; it should post to the subscriber's own thread. Any thread. The number unsubscribes.
+    /// Calls `publish` with the states now, on the calling thread, and after each change from the watching one; none is
+    /// missed, none comes twice. It should post to the subscriber's own thread, and may not subscribe or unsubscribe.
+    /// Any thread. The number unsubscribes.
     std::size_t subscribe(std::function<void(std::shared_ptr<const CredentialStates>)> publish);
+    /// No call is under way when it returns, and none follows. Any thread.
     void unsubscribe(std::size_t id);
 
   private:

@@ -16,6 +16,7 @@
 #include <deque>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -143,6 +144,7 @@ void LogWriter::Shared::run() {
 }
 
 LogWriter::LogWriter(int fd) : shared_(std::make_shared<Shared>(fd)) {
+    if (shared_->stop_event < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     thread_ = std::thread([shared = shared_] { shared->run(); });
 }
 
