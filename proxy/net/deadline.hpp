@@ -1,9 +1,11 @@
-// Deadlines of one worker thread in a coarse wheel: arming and disarming are a few pointer writes; one timer of Asio's ticks for all of them, and is set anew only when an earlier deadline
-// than its own comes in. A deadline fires between 0 and 20 ms after its time.
+// Deadlines of one worker thread in a coarse wheel: arming and disarming are a few pointer writes; one timer of Asio's
+// ticks for all of them, and is set anew only when an earlier deadline than its own comes in. A deadline fires between
+// 0 and 20 ms after its time, never before it. All calls stay on the worker's thread.
 #pragma once
 
 #include <array>
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
 #include <cstdint>
 
 #include "proxy/base/time.hpp"
@@ -11,7 +13,8 @@
 
 namespace sluice {
 
-/// One deadline, a member of whatever it bounds. Not copied, not moved; disarms itself. `fire` runs on the worker's thread, after the entry was disarmed; it may arm it again.
+/// One deadline, a member of whatever it bounds. Not copied, not moved; disarms itself. `fire` runs on the worker's
+/// thread, after the entry was disarmed; it may arm, disarm or destroy any deadline, this one included.
 class Deadline {
   public:
     using Fire = void (*)(void* context);
@@ -21,12 +24,22 @@ class Deadline {
     ~Deadline() { disarm(); }
 
     bool armed() const { return next_ != nullptr; }
+    /// When it was last armed for.
     TimePoint at() const { return at_; }
-    void disarm();
+    void disarm() {
+        if (!armed()) return;
+        previous_->next_ = next_;
+        next_->previous_ = previous_;
+        next_ = previous_ = nullptr;
+    }
 
   private:
     friend class Wheel;
-    Deadline() : fire_(nullptr), context_(nullptr) {}
+    Deadline() : fire_(nullptr), context_(nullptr), next_(this), previous_(this) {}  // the head of a list
+    bool alone() const { return next_ == this; }
+    void append(Deadline& entry);
+    void append_all(Deadline& head);
+
     Fire fire_;
     void* context_;
     TimePoint at_{};
@@ -36,35 +49,52 @@ class Deadline {
 
 class Wheel {
   public:
-    explicit Wheel(asio::io_context& io);
+    /// `start`: before which time nothing will be due; tests give one of their own.
+    explicit Wheel(asio::io_context& io, TimePoint start = std::chrono::steady_clock::now());
+    /// Disarms everything. The io_context must not run any more, or the wheel's timer must have come to rest.
     ~Wheel();
 
-    /// (Re-)arms; `never` disarms.
+    /// (Re-)arms; `never` disarms. What is due already fires within the next tick, not inside this call.
     void arm(Deadline& deadline, TimePoint at);
 
-    /// Fires what is due. Called by the wheel's own timer; by tests with a time of their own.
+    /// Fires what is due, earliest first (to the tick). Called by the wheel's own timer; by tests with a time of their
+    /// own. What `fire` arms waits for a later call, so that one call always ends.
     void advance(TimePoint now);
-    /// When the next slot that holds something, or the next turn of the fine ring, is due.
+    /// When the next slot that holds something, or the next turn of the fine ring, is due; `never`: nothing is armed,
+    /// and no timer keeps the io_context running.
     TimePoint next_due() const;
 
   private:
-    static constexpr std::int64_t tick = 8'000'000;   // ns
-    static constexpr std::size_t slots = 512;         // fine ring: 4.1 s; coarse ring: 35 min; what is later waits in the coarse ring's last slot and is sorted again
+    static constexpr std::int64_t tick = 8'000'000;  // ns
+    // The fine ring holds a turn of 4.1 s by ticks, the coarse ring 35 minutes by turns; what is later waits in the
+    // coarse ring's last slot and is sorted again when that one is reached.
+    static constexpr std::int64_t slots = 512;
 
     struct Ring {
-        std::array<Deadline, slots> heads;
-        std::array<std::uint64_t, slots / 64> occupied{};
-    };
-    static std::int64_t tick_of(TimePoint at);
-    void place(Deadline& deadline);
-    void link(Ring& ring, std::size_t slot, Deadline& deadline);
-    void spread(std::size_t coarse_slot);
-    void schedule();
+        Deadline heads[slots];  // no std::array: a head's constructor is the Wheel's alone
+        // One bit a slot. A deadline that disarms itself leaves its slot's bit behind; whoever finds that list empty
+        // clears it.
+        mutable std::array<std::uint64_t, slots / 64> occupied{};
 
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor> timer_;
-    std::int64_t now_tick_;
-    TimePoint scheduled_ = never;
-    bool advancing_ = false;
+        void add(std::int64_t slot, Deadline& deadline);
+        std::int64_t first_from(std::int64_t slot) const;  // `slots`: none
+        bool empty() const { return first_from(0) == slots; }
+    };
+    static std::int64_t due_tick(TimePoint at);
+    static TimePoint time_of(std::int64_t at_tick);
+    std::int64_t turn_end() const { return (next_tick_ / slots + 1) * slots; }
+    std::int64_t place(Deadline& deadline);
+    void collect(std::int64_t last);
+    void sort_again(Deadline& head);
+    void fire_collected();
+    void set_timer(TimePoint at);
+
+    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
+        timer_;
+    TimePoint scheduled_ = never;  // what the timer is set to
+    std::int64_t next_tick_;       // the first one that was not collected yet
+    bool firing_ = false;
+    Deadline due_;  // collected, not fired yet
     Ring fine_, coarse_;
 };
 
