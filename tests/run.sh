@@ -7,7 +7,7 @@
 #                              tests (tag [multi-worker]) under TSan
 #   tests/run.sh --fuzz        each fuzzer over its checked-in corpus, then on its own for a bounded time
 #
-#   -R REGEX       only the tests whose name matches; names begin with "unit: ", "integration: " or "interop: "
+#   -R REGEX       only the tests whose name matches; names begin with "unit:", "integration:" or "interop:"
 #   --seconds N    how long each fuzzer runs on its own (default 30)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -64,7 +64,7 @@ run_release() {
 run_unit() {
     deploy/packages.sh build unit
     build release -DSLUICE_TESTS=ON --target sluice_unit
-    ((${#filter[@]} > 0)) || filter=(-R '^unit: ')
+    ((${#filter[@]} > 0)) || filter=(-R '^unit:')
     run_ctest release "${filter[@]}"
 }
 
@@ -89,9 +89,9 @@ run_sanitized() {
     build tsan --target sluice_integration # where only [multi-worker] tests are registered
 
     local failed=0
-    ((${#filter[@]} > 0)) || filter=(-R '^(unit|integration): ')
+    ((${#filter[@]} > 0)) || filter=(-R '^(unit|integration):')
     run_ctest asan "${filter[@]}" || failed=1
-    run_ctest tsan -R '^integration: ' || failed=1
+    run_ctest tsan -R '^integration:' || failed=1
     return $failed
 }
 
@@ -109,10 +109,10 @@ fuzz_one() {
 }
 
 run_fuzzers() {
-    deploy/packages.sh build fuzz
+    deploy/packages.sh build fuzz --target fuzzers
     hold_addresses
     export ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-16
-    build fuzz
+    build fuzz --target fuzzers
 
     local binary name log total=0 failed=()
     for binary in build/fuzz/tests/fuzz_*; do
