@@ -109,7 +109,7 @@ fuzz_one() {
 }
 
 run_fuzzers() {
-    deploy/packages.sh build fuzz --target fuzzers
+    deploy/packages.sh build fuzz
     hold_addresses
     export ASAN_SYMBOLIZER_PATH=/usr/bin/llvm-symbolizer-16
     build fuzz --target fuzzers
