@@ -17,6 +17,8 @@ esac
 echo '== packages'
 deploy/packages.sh build
 
+# Without these, ccache does not keep what was compiled with a precompiled header.
+export CCACHE_SLOPPINESS=pch_defines,time_macros
 echo '== build'
 configure=(cmake --preset release)
 # Catch2 is needed for tests only. A tree that tests/run.sh has already configured keeps its tests.

@@ -12,6 +12,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Without these, ccache does not keep what was compiled with a precompiled header.
+export CCACHE_SLOPPINESS=pch_defines,time_macros
+
 usage() {
     sed -n '2,/^set/{s/^# \{0,1\}//p}' tests/run.sh
 }
