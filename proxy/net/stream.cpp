@@ -214,9 +214,9 @@ Task<Wait> Stream::flush(TimePoint deadline, std::error_code& error) {
     }
 }
 
-Task<Wait> Stream::write(std::string_view bytes, TimePoint deadline, std::error_code& error) {
+Task<Wait> Stream::write(std::string_view& bytes, TimePoint deadline, std::error_code& error) {
     if (ssl_ || bytes.size() < 4096) {
-        stage(bytes);
+        stage(std::exchange(bytes, {}));
         const Wait waited = co_await flush(deadline, error);
         co_return waited;
     }

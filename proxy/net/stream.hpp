@@ -51,8 +51,9 @@ class Stream {
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.
     Task<Wait> flush(TimePoint deadline, std::error_code& error);
-    /// What is staged and then `bytes`, without copying them where that saves a copy (plain, large).
-    Task<Wait> write(std::string_view bytes, TimePoint deadline, std::error_code& error);
+    /// What is staged and then `bytes`, without copying them where that saves a copy (plain, large). `bytes` shrinks by what was sent or staged, so that a wait that timed out
+    /// can be taken up again.
+    Task<Wait> write(std::string_view& bytes, TimePoint deadline, std::error_code& error);
 
     /// close_notify, where TLS, and FIN after what is staged has been sent.
     void end_writing();

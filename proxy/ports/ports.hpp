@@ -32,6 +32,8 @@ struct BodySource {
     virtual std::optional<Result<Chunk>> next_ready() = 0;
     /// Waits until something is at hand, until `deadline` (a Failure with timeout_idle), or until interrupted.
     virtual Task<Result<Chunk>> next(TimePoint deadline) = 0;
+    /// Ends the wait of whoever is in `next`, with a Failure.
+    virtual void interrupt() = 0;
 
   protected:
     ~BodySource() = default;
@@ -73,8 +75,8 @@ struct ReplySink {
     virtual Task<Result<void>> deliver_stream(const ResponseHead& head, BodySource& body, const Limits& limits, Activity& activity) = 0;
     /// Has anything of the final answer been written?
     virtual bool began() const = 0;
-    /// Nothing more is to be read of the request: its body, if any is left, will not be asked for.
-    virtual void abandon_request() = 0;
+    /// Is the worker stopping, or the application known to be gone? Then nothing is worth waiting for.
+    virtual bool stopped() const = 0;
 
   protected:
     ~ReplySink() = default;
@@ -110,6 +112,8 @@ struct Transport {
     virtual Task<Result<void>> open_stream(RoundTrip& trip) = 0;
     /// Ends the trip, on every path: what can be used again goes back to the pool, everything else is closed. Nothing of the trip may be touched afterwards.
     virtual Task<void> finish(RoundTrip& trip) = 0;
+    /// Wakes a trip that waits for its vendor, after its application has `stopped()`: it fails.
+    virtual void abort(RoundTrip& trip) = 0;
 
   protected:
     ~Transport() = default;

@@ -1,0 +1,29 @@
+#include "proxy/exchange/exchange.hpp"
+
+namespace sluice {
+
+void Exchange::clear() {
+    config.reset();
+    request.clear();
+    framing = {};
+    body = nullptr;
+    application = nullptr;
+    vendor = nullptr;
+    listener = {};
+    tunnel = upgrade = false;
+    refused_already.reset();
+    route = nullptr;
+    response.clear();
+    limits = {};
+    activity = {};
+    phases = {};
+    traffic = {};
+    attempts = 0;
+    outcome = Outcome::vendor;
+    reason.reset();
+    detail.clear();
+    status = 0;
+    application_gone = false;
+}
+
+}  // namespace sluice

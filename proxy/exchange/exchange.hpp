@@ -1,0 +1,47 @@
+// One request's belongings, from its head to its record. Recycled from exchange to exchange of one worker, so that a warm one allocates nothing.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+struct Exchange {
+    // What the session fills in:
+    std::shared_ptr<const Config> config;    // the policy it began under
+    RequestHead request;
+    Framing framing;
+    BodySource* body = nullptr;              // null: none
+    ReplySink* application = nullptr;
+    Scheme scheme = Scheme::https;           // as the application named it
+    Authority authority;                     // likewise; in base-URL mode the vendor's
+    const Vendor* vendor = nullptr;          // set in base-URL mode; else found by the walk
+    std::string_view listener;               // "proxy", "base_url", "unix"
+    bool tunnel = false;                     // CONNECT that nobody intercepts: raw bytes
+    bool upgrade = false;                    // asks for a websocket
+    std::optional<Refusal> refused_already;  // by the session: a bad head, authorities that do not agree ...
+
+    // What the walk and its parts add:
+    const Route* route = nullptr;
+    std::string request_id;
+    ResponseHead response;
+    Limits limits;
+    Activity activity;
+    Phases phases;
+    Traffic traffic;
+    unsigned attempts = 0;
+    Outcome outcome = Outcome::vendor;
+    std::optional<Reason> reason;
+    std::string detail;
+    unsigned status = 0;
+    bool application_gone = false;
+    RoundTrip* trip = nullptr;               // under way
+
+    /// For the next exchange; memory is kept, what may be secret is wiped.
+    void clear();
+    const Timeouts& timeouts() const { return route ? route->timeout : vendor->timeout; }
+};
+
+}  // namespace sluice

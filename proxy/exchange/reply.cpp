@@ -1,0 +1,145 @@
+#include "proxy/exchange/reply.hpp"
+
+#include <charconv>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+// A body that is there as a whole.
+class TextBody final : public BodySource {
+  public:
+    explicit TextBody(std::string text) : text_(std::move(text)) {}
+    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
+    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
+    void interrupt() override {}
+
+  private:
+    std::string text_;
+};
+
+void append_member(std::string& out, std::string_view name, std::string_view value) {
+    out.append(out.size() > 1 ? ",\"" : "\"").append(name).append("\":\"");
+    append_json_escaped(out, value);
+    out.push_back('"');
+}
+
+std::string problem(const Exchange& ex, Reason reason, std::string_view detail) {
+    std::string out = "{";
+    append_member(out, "title", title_of(reason));
+    out.append(",\"status\":").append(std::to_string(status_of(reason)));
+    append_member(out, "detail", detail.empty() ? title_of(reason) : detail);
+    append_member(out, "reason", name_of(reason));
+    if (ex.vendor) append_member(out, "vendor", ex.vendor->name);
+    append_member(out, "request_id", ex.request_id);
+    out += "}\n";
+    return out;
+}
+
+// How a gRPC caller reads our statuses (grpc's HTTP status mapping, and its codes for what we know better).
+std::string_view grpc_status_of(Reason reason) {
+    switch (status_of(reason)) {
+    case 400:
+    case 421:
+    case 431: return "13";                                                // INTERNAL
+    case 403: return "7";                                                 // PERMISSION_DENIED
+    case 408:
+    case 504: return "4";                                                 // DEADLINE_EXCEEDED
+    default: return "14";                                                 // UNAVAILABLE
+    }
+}
+
+bool is_grpc(const RequestHead& head) {
+    const auto type = head.fields.find(Known::content_type);
+    return type && type->starts_with("application/grpc") && !type->starts_with("application/grpc-web");
+}
+
+// grpc-message is percent-encoded (gRPC over HTTP/2, "Responses").
+std::string grpc_message(std::string_view text) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        if (c >= ' ' && c <= '~' && c != '%') {
+            out.push_back(c);
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out.append({'%', digits[byte >> 4], digits[byte & 15]});
+        }
+    }
+    return out;
+}
+
+Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, Duration retry_after) {
+    ex.reason = reason;
+    ex.detail = detail;
+    ResponseHead& head = ex.response;
+    head.clear();
+    const bool grpc = is_grpc(ex.request);
+    head.status = grpc ? 200 : status_of(reason);
+    ex.status = head.status;
+    head.fields.add("Sluice-Reason", name_of(reason));
+    if (retry_after > Duration{}) {
+        const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
+        head.fields.add("Retry-After", std::to_string(seconds));
+    }
+    TextBody body(grpc ? std::string() : problem(ex, reason, detail));
+    Framing framing{Framing::Kind::length, 0};
+    if (grpc) {
+        head.fields.add("Content-Type", "application/grpc");
+        head.fields.add("grpc-status", grpc_status_of(reason));
+        head.fields.add("grpc-message", grpc_message(detail.empty() ? title_of(reason) : detail));
+    } else {
+        head.fields.add("Content-Type", "application/problem+json");
+        head.fields.add("Cache-Control", "no-store");
+        framing.length = body.next_ready()->value().data.size();
+    }
+    sign_response(ex);
+    const bool bodiless = ex.request.method == "HEAD" || grpc;
+    // The answer itself has its own time: the exchange's may have run out.
+    const Limits limits{Timeouts{.idle = 10s}, later(Core::now(), 10s)};
+    ex.activity.last = Core::now();
+    co_return co_await ex.application->deliver(head, framing, bodiless ? nullptr : &body, limits, ex.activity);
+}
+
+}  // namespace
+
+void sign_response(Exchange& ex) {
+    Fields& fields = ex.response.fields;
+    if (ex.reason)
+        fields.add("Sluice-Outcome", name_of(ex.outcome));
+    else {
+        fields.remove(Known::sluice);
+        fields.add(Known::sluice, "Sluice-Outcome", name_of(ex.outcome));
+    }
+    char digits[12];
+    const auto end = std::to_chars(digits, digits + sizeof digits, ex.attempts).ptr;
+    fields.add(Known::sluice, "Sluice-Attempts", {digits, static_cast<std::size_t>(end - digits)});
+    fields.add(Known::sluice, "Sluice-Request-Id", ex.request_id);
+}
+
+Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {
+    ex.outcome = Outcome::refused;
+    co_return co_await answer(ex, refusal.reason, refusal.detail, refusal.retry_after);
+}
+
+Task<Result<void>> report(Exchange& ex, const Failure& failure) {
+    ex.outcome = failure.origin == Origin::sluice ? Outcome::refused : Outcome::failed;
+    if (failure.gone) {
+        ex.application_gone = true;
+        ex.outcome = Outcome::failed;
+        ex.detail = failure.detail;
+        co_return failure;
+    }
+    if (ex.application->began()) {   // too late for a status: the connection is cut, the log says why
+        ex.outcome = Outcome::failed;
+        ex.reason = failure.reason;
+        ex.detail = failure.detail;
+        co_return failure;
+    }
+    const Duration retry_after = failure.reason == Reason::overloaded ? Duration{1s} : Duration{};
+    co_return co_await answer(ex, failure.reason, failure.detail, retry_after);
+}
+
+}  // namespace sluice

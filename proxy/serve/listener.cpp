@@ -1,0 +1,183 @@
+#include "proxy/serve/listener.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::string_view overloaded =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\nSluice-Attempts: 0\r\nConnection: close\r\n\r\n";
+
+[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+
+class Fd {
+  public:
+    explicit Fd(int fd) : fd_(fd) {}
+    Fd(const Fd&) = delete;
+    ~Fd() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    int get() const { return fd_; }
+    int release() { return std::exchange(fd_, -1); }
+
+  private:
+    int fd_;
+};
+
+int open_spare() { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+socklen_t fill(sockaddr_storage& storage, const ListenAddress& address) {
+    std::memset(&storage, 0, sizeof storage);
+    if (address.address.v6) {
+        auto& v6 = reinterpret_cast<sockaddr_in6&>(storage);
+        v6.sin6_family = AF_INET6;
+        v6.sin6_port = htons(address.port);
+        std::memcpy(&v6.sin6_addr, address.address.bytes.data(), 16);
+        return sizeof v6;
+    }
+    auto& v4 = reinterpret_cast<sockaddr_in&>(storage);
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(address.port);
+    std::memcpy(&v4.sin_addr, address.address.bytes.data(), 4);
+    return sizeof v4;
+}
+
+std::uint16_t bound_port(int fd) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof storage;
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size);
+    return ntohs(storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(storage).sin6_port : reinterpret_cast<sockaddr_in&>(storage).sin_port);
+}
+
+// A socket file that nobody answers on was left behind by a process that is gone.
+void clear_stale(const std::string& path, const sockaddr_un& address) {
+    struct stat found{};
+    if (::lstat(path.c_str(), &found) != 0) return;
+    if (!S_ISSOCK(found.st_mode)) throw std::system_error(EEXIST, std::generic_category(), "listen.unix: " + path + " exists and is not a socket; remove it or choose another path");
+    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN)
+        throw std::system_error(EADDRINUSE, std::generic_category(), "listen.unix: another process answers on " + path);
+    ::unlink(path.c_str());
+}
+
+}  // namespace
+
+struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
+    Impl(asio::io_context& io, int fd, Deal d) : descriptor(io.get_executor(), fd), deal(std::move(d)) {}
+    ~Impl() { close(); }
+
+    void await() {
+        descriptor.async_wait(descriptor.wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
+            if (error || self->closed) return;
+            self->accept_all();
+            if (!self->closed) self->await();
+        });
+    }
+
+    void accept_all() {
+        constexpr int most_at_once = 256;
+        for (int i = 0; i < most_at_once; ++i) {
+            const int fd = ::accept4(descriptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd < 0) {
+                if (errno == EMFILE || errno == ENFILE) turn_away();
+                if (errno == EINTR || errno == ECONNABORTED) continue;
+                return;
+            }
+            const int on = 1;
+            if (path.empty()) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            deal(fd);
+        }
+    }
+
+    // Out of descriptors: the one kept in reserve lets us accept, say so, and close. Otherwise the peer would hang in the backlog and the wait would spin.
+    void turn_away() {
+        if (spare < 0) return;
+        ::close(std::exchange(spare, -1));
+        {
+            const Fd fd(::accept4(descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+            if (fd.get() >= 0) {
+                char thrown_away[4096];
+                static_cast<void>(::recv(fd.get(), thrown_away, sizeof thrown_away, MSG_DONTWAIT));
+                static_cast<void>(::send(fd.get(), overloaded.data(), overloaded.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+                ::shutdown(fd.get(), SHUT_WR);
+            }
+        }
+        spare = open_spare();
+    }
+
+    void close() {
+        if (std::exchange(closed, true)) return;
+        boost::system::error_code ignored;
+        descriptor.close(ignored);
+        if (spare >= 0) ::close(std::exchange(spare, -1));
+        if (!path.empty()) ::unlink(path.c_str());
+    }
+
+    asio::posix::basic_stream_descriptor<Executor> descriptor;
+    Deal deal;
+    ListenAddress tcp;
+    std::string path;
+    int spare = open_spare();
+    bool closed = false;
+};
+
+Listener::Listener(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Listener::Listener(Listener&&) noexcept = default;
+Listener::~Listener() {
+    if (impl_) impl_->close();
+}
+
+Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal deal) {
+    sockaddr_storage storage;
+    const socklen_t size = fill(storage, address);
+    Fd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (fd.get() < 0) fail("cannot listen on " + address.text());
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+        const bool taken = errno == EADDRINUSE;
+        fail("cannot listen on " + address.text() + (taken ? " (another process does; choose another address under `listen`, or port 0)" : ""));
+    }
+    if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + address.text());
+    ListenAddress bound = address;
+    bound.port = bound_port(fd.get());
+    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal));
+    impl->tcp = bound;
+    return Listener(std::move(impl));
+}
+
+Listener Listener::unix_socket(asio::io_context& io, const std::string& path, Deal deal) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) throw std::system_error(ENAMETOOLONG, std::generic_category(), "listen.unix: " + path);
+    std::memcpy(address.sun_path, path.data(), path.size());
+    clear_stale(path, address);
+    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (fd.get() < 0) fail("cannot listen on " + path);
+    const mode_t before = ::umask(0117);   // 0660 from the first moment on
+    const int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    ::umask(before);
+    if (bound != 0) fail("cannot listen on " + path);
+    if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + path);
+    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal));
+    impl->path = path;
+    return Listener(std::move(impl));
+}
+
+const ListenAddress& Listener::address() const { return impl_->tcp; }
+void Listener::start() { impl_->await(); }
+void Listener::close() { impl_->close(); }
+
+}  // namespace sluice

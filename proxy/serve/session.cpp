@@ -1,0 +1,378 @@
+#include "proxy/serve/session.hpp"
+
+#include <openssl/err.h>
+#include <sys/socket.h>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr Duration handshake_time = 10s, head_time = 30s, keep_alive_time = 1h, linger_time = 2s;
+constexpr std::size_t linger_bytes = 1024 * 1024;
+constexpr std::size_t spare_exchanges_kept = 64;
+
+Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
+Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
+
+bool is_own(const World& world, const Authority& authority) {
+    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
+    for (const ListenAddress& own : world.own) {
+        if (own.port != authority.port) continue;
+        if (authority.host == "localhost" || (address && *address == own.address)) return true;
+        // Bound to every address: we cannot tell ours from others', loopback is always ours.
+        const bool any = own.address == IpAddress{{}, own.address.v6};
+        if (any && address && (address->bytes[0] == 127 || address->text() == "::1")) return true;
+    }
+    return false;
+}
+
+// A page in a browser must not spend a credential: who may call base-URL mode.
+bool foreign_origin(const World& world, std::string_view origin) {
+    constexpr std::string_view http = "http://";
+    if (!origin.starts_with(http)) return true;
+    const auto authority = parse_authority(origin.substr(http.size()), default_port(Scheme::http));
+    return !authority || !is_own(world, *authority);
+}
+
+std::string_view listener_name(Entrance entrance) {
+    switch (entrance) {
+    case Entrance::proxy: return "proxy";
+    case Entrance::unix_socket: return "unix";
+    }
+    return "";
+}
+
+bool asks_for_websocket(const RequestHead& head, const Framing& framing) {
+    return head.minor == 1 && head.method == "GET" && framing.kind == Framing::Kind::none && head.fields.list_holds(Known::connection, "upgrade") &&
+           head.fields.list_holds(Known::upgrade, "websocket");
+}
+
+// The name in a ClientHello (RFC 6066 3), whatever TLS version, resumed or not.
+int note_server_name(SSL* ssl, int*, void*) {
+    auto* name = static_cast<std::string*>(SSL_get_app_data(ssl));
+    const unsigned char* bytes = nullptr;
+    std::size_t size = 0;
+    if (name && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &bytes, &size) == 1 && size > 5 && bytes[2] == TLSEXT_NAMETYPE_host_name) {
+        const std::size_t length = static_cast<std::size_t>(bytes[3]) << 8 | bytes[4];
+        if (length <= size - 5) name->assign(reinterpret_cast<const char*>(bytes) + 5, length);
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+}  // namespace
+
+std::unique_ptr<Exchange> Floor::take_exchange() {
+    if (spare_exchanges.empty()) return std::make_unique<Exchange>();
+    auto exchange = std::move(spare_exchanges.back());
+    spare_exchanges.pop_back();
+    return exchange;
+}
+
+void Floor::give_exchange(std::unique_ptr<Exchange> exchange) {
+    if (!flush_log.armed() && journal.pending()) loop.wheel.arm(flush_log, later(Loop::now(), 100ms));
+    exchange->clear();
+    if (spare_exchanges.size() < spare_exchanges_kept) spare_exchanges.push_back(std::move(exchange));
+}
+
+Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance) {
+    channel_.attach(std::make_unique<Stream>(std::move(socket)));
+    place_ = floor_.sessions.insert(floor_.sessions.end(), this);
+}
+
+Session::~Session() { floor_.sessions.erase(place_); }
+
+void Session::close_if_idle() {
+    if (idle_) channel_.close();
+}
+
+void Session::abort() {
+    stopped_ = true;
+    Floor& floor = floor_;
+    const auto lives = [&floor, this] { return std::find(floor.sessions.begin(), floor.sessions.end(), this) != floor.sessions.end(); };
+    if (current_ && current_->trip) floor.core.transport.abort(*current_->trip);   // may end, and so destroy, this session
+    if (lives() && channel_.open()) channel_.close(true);
+}
+
+void Session::look_for_hang_up() {
+    if (!current_ || !current_->trip || !channel_.open() || stopped_) return;
+    if (Loop::now() - current_->phases.started < 500ms) return;
+    char byte;
+    const ssize_t got = ::recv(channel_.stream().socket().fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    // A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
+    const bool gone = (got == 0 && channel_.stream().encrypted()) || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    if (!gone) return;
+    stopped_ = true;
+    floor_.core.transport.abort(*current_->trip);
+}
+
+Task<void> Session::run() {
+    Next next = Next::request;
+    while (next == Next::request) next = co_await serve_one();
+    switch (next) {
+    case Next::request:
+    case Next::close: channel_.close(); break;
+    case Next::close_gently: co_await linger(); break;
+    case Next::reset: channel_.close(true); break;
+    }
+}
+
+Task<Session::Next> Session::serve_one() {
+    idle_ = true;
+    channel_.rest();
+    if (floor_.core.draining && !fresh_) co_return Next::close;
+    const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? head_time : keep_alive_time));
+    if (first != H1Channel::Got::head) co_return Next::close;
+    idle_ = false;
+
+    std::unique_ptr<Exchange> exchange = floor_.take_exchange();
+    Exchange& ex = *exchange;
+    ex.config = floor_.core.config;
+    ex.listener = listener_name(entrance_);
+    ex.application = &reply_;
+    if (inside_) {
+        ex.scheme = inside_->scheme;
+        ex.authority = inside_->authority;
+    } else {
+        ex.authority = {};
+    }
+    current_ = &ex;
+    Failure fault;
+    const H1Channel::Got got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+    Next next = Next::close;
+    switch (got) {
+    case H1Channel::Got::head: next = co_await answer(ex); break;
+    case H1Channel::Got::failed:
+        if (!fault.gone) ex.refused_already = Refusal{fault.reason, std::move(fault.detail), {}};
+        break;
+    case H1Channel::Got::timed_out: ex.refused_already = Refusal{Reason::timeout_request, "the head of the request was not complete after 30 s", {}}; break;
+    case H1Channel::Got::closed:
+    case H1Channel::Got::interrupted: break;
+    }
+    if (got != H1Channel::Got::head && ex.refused_already) {
+        ex.request.clear();   // half a head is nobody's
+        reply_.begin({}, 1, false);
+        const Result<void> done = co_await run_exchange(floor_.core, ex);
+        next = done ? Next::close_gently : Next::reset;
+    }
+    fresh_ = false;
+    current_ = nullptr;
+    floor_.give_exchange(std::move(exchange));
+    co_return next;
+}
+
+Task<Session::Next> Session::answer(Exchange& ex) {
+    reply_.begin(ex.request.method, ex.request.minor, keeps_alive(ex.request.minor, ex.request.fields) && !floor_.core.draining);
+    Result<Framing> framing = judge_request_framing(ex.request);
+    if (framing) {
+        ex.framing = *framing;
+        if (ex.request.method == "CONNECT") co_return co_await connect(ex);
+        ex.refused_already = address(ex);
+    } else {
+        ex.refused_already = Refusal{framing.error().reason, framing.error().detail, {}};
+        reply_.begin(ex.request.method, ex.request.minor, false);   // where the next request begins is anybody's guess
+    }
+    prepare_body(ex);
+    const Result<void> done = co_await run_exchange(floor_.core, ex);
+    if (!done) co_return Next::reset;
+    if (ex.upgrade && ex.status != 101) channel_.start_body({}, nullptr, nullptr);   // nobody has read a byte of it
+    if (reply_.keep_alive() && channel_.body_done()) co_return Next::request;
+    co_return channel_.body_done() && !channel_.has_input() ? Next::close : Next::close_gently;
+}
+
+void Session::prepare_body(Exchange& ex) {
+    if (ex.refused_already) {
+        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
+        return;
+    }
+    ex.upgrade = asks_for_websocket(ex.request, ex.framing);
+    if (ex.upgrade)
+        channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
+    else
+        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
+    ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
+}
+
+// ---- whom the request is for ----------------------------------------------------------------------------------------
+
+std::optional<Refusal> Session::address(Exchange& ex) {
+    Result<Target> target = parse_target(ex.request.method, ex.request.target);
+    if (!target) return bad_request(std::move(target.error().detail));
+    if (target->form == Target::Form::asterisk) {
+        if (!inside_) return bad_request("OPTIONS * names no host here");
+        return address_inside(ex, *target);
+    }
+    std::string rest(target->rest);
+    if (!rest.starts_with('/')) rest.insert(rest.begin(), '/');
+    if (inside_) {
+        if (auto refusal = address_inside(ex, *target)) return refusal;
+        ex.request.target = std::move(rest);
+        return {};
+    }
+    if (target->form == Target::Form::origin) return address_base_url(ex, rest);
+
+    if (is_own(floor_.world, target->authority)) return address_base_url(ex, rest);
+    ex.scheme = target->scheme;
+    ex.authority = std::move(target->authority);
+    ex.request.target = std::move(rest);
+    const auto host = ex.request.fields.find(Known::host);
+    if (host && !names(*host, ex.authority, default_port(ex.scheme))) return mismatch("the target names " + ex.authority.text(ex.scheme) + ", the Host field something else");
+    return {};
+}
+
+std::optional<Refusal> Session::address_inside(Exchange& ex, const Target& target) {
+    const Inside& inside = *inside_;
+    const std::string& name = inside.authority.host;
+    if (inside.sni_differs) return mismatch("the TLS handshake named another server than the CONNECT to " + name);
+    if (target.form == Target::Form::absolute && (target.authority != inside.authority || target.scheme != inside.scheme))
+        return mismatch("the target names another authority than the CONNECT to " + name);
+    const auto host = ex.request.fields.find(Known::host);
+    if (host && !names(*host, inside.authority, default_port(inside.scheme))) return mismatch("the Host field names another authority than the CONNECT to " + inside.authority.text());
+    return {};
+}
+
+std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view rest) {
+    ex.listener = "base_url";
+    const auto host = ex.request.fields.find(Known::host);
+    const auto named = host ? parse_authority(*host, default_port(Scheme::http)) : Result<Authority>(Failure{});
+    const bool through_file = entrance_ == Entrance::unix_socket && named && named->host == "localhost";
+    if (!through_file && (!named || !is_own(floor_.world, *named)))
+        return mismatch("a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)");
+    if (const auto origin = ex.request.fields.find(Known::origin); origin && foreign_origin(floor_.world, *origin)) return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
+    if (const auto site = ex.request.fields.find(Known::sec_fetch_site); site && same_text(*site, "cross-site"))
+        return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Sec-Fetch-Site: cross-site)", {}};
+
+    const std::string_view path = rest.substr(1);
+    const std::size_t end = std::min(path.find_first_of("/?"), path.size());
+    const std::string_view name = path.substr(0, end);
+    const Vendor* vendor = ex.config->find(name);
+    if (!vendor) return Refusal{Reason::unknown_vendor, "base-URL mode: the first segment of the path must be a vendor of the policy: /<vendor>/<path>", {}};
+    const auto url = vendor->base_url();
+    if (!url) return bad_request("vendor '" + vendor->name + "' cannot be reached in base-URL mode: it has neither an endpoint nor a host without a wildcard");
+    ex.vendor = vendor;
+    ex.scheme = url->scheme;
+    ex.authority = url->authority;
+    std::string target(path.substr(end));
+    if (!target.starts_with('/')) target.insert(target.begin(), '/');
+    ex.request.target = std::move(target);
+    return {};
+}
+
+// ---- CONNECT --------------------------------------------------------------------------------------------------------
+
+Task<Session::Next> Session::connect(Exchange& ex) {
+    reply_.begin(ex.request.method, ex.request.minor, false);
+    Result<Target> target = parse_target(ex.request.method, ex.request.target);
+    ex.tunnel = true;
+    ex.scheme = Scheme::https;
+    if (!target) {
+        ex.refused_already = bad_request(std::move(target.error().detail));
+    } else if (inside_) {
+        ex.refused_already = bad_request("CONNECT inside a CONNECT");
+    } else if (ex.framing.kind != Framing::Kind::none && ex.framing != Framing{Framing::Kind::length, 0}) {
+        ex.refused_already = bad_request("a CONNECT has no body");
+    } else {
+        ex.authority = std::move(target->authority);
+        const auto host = ex.request.fields.find(Known::host);
+        if (host && !names(*host, ex.authority, ex.authority.port)) ex.refused_already = mismatch("CONNECT names " + ex.authority.text() + ", its Host field something else");
+    }
+    if (!ex.refused_already) {
+        const Vendor* vendor = ex.config->match(ex.authority);
+        if (vendor && vendor->mode == Mode::intercept) co_return co_await enter(ex.authority);
+    }
+    channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
+    ex.body = &channel_;
+    const Result<void> done = co_await run_exchange(floor_.core, ex);
+    if (!done) co_return Next::reset;
+    co_return ex.status == 200 ? Next::close : Next::close_gently;
+}
+
+// Our 200, then whatever the application says first: TLS on any port, or plain HTTP.
+Task<Session::Next> Session::enter(Authority authority) {
+    Stream& stream = channel_.stream();
+    stream.stage("HTTP/1.1 200 Connection established\r\n\r\n");
+    Activity activity{Loop::now()};
+    const Limits limits{Timeouts{.idle = handshake_time}};
+    const Result<void> sent = co_await push(stream, Origin::application, {}, limits, activity);
+    if (!sent) co_return Next::close;
+    idle_ = true;
+    const H1Channel::Got got = co_await channel_.await_message(later(Loop::now(), handshake_time));
+    idle_ = false;
+    if (got != H1Channel::Got::head) co_return Next::close;
+
+    auto inside = std::make_unique<Inside>(Inside{std::move(authority), Scheme::http, false});
+    constexpr char tls_handshake_record = 0x16;
+    if (channel_.input().view().front() == tls_handshake_record) {
+        inside->scheme = Scheme::https;
+        const bool secured = co_await intercept(*inside);
+        if (!secured) co_return Next::close;
+    }
+    inside_ = std::move(inside);
+    co_return Next::request;
+}
+
+Task<bool> Session::intercept(Inside& inside) {
+    const std::string& host = inside.authority.host;
+    CertResult<SSL_CTX*> context = floor_.leaves.context(host, std::chrono::system_clock::now());
+    if (!context) {
+        floor_.world.telemetry->notice(Level::error, "leaf_failed", {{"host", host}, {"error", context.error().what}});
+        co_return false;
+    }
+    SSL_CTX_set_client_hello_cb(*context, note_server_name, nullptr);
+    std::string server_name;
+    SslPtr ssl(SSL_new(*context));
+    if (!ssl) co_return false;
+    SSL_set_accept_state(ssl.get());
+    SSL_set_app_data(ssl.get(), &server_name);
+
+    Stream& stream = channel_.stream();
+    InputBuffer& input = channel_.input();
+    stream.start_tls(std::move(ssl), input.view());
+    input.consume(input.view().size());
+    channel_.rest();
+    const Stream::Handshake shaken = co_await stream.handshake(later(Loop::now(), handshake_time));
+    SSL_set_app_data(stream.ssl(), nullptr);
+    if (shaken != Stream::Handshake::done) {
+        // The commonest cause is an application that does not trust our CA; nobody should have to guess. At most one line a second.
+        const TimePoint now = Loop::now();
+        if (shaken != Stream::Handshake::interrupted && now - floor_.complained > 1s) {
+            floor_.complained = now;
+            const char* why = ERR_reason_error_string(ERR_peek_last_error());
+            floor_.world.telemetry->notice(Level::warning, "intercept_failed",
+                                           {{"host", host}, {"error", shaken == Stream::Handshake::timed_out ? "timed out" : why ? why : "the application closed the connection"},
+                                            {"hint", "does the application trust the CA? see `sluice env`"}});
+        }
+        co_return false;
+    }
+    if (!server_name.empty()) {
+        std::string_view name = server_name;
+        if (name.ends_with('.')) name.remove_suffix(1);
+        inside.sni_differs = !same_text(name, host);
+    }
+    co_return true;
+}
+
+// An answer that went out early must not be lost to a reset because bytes of the request are still coming in (RFC 9112 9.6).
+Task<void> Session::linger() {
+    if (!channel_.open()) co_return;
+    Stream& stream = channel_.stream();
+    stream.end_writing();
+    const TimePoint until = later(Loop::now(), linger_time);
+    std::size_t thrown_away = 0;
+    auto block = floor_.loop.blocks.take();
+    while (channel_.open() && thrown_away < linger_bytes) {
+        const Io io = stream.socket().read({block->bytes.get(), Block::size});
+        if (io.kind == Io::Kind::some) {
+            thrown_away += io.size;
+            continue;
+        }
+        if (io.kind != Io::Kind::blocked) break;
+        const Wait waited = co_await stream.readable(until);
+        if (waited != Wait::ready) break;
+    }
+    floor_.loop.blocks.give(std::move(block));
+    channel_.close();
+}
+
+}  // namespace sluice

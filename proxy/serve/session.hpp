@@ -1,0 +1,81 @@
+// One application's connection, from its first byte to its last: reads requests, tells proxy, CONNECT and base-URL mode apart, judges that all names agree, and sends each request on its walk. A session is one detached coroutine on one worker.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "certs/leaf.hpp"
+#include "proxy/exchange/run_exchange.hpp"
+#include "proxy/serve/worker.hpp"
+#include "proxy/wire/h1_reply.hpp"
+
+namespace sluice {
+
+class Session;
+
+/// What the sessions of one worker share.
+struct Floor {
+    World& world;
+    Loop& loop;
+    Core& core;
+    LeafCache& leaves;
+    WorkerJournal& journal;
+    std::vector<std::unique_ptr<Exchange>> spare_exchanges;   // LIFO
+    std::list<Session*> sessions;
+    TimePoint complained{};   // when a failed handshake was last logged
+    Deadline flush_log{[](void* floor) { static_cast<Floor*>(floor)->journal.flush(); }, this};
+
+    std::unique_ptr<Exchange> take_exchange();
+    void give_exchange(std::unique_ptr<Exchange> exchange);
+};
+
+class Session {
+  public:
+    Session(Floor& floor, Socket socket, Entrance entrance);
+    ~Session();
+
+    /// Serves until the connection ends. Never throws.
+    Task<void> run();
+
+    /// The worker drains: closes now if nothing is under way.
+    void close_if_idle();
+    /// Ends whatever is under way.
+    void abort();
+    /// About once a second: an application that has hung up while its vendor thinks need not be waited for.
+    void look_for_hang_up();
+
+  private:
+    // What a CONNECT has settled for all requests inside it.
+    struct Inside {
+        Authority authority;
+        Scheme scheme = Scheme::https;
+        bool sni_differs = false;
+    };
+    enum class Next : unsigned char { request, close, close_gently, reset };
+
+    Task<Next> serve_one();
+    Task<Next> answer(Exchange& ex);
+    Task<Next> connect(Exchange& ex);
+    Task<Next> enter(Authority authority);
+    Task<bool> intercept(Inside& inside);
+    std::optional<Refusal> address(Exchange& ex);
+    std::optional<Refusal> address_inside(Exchange& ex, const Target& target);
+    std::optional<Refusal> address_base_url(Exchange& ex, std::string_view rest);
+    void prepare_body(Exchange& ex);
+    Task<void> linger();
+
+    Floor& floor_;
+    Entrance entrance_;
+    H1Channel channel_{Origin::application};
+    bool stopped_ = false;
+    H1Reply reply_{channel_, stopped_};
+    std::unique_ptr<Inside> inside_;
+    Exchange* current_ = nullptr;
+    bool idle_ = true;
+    bool fresh_ = true;   // no request was read yet
+    std::list<Session*>::iterator place_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,202 @@
+#include "proxy/serve/worker.hpp"
+
+#include <sys/random.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+
+#include "proxy/net/dial.hpp"
+#include "proxy/net/resolve.hpp"
+#include "proxy/serve/session.hpp"
+#include "proxy/wire/transport.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t polite_refusals = 256;   // at one time; more are closed without a word
+
+std::uint64_t system_random() {
+    std::uint64_t bits = 0;
+    while (::getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
+    return bits;
+}
+
+// Does a port of ours at any local address lie behind this address?
+bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t port) {
+    for (const ListenAddress& own : world.own) {
+        if (own.port != port) continue;
+        const IpAddress& base = own.address;
+        const bool any = base == IpAddress{{}, base.v6};
+        const auto inner = embedded_v4(address);
+        if (any || base == address || (inner && base == *inner)) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+struct Worker::Impl {
+    Impl(World& w, unsigned index);
+
+    void tidy();
+    void end_when_empty();
+    void serve(int fd, Entrance entrance);
+
+    World& world;
+    Loop loop;
+    asio::executor_work_guard<Executor> work{loop.io.get_executor()};
+    std::unique_ptr<WorkerJournal> journal;
+    Resolver resolver;
+    Dialler dialler;
+    HttpTransport transport;
+    StaticDesk desk;
+    Core core;
+    LeafCache leaves;
+    Floor floor;
+    Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
+    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.io.stop(); }, this};
+    std::size_t subscription;
+    std::size_t turned_away = 0;
+    bool ending = false;
+};
+
+Worker::Impl::Impl(World& w, unsigned)
+    : world(w),
+      journal(w.telemetry->journal()),
+      resolver(loop, Resolver::Options{}),
+      dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
+      transport(loop, dialler, *w.contexts, *journal),
+      desk(w.secrets->snapshot()),
+      core{w.config, transport, desk, *journal, {system_random(), system_random()}, false},
+      leaves(w.identity),
+      floor{w, loop, core, leaves, *journal, {}, {}} {
+    subscription = w.secrets->subscribe([this](std::shared_ptr<const CredentialStates> states) {
+        asio::post(loop.io, [this, states = std::move(states)]() mutable { desk.update(std::move(states)); });
+    });
+    loop.wheel.arm(tidying, later(Loop::now(), 1s));
+}
+
+void Worker::Impl::tidy() {
+    const TimePoint now = Loop::now();
+    transport.sweep(now);
+    std::vector<Session*> sessions(floor.sessions.begin(), floor.sessions.end());   // one that ends leaves the list
+    for (Session* session : sessions) session->look_for_hang_up();
+    loop.wheel.arm(tidying, later(now, 1s));
+}
+
+void Worker::Impl::end_when_empty() {
+    if (!ending || !floor.sessions.empty() || turned_away > 0) return;
+    transport.close_idle();
+    journal->flush();
+    loop.io.stop();
+}
+
+namespace {
+
+Task<void> serve_session(Floor& floor, Socket socket, Entrance entrance) {
+    Session session(floor, std::move(socket), entrance);
+    co_await session.run();
+}
+
+// Over the cap: the request is read, as far as it comes at once, so that the answer is not lost to a reset.
+Task<void> turn_away(Loop& loop, Socket socket) {
+    Stream stream(std::move(socket));
+    const TimePoint until = later(Loop::now(), 1s);
+    auto block = loop.blocks.take();
+    const std::span<char> room(block->bytes.get(), Block::size);
+    const Wait waited = co_await stream.readable(until);
+    if (waited == Wait::ready) stream.read(room);
+    static constexpr std::string_view body =
+        R"({"title":"Sluice is at its limit of connections","status":503,"detail":"raise the limit of open files, or run more sidecars","reason":"overloaded"})"
+        "\n";
+    stream.stage("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\n"
+                 "Sluice-Attempts: 0\r\nConnection: close\r\nContent-Length: " +
+                 std::to_string(body.size()) + "\r\n\r\n");
+    stream.stage(body);
+    stream.end_writing();
+    while (stream.socket().open()) {
+        const Io io = stream.read(room);
+        if (io.kind == Io::Kind::some) continue;
+        if (io.kind != Io::Kind::blocked) break;
+        const Wait more = co_await stream.readable(until);
+        if (more != Wait::ready) break;
+    }
+    loop.blocks.give(std::move(block));
+}
+
+}  // namespace
+
+void Worker::Impl::serve(int fd, Entrance entrance) {
+    Socket socket(loop, fd);
+    if (world.connections.fetch_add(1, std::memory_order_relaxed) >= world.max_connections) {
+        world.connections.fetch_sub(1, std::memory_order_relaxed);
+        ExchangeRecord record;
+        record.status = 503;
+        record.outcome = Outcome::refused;
+        record.reason = Reason::overloaded;
+        record.phases.started = Loop::now();
+        journal->record(record);
+        if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
+        if (turned_away >= polite_refusals) return;
+        ++turned_away;
+        asio::co_spawn(loop.io.get_executor(), turn_away(loop, std::move(socket)), [this](std::exception_ptr) {
+            --turned_away;
+            end_when_empty();
+        });
+        return;
+    }
+    asio::co_spawn(loop.io.get_executor(), serve_session(floor, std::move(socket), entrance), [this](std::exception_ptr fault) {
+        world.connections.fetch_sub(1, std::memory_order_relaxed);
+        if (fault) {
+            try {
+                std::rethrow_exception(fault);
+            } catch (const std::exception& error) {   // the one last catch: this connection ends, nothing else
+                world.telemetry->notice(Level::error, "session_failed", {{"error", error.what()}});
+            }
+        }
+        end_when_empty();
+    });
+}
+
+Worker::Worker(World& world, unsigned index) : impl_(std::make_unique<Impl>(world, index)) {}
+
+Worker::~Worker() {
+    impl_->world.secrets->unsubscribe(impl_->subscription);
+    // A session that did not end in time still refers to all of this; the process is about to end anyway.
+    if (!impl_->floor.sessions.empty()) static_cast<void>(impl_.release());
+}
+
+void Worker::run() { impl_->loop.io.run(); }
+
+void Worker::adopt(int fd, Entrance entrance) {
+    asio::post(impl_->loop.io, [impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
+}
+
+void Worker::drain() {
+    asio::post(impl_->loop.io, [impl = impl_.get()] {
+        impl->core.draining = true;
+        impl->ending = true;
+        std::vector<Session*> sessions(impl->floor.sessions.begin(), impl->floor.sessions.end());
+        for (Session* session : sessions) session->close_if_idle();
+        impl->end_when_empty();
+    });
+}
+
+void Worker::stop() {
+    asio::post(impl_->loop.io, [impl = impl_.get()] {
+        impl->core.draining = true;
+        impl->ending = true;
+        impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for sessions that are just dialling
+        std::vector<Session*> sessions(impl->floor.sessions.begin(), impl->floor.sessions.end());
+        for (Session* session : sessions) {
+            const auto& now = impl->floor.sessions;
+            if (std::find(now.begin(), now.end(), session) != now.end()) session->abort();
+        }
+        impl->end_when_empty();
+    });
+}
+
+}  // namespace sluice

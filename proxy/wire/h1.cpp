@@ -1,0 +1,508 @@
+#include "proxy/wire/h1.hpp"
+
+#include <boost/beast/http/basic_parser.hpp>
+#include <charconv>
+#include <cstring>
+
+namespace sluice {
+
+namespace http = boost::beast::http;
+
+// ---- input ---------------------------------------------------------------------------------------------------------
+
+std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
+    if (!data_) {
+        block_ = loop.blocks.take();
+        data_ = block_->bytes.get();
+        capacity_ = Block::size;
+    }
+    if (begin_ == end_) begin_ = end_ = 0;
+    if (end_ == capacity_ && begin_ > 0) {
+        std::memmove(data_, data_ + begin_, end_ - begin_);
+        end_ -= begin_;
+        begin_ = 0;
+    }
+    if (end_ == capacity_ && capacity_ < limit) {
+        auto larger = std::make_unique_for_overwrite<char[]>(limit);
+        std::memcpy(larger.get(), data_, end_);
+        loop.blocks.give(std::move(block_));
+        large_ = std::move(larger);
+        data_ = large_.get();
+        capacity_ = limit;
+    }
+    return {data_ + end_, capacity_ - end_};
+}
+
+void InputBuffer::release(Loop& loop) {
+    if (block_) loop.blocks.give(std::move(block_));
+    large_.reset();
+    data_ = nullptr;
+    capacity_ = begin_ = end_ = 0;
+}
+
+// ---- heads ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+// Beast's tokenizer over a head that is whole and has been judged; its bodies are never asked for.
+template <bool is_request, class Head>
+class HeadParser final : public http::basic_parser<is_request> {
+  public:
+    explicit HeadParser(Head& head) : head_(head) {
+        this->header_limit(H1Channel::max_head + 2);
+        this->body_limit(boost::none);
+        this->skip(true);
+    }
+    bool too_many_fields() const { return too_many_; }
+
+  private:
+    using Error = boost::beast::error_code;
+    using View = boost::beast::string_view;
+
+    void on_request_impl(http::verb, View method, View target, int version, Error&) override {
+        if constexpr (is_request) {
+            head_.method.assign(method.data(), method.size());
+            head_.target.assign(target.data(), target.size());
+            head_.minor = static_cast<unsigned>(version % 10);
+        }
+    }
+    void on_response_impl(int code, View phrase, int version, Error&) override {
+        if constexpr (!is_request) {
+            head_.status = static_cast<unsigned>(code);
+            head_.phrase.assign(phrase.data(), phrase.size());
+            head_.minor = static_cast<unsigned>(version % 10);
+        }
+    }
+    void on_field_impl(http::field, View name, View value, Error& error) override {
+        if (head_.fields.size() == H1Channel::max_fields) {
+            too_many_ = true;
+            error = http::error::header_limit;
+            return;
+        }
+        head_.fields.add(as_view(name), as_view(value));
+    }
+    void on_header_impl(Error&) override {}
+    void on_body_init_impl(const boost::optional<std::uint64_t>&, Error&) override {}
+    std::size_t on_body_impl(View body, Error&) override { return body.size(); }
+    void on_chunk_header_impl(std::uint64_t, View, Error&) override {}
+    std::size_t on_chunk_body_impl(std::uint64_t, View body, Error&) override { return body.size(); }
+    void on_finish_impl(Error&) override {}
+
+    Head& head_;
+    bool too_many_ = false;
+};
+
+// Looks for the end of a head in what has come in so far.
+struct HeadScan {
+    std::size_t line = 0;   // where the current line begins
+    std::size_t end = 0;    // of the head, once found
+    const char* fault = nullptr;
+
+    bool look(std::string_view in) {
+        while (line < in.size()) {
+            const auto* lf = static_cast<const char*>(std::memchr(in.data() + line, '\n', in.size() - line));
+            if (!lf) return false;
+            const auto at = static_cast<std::size_t>(lf - in.data());
+            if (at == line || in[at - 1] != '\r') {
+                fault = "a bare LF in the head";
+                return false;
+            }
+            if (at == line + 1) {
+                end = at + 1;
+                return true;
+            }
+            line = at + 1;
+        }
+        return false;
+    }
+};
+
+bool is_token_char(char c) { return is_token({&c, 1}); }
+
+// What cannot become a head is told apart by its first byte: nobody should wait for the rest of a TLS record.
+const char* judge_first_byte(char first, bool request) {
+    if (request) {
+        if (first == 0x16) return "TLS where plain HTTP was expected: the proxy's own URL is http://, for https targets too";
+        return is_token_char(first) ? nullptr : "the request does not begin with a method";
+    }
+    return first == 'H' ? nullptr : "the response does not begin with HTTP/1";
+}
+
+}  // namespace
+
+Failure H1Channel::invalid(std::string detail) const {
+    if (side_ == Origin::application) return {Origin::application, Reason::bad_request, Replay::unsafe, std::move(detail)};
+    return {Origin::vendor, Reason::upstream_protocol, Replay::unsafe, std::move(detail)};
+}
+
+Failure H1Channel::ended(const Io& io, std::string_view where) const {
+    if (side_ == Origin::application) {
+        Failure gone = Failure::application_gone();
+        gone.cause = io.error;
+        return gone;
+    }
+    std::string detail = "the vendor closed the connection ";
+    detail += where;
+    if (io.error) detail += ": " + io.error.message();
+    return {Origin::vendor, Reason::upstream_reset, Replay::unsafe, std::move(detail), io.error};
+}
+
+Io H1Channel::receive(std::size_t limit) {
+    const std::span<char> room = input_.room(stream_->loop(), limit);
+    if (room.empty()) return {Io::Kind::failed, 0, std::make_error_code(std::errc::message_size)};
+    const Io io = stream_->read(room);
+    if (io.kind == Io::Kind::some) {
+        input_.filled(io.size);
+        if (activity_) activity_->last = Loop::now();
+    }
+    return io;
+}
+
+Task<H1Channel::Got> H1Channel::await_message(TimePoint deadline) {
+    for (;;) {
+        if (!input_.empty()) co_return Got::head;
+        const Io io = receive(Block::size);
+        if (io.kind == Io::Kind::some) co_return Got::head;
+        if (io.kind != Io::Kind::blocked) co_return Got::closed;
+        input_.release(stream_->loop());   // an idle connection holds no buffer
+        const Wait waited = co_await stream_->readable(deadline);
+        if (waited == Wait::timed_out) co_return Got::timed_out;
+        if (waited == Wait::interrupted) co_return Got::interrupted;
+    }
+}
+
+template <class Head>
+Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Failure& fault) {
+    constexpr bool is_request = std::is_same_v<Head, RequestHead>;
+    HeadScan scan;
+    bool empty_line_skipped = false;
+    for (;;) {
+        std::string_view in = input_.view();
+        if (is_request && !empty_line_skipped && in.starts_with("\r\n")) {   // RFC 9112 2.2: one is forgiven
+            input_.consume(2);
+            empty_line_skipped = true;
+            in = input_.view();
+        }
+        if (!in.empty()) {
+            const char* wrong = in.front() == '\r' && in.size() == 1 && !empty_line_skipped ? nullptr : judge_first_byte(in.front(), is_request);
+            const bool whole = !wrong && scan.look(in.substr(0, max_head));
+            if (!wrong) wrong = scan.fault;
+            if (!wrong && whole) {
+                const std::string_view raw = in.substr(0, scan.end);
+                if (const std::string_view bad = judge_raw_head(raw); !bad.empty()) {
+                    fault = invalid(std::string(bad));
+                    co_return Got::failed;
+                }
+                head.clear();
+                HeadParser<is_request, Head> parser(head);
+                boost::beast::error_code error;
+                parser.put(asio::const_buffer(raw.data(), raw.size()), error);
+                if (parser.too_many_fields()) {
+                    fault = invalid("more than " + std::to_string(max_fields) + " header fields");
+                    if (is_request) fault.reason = Reason::head_too_large;
+                    co_return Got::failed;
+                }
+                if (error || !parser.is_header_done()) {
+                    fault = invalid("the head is not valid HTTP/1.1: " + error.message());
+                    co_return Got::failed;
+                }
+                input_.consume(scan.end);
+                co_return Got::head;
+            }
+            if (!wrong && in.size() >= max_head) {
+                fault = invalid("the head is larger than " + std::to_string(max_head / 1024) + " KiB");
+                if (is_request) fault.reason = Reason::head_too_large;
+                co_return Got::failed;
+            }
+            if (wrong) {
+                fault = invalid(wrong);
+                co_return Got::failed;
+            }
+        }
+        const Io io = receive(max_head + 2);
+        if (io.kind == Io::Kind::some) continue;
+        if (io.kind != Io::Kind::blocked) {
+            if (input_.empty() && io.kind == Io::Kind::eof) co_return Got::closed;
+            fault = ended(io, input_.empty() ? "before it had answered" : "in the middle of the head");
+            co_return input_.empty() ? Got::closed : Got::failed;
+        }
+        const Wait waited = co_await stream_->readable(deadline);
+        if (waited == Wait::timed_out) co_return Got::timed_out;
+        if (waited == Wait::interrupted) co_return Got::interrupted;
+    }
+}
+
+Task<H1Channel::Got> H1Channel::read_head(RequestHead& head, TimePoint deadline, Failure& fault) {
+    return read_any_head(head, deadline, fault);
+}
+Task<H1Channel::Got> H1Channel::read_head(ResponseHead& head, TimePoint deadline, Failure& fault) {
+    return read_any_head(head, deadline, fault);
+}
+
+// ---- bodies --------------------------------------------------------------------------------------------------------
+
+void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity) {
+    counter_ = counter;
+    activity_ = activity;
+    left_ = framing.length;
+    switch (framing.kind) {
+    case Framing::Kind::none: body_ = Body::done; return;
+    case Framing::Kind::length: body_ = left_ > 0 ? Body::length : Body::done; return;
+    case Framing::Kind::chunked:
+        trailers_.clear();
+        decoder_.start(&trailers_);
+        body_ = Body::chunked;
+        return;
+    case Framing::Kind::until_close: body_ = Body::until_close; return;
+    }
+}
+
+std::optional<Result<Chunk>> H1Channel::take() {
+    switch (body_) {
+    case Body::done: return Chunk{{}, true, nullptr};
+    case Body::failed: return invalid("the body could not be read");
+    case Body::length: {
+        if (input_.empty()) return {};
+        const std::string_view data = input_.view().substr(0, left_);
+        left_ -= data.size();
+        if (left_ == 0) body_ = Body::done;
+        input_.consume(data.size());
+        *counter_ += data.size();
+        return Chunk{data, left_ == 0, nullptr};
+    }
+    case Body::chunked:
+        while (!input_.empty()) {
+            const ChunkedDecoder::Step step = decoder_.decode(input_.view());
+            if (step.fault) {
+                body_ = Body::failed;
+                return invalid(step.fault);
+            }
+            input_.consume(step.used);
+            *counter_ += step.data.size();
+            if (step.done) {
+                body_ = Body::done;
+                return Chunk{step.data, true, trailers_.empty() ? nullptr : &trailers_};
+            }
+            if (!step.data.empty()) return Chunk{step.data, false, nullptr};
+            if (step.used == 0) break;
+        }
+        return {};
+    case Body::until_close: {
+        if (input_.empty()) return {};
+        const std::string_view data = input_.view();
+        input_.consume(data.size());
+        *counter_ += data.size();
+        return Chunk{data, false, nullptr};
+    }
+    }
+    return {};
+}
+
+std::optional<Result<Chunk>> H1Channel::next_ready() {
+    for (;;) {
+        if (auto chunk = take()) return chunk;
+        const Io io = receive(Block::size);
+        switch (io.kind) {
+        case Io::Kind::some: continue;
+        case Io::Kind::blocked: return {};
+        case Io::Kind::eof:
+            if (body_ == Body::until_close) {
+                body_ = Body::done;
+                return Chunk{{}, true, nullptr};
+            }
+            [[fallthrough]];
+        case Io::Kind::failed:
+            body_ = Body::failed;
+            return ended(io, "in the middle of the body");
+        }
+    }
+}
+
+Task<Result<Chunk>> H1Channel::next(TimePoint deadline) {
+    for (;;) {
+        if (auto chunk = next_ready()) co_return std::move(*chunk);
+        const Wait waited = co_await stream_->readable(deadline);
+        if (waited == Wait::timed_out) co_return Failure{side_, Reason::timeout_idle, Replay::unsafe, "no byte moved for too long"};
+        if (waited == Wait::interrupted) co_return ended({Io::Kind::failed, 0, {}}, "(interrupted)");
+    }
+}
+
+void H1Channel::rest() {
+    if (open() && input_.empty()) input_.release(stream_->loop());
+    counter_ = nullptr;
+    activity_ = nullptr;
+}
+
+void H1Channel::close(bool reset) {
+    if (!open()) return;
+    input_.release(stream_->loop());
+    stream_->close(reset);
+}
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void append_number(std::string& out, std::uint64_t number) {
+    char digits[20];
+    const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+    out.append(digits, end);
+}
+
+void append_fields(std::string& out, const Fields& fields) {
+    for (const Field field : fields) {
+        if (field.known == Known::content_length || field.known == Known::transfer_encoding || field.known == Known::host) continue;
+        out.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
+}
+
+void append_framing(std::string& out, const Framing& framing) {
+    switch (framing.kind) {
+    case Framing::Kind::none:
+    case Framing::Kind::until_close: return;
+    case Framing::Kind::length:
+        out.append("Content-Length: ");
+        append_number(out, framing.length);
+        out.append("\r\n");
+        return;
+    case Framing::Kind::chunked: out.append("Transfer-Encoding: chunked\r\n"); return;
+    }
+}
+
+}  // namespace
+
+void append_request_head(std::string& out, const RequestHead& head, std::string_view prefix, std::string_view host, const Framing& framing, bool upgrade) {
+    out.append(head.method).append(" ").append(prefix);
+    if (!prefix.empty() && head.target == "*") out.append("/");
+    out.append(head.target).append(" HTTP/1.1\r\nHost: ").append(host).append("\r\n");
+    append_fields(out, head.fields);
+    append_framing(out, framing);
+    if (upgrade) out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    out.append("\r\n");
+}
+
+void append_response_head(std::string& out, const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor) {
+    out.append("HTTP/1.1 ");
+    append_number(out, head.status);
+    out.append(" ").append(head.phrase).append("\r\n");
+    append_fields(out, head.fields);
+    if (bodiless) {
+        if (const auto length = head.fields.find(Known::content_length)) out.append("Content-Length: ").append(*length).append("\r\n");
+    } else {
+        append_framing(out, framing);
+    }
+    if (upgrade) {
+        out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if (!keep_alive) {
+        out.append("Connection: close\r\n");
+    } else if (minor == 0) {
+        out.append("Connection: keep-alive\r\n");
+    }
+    out.append("\r\n");
+}
+
+Task<Result<void>> push(Stream& out, Origin sink_side, std::string_view bytes, const Limits& limits, Activity& activity) {
+    for (;;) {
+        const std::size_t before = out.staged() + bytes.size();
+        const TimePoint until = std::min(later(activity.last, limits.timeout.idle), limits.total);
+        std::error_code error;
+        const Wait waited = co_await out.write(bytes, until, error);
+        const TimePoint now = Loop::now();
+        if (waited == Wait::ready) {
+            activity.last = now;
+            co_return Result<void>{};
+        }
+        if (waited == Wait::interrupted) {
+            if (sink_side == Origin::application) co_return Failure::application_gone();
+            co_return Failure{Origin::vendor, Reason::upstream_reset, Replay::unsafe, "the vendor closed the connection while the request was being sent: " + error.message(), error};
+        }
+        if (out.staged() + bytes.size() < before) activity.last = now;
+        if (now >= limits.total) co_return Failure{sink_side, Reason::timeout_total, Replay::unsafe, "the exchange was not over within its total time"};
+        if (now >= later(activity.last, limits.timeout.idle)) co_return Failure{sink_side, Reason::timeout_idle, Replay::unsafe, "no byte moved for too long"};
+    }
+}
+
+namespace {
+
+Task<Result<Chunk>> pull(BodySource& source, const Limits& limits, Activity& activity) {
+    for (;;) {
+        Result<Chunk> chunk = co_await source.next(std::min(later(activity.last, limits.timeout.idle), limits.total));
+        if (chunk.has_value() || chunk.error().reason != Reason::timeout_idle) co_return chunk;
+        const TimePoint now = Loop::now();
+        if (now >= limits.total) {
+            Failure failure = chunk.error();
+            failure.reason = Reason::timeout_total;
+            failure.detail = "the exchange was not over within its total time";
+            co_return failure;
+        }
+        if (now >= later(activity.last, limits.timeout.idle)) co_return chunk;
+    }
+}
+
+void stage_end(Stream& out, const Framing& framing, const Fields* trailers) {
+    if (framing.kind != Framing::Kind::chunked) return;
+    if (!trailers) {
+        out.stage("0\r\n\r\n");
+        return;
+    }
+    std::string end = "0\r\n";
+    trailers->append_to(end);
+    end += "\r\n";
+    out.stage(end);
+}
+
+}  // namespace
+
+void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk) {
+    const bool chunked = framing.kind == Framing::Kind::chunked;
+    if (!chunk.data.empty()) {
+        if (chunked) {
+            std::string size;   // short: inside the object
+            append_chunk_head(size, chunk.data.size());
+            out.stage(size);
+        }
+        out.stage(chunk.data);
+        if (chunked) out.stage("\r\n");
+    }
+    if (chunk.last) stage_end(out, framing, chunk.trailers);
+}
+
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held) {
+    constexpr std::size_t worth_no_copy = 4096;
+    std::optional<Result<Chunk>> chunk;
+    if (held) chunk.emplace(*held);
+    for (;;) {
+        if (!chunk) chunk = source.next_ready();
+        if (!chunk) {
+            if (out.staged() > 0) {
+                Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
+                if (!flushed) co_return flushed;
+            }
+            chunk.emplace(co_await pull(source, limits, activity));
+        }
+        if (!chunk->has_value()) co_return chunk->error();
+        const Chunk piece = **chunk;
+        chunk.reset();
+        if (!out.encrypted() && piece.data.size() >= worth_no_copy && framing.kind != Framing::Kind::chunked) {
+            Result<void> pushed = co_await push(out, sink_side, piece.data, limits, activity);
+            if (!pushed || piece.last) co_return pushed;
+            continue;
+        }
+        stage_chunk(out, framing, piece);
+        if (piece.last) {
+            if (out.try_flush().kind == Io::Kind::some) {   // the common case, without a coroutine
+                activity.last = Loop::now();
+                co_return Result<void>{};
+            }
+            co_return co_await push(out, sink_side, {}, limits, activity);
+        }
+        if (out.staged() >= Stream::high_water) {
+            Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
+            if (!flushed) co_return flushed;
+        }
+    }
+}
+
+}  // namespace sluice

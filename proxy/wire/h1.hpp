@@ -1,0 +1,114 @@
+// HTTP/1.1 on one connection, either side of the proxy: strict heads in, bodies pulled, messages written anew. Beast tokenizes the heads; what it lets pass and must not is judged in proxy/http.
+// One worker thread. At most one coroutine reads and one writes at a time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/http/chunked.hpp"
+#include "proxy/http/head.hpp"
+#include "proxy/net/stream.hpp"
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+/// Received bytes that are not parsed yet: one pooled block, or a larger buffer of its own while a head needs it.
+class InputBuffer {
+  public:
+    std::string_view view() const { return {data_ + begin_, end_ - begin_}; }
+    bool empty() const { return begin_ == end_; }
+    void consume(std::size_t n) { begin_ += n; }
+    /// Room for at least one byte, moving what is there to the front, or growing to `limit` bytes; empty: the limit is reached.
+    std::span<char> room(Loop& loop, std::size_t limit);
+    void filled(std::size_t n) { end_ += n; }
+    /// Gives the block back; nothing may be in it.
+    void release(Loop& loop);
+
+  private:
+    std::unique_ptr<Block> block_;
+    std::unique_ptr<char[]> large_;
+    char* data_ = nullptr;
+    std::size_t capacity_ = 0, begin_ = 0, end_ = 0;
+};
+
+/// Both sides' common part: a stream, what was received of it, and the body that is being read.
+class H1Channel final : public BodySource {
+  public:
+    static constexpr std::size_t max_head = 64 * 1024;
+    static constexpr std::size_t max_fields = 100;
+
+    explicit H1Channel(Origin side) : side_(side) {}
+
+    Stream& stream() { return *stream_; }
+    bool open() const { return stream_ && stream_->socket().open(); }
+    void attach(std::unique_ptr<Stream> stream) { stream_ = std::move(stream); }
+    InputBuffer& input() { return input_; }
+
+    /// How reading a head came out.
+    enum class Got : unsigned char { head, closed, timed_out, interrupted, failed };
+    /// Reads the next head into `head`. `closed`: the peer ended the connection before its first byte. `failed`: `fault` says why (bad_request, head_too_large, or upstream_protocol and
+    /// upstream_reset from a vendor). `timed_out` and `interrupted` may be followed by another call.
+    Task<Got> read_head(RequestHead& head, TimePoint deadline, Failure& fault);
+    Task<Got> read_head(ResponseHead& head, TimePoint deadline, Failure& fault);
+    /// Waits until the first byte of the next message is there.
+    Task<Got> await_message(TimePoint deadline);
+    bool has_input() const { return !input_.empty(); }
+
+    /// The body that follows the head. `counter` counts its bytes.
+    void start_body(const Framing& framing, std::uint64_t* counter, Activity* activity);
+    /// Everything from here on, until the peer ends.
+    void start_raw(std::uint64_t* counter, Activity* activity) { start_body({Framing::Kind::until_close, 0}, counter, activity); }
+    /// Has the body been read to its end?
+    bool body_done() const { return body_ == Body::done; }
+
+    std::optional<Result<Chunk>> next_ready() override;
+    Task<Result<Chunk>> next(TimePoint deadline) override;
+
+    /// Whoever waits in `next` or `read_head` is woken: a Failure, Got::interrupted.
+    void interrupt() override {
+        if (open()) stream_->socket().interrupt_reader();
+    }
+
+    /// Gives buffers back while nothing is under way.
+    void rest();
+    void close(bool reset = false);
+
+  private:
+    enum class Body : unsigned char { done, length, chunked, until_close, failed };
+    template <class Head>
+    Task<Got> read_any_head(Head& head, TimePoint deadline, Failure& fault);
+    Failure invalid(std::string detail) const;
+    Failure ended(const Io& io, std::string_view where) const;
+    std::optional<Result<Chunk>> take();   // of what is in the buffer
+    Io receive(std::size_t limit);
+
+    Origin side_;
+    std::unique_ptr<Stream> stream_;
+    InputBuffer input_;
+    Body body_ = Body::done;
+    std::uint64_t left_ = 0;
+    std::uint64_t* counter_ = nullptr;
+    Activity* activity_ = nullptr;
+    ChunkedDecoder decoder_;
+    Fields trailers_;
+};
+
+/// Appends the start line, the fields (Content-Length and Transfer-Encoding as `framing` says, whatever stood there) and the empty line. `host` goes first.
+void append_request_head(std::string& out, const RequestHead& head, std::string_view prefix, std::string_view host, const Framing& framing, bool upgrade);
+/// `keep_alive` false: with "Connection: close". `bodiless`: an answer to HEAD or a 304, whose Content-Length is passed on.
+void append_response_head(std::string& out, const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor);
+
+/// Stages one chunk of a body in its frame, and the end of the body after the last one.
+void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk);
+
+/// Sends what is staged, and `bytes` after it. A peer that takes bytes slowly is not idle.
+Task<Result<void>> push(Stream& out, Origin sink_side, std::string_view bytes, const Limits& limits, Activity& activity);
+
+/// Pulls `source` to its end into `out`, framed, flushing whenever the source has nothing at hand or enough is staged. A Failure is the source's own, or of `sink_side` when writing failed; timeouts are
+/// timeout_idle and timeout_total. `held`: a first chunk that was already pulled.
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held = nullptr);
+
+}  // namespace sluice

@@ -1,0 +1,51 @@
+#include "proxy/wire/h1_reply.hpp"
+
+namespace sluice {
+
+void H1Reply::begin(std::string_view method, unsigned minor, bool keep_alive) {
+    minor_ = minor;
+    head_only_ = method == "HEAD";
+    connect_ = method == "CONNECT";
+    keep_alive_ = keep_alive;
+    began_ = false;
+}
+
+Task<Result<void>> H1Reply::inform(const ResponseHead& head) {
+    if (minor_ == 0) co_return Result<void>{};   // HTTP/1.0 knows no interim answers
+    scratch_.clear();
+    append_response_head(scratch_, head, {}, true, false, false, minor_);
+    channel_.stream().stage(scratch_);
+    Activity activity{Loop::now()};
+    co_return co_await push(channel_.stream(), Origin::application, {}, Limits{Timeouts{.idle = 10s}}, activity);
+}
+
+Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& framing, BodySource* body, const Limits& limits, Activity& activity) {
+    Framing out = framing;
+    const bool bodiless = head_only_ || head.status == 304;
+    if (body && framing.kind != Framing::Kind::length) out.kind = minor_ == 0 ? Framing::Kind::until_close : Framing::Kind::chunked;
+    // A request whose body is still on its way leaves the connection in no state for another.
+    if (out.kind == Framing::Kind::until_close || !channel_.body_done()) keep_alive_ = false;
+
+    Stream& stream = channel_.stream();
+    scratch_.clear();
+    append_response_head(scratch_, head, out, keep_alive_, false, bodiless, minor_);
+    began_ = true;
+    stream.stage(scratch_);
+    if (body) co_return co_await pump(stream, Origin::application, *body, out, limits, activity);
+    if (stream.try_flush().kind == Io::Kind::some) co_return Result<void>{};
+    co_return co_await push(stream, Origin::application, {}, limits, activity);
+}
+
+Task<Result<void>> H1Reply::deliver_stream(const ResponseHead& head, BodySource& body, const Limits& limits, Activity& activity) {
+    keep_alive_ = false;
+    scratch_.clear();
+    append_response_head(scratch_, head, {}, true, !connect_, false, 1);
+    began_ = true;
+    Stream& stream = channel_.stream();
+    stream.stage(scratch_);
+    Result<void> done = co_await pump(stream, Origin::application, body, {Framing::Kind::until_close, 0}, limits, activity);
+    if (done) stream.end_writing();
+    co_return done;
+}
+
+}  // namespace sluice

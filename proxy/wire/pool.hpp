@@ -1,0 +1,103 @@
+// Connections to vendors, kept alive between requests; one pool a worker, bounded per destination, in all and in time. Keyed by everything that was verified: the vendor (its address rules and TLS rules) and the authority and scheme.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/telemetry/telemetry.hpp"
+#include "proxy/wire/h1.hpp"
+
+namespace sluice {
+
+struct PoolKey {
+    std::size_t vendor = 0;
+    Scheme scheme = Scheme::https;
+    Authority authority;
+
+    bool operator==(const PoolKey&) const = default;
+};
+struct PoolKeyHash {
+    std::size_t operator()(const PoolKey& key) const {
+        return std::hash<std::string>{}(key.authority.host) ^ (key.vendor * 0x9e3779b97f4a7c15ULL + key.authority.port * 2 + (key.scheme == Scheme::https));
+    }
+};
+
+class SslSessionStore;
+
+/// The request body on its way while the response is awaited.
+struct Upload {
+    bool running = false;
+    bool receiving = false;             // somebody waits for the response's head and wants to know when this ends
+    std::optional<Failure> failure;
+    TimePoint ended{};
+    Wakeup finished;
+
+    /// For the connection's next request.
+    void reset() {
+        running = receiving = false;
+        failure.reset();
+        ended = {};
+    }
+};
+
+/// One connection to a vendor.
+struct UpstreamConnection {
+    explicit UpstreamConnection(PoolKey k) : key(std::move(k)) {}
+
+    H1Channel channel{Origin::vendor};
+    PoolKey key;
+    const Vendor* vendor = nullptr;
+    Upload upload;
+    bool reused = false;
+    bool answered = false;              // the first byte of the response has come
+    bool reusable = false;              // as the last response said
+    Duration keep_alive_for{};          // `Keep-Alive: timeout`, 0: not said
+    TimePoint idle_since{};
+    SslSessionStore* sessions = nullptr;
+};
+
+struct SslSessionDeleter { void operator()(SSL_SESSION* p) const { SSL_SESSION_free(p); } };
+using SslSessionPtr = std::unique_ptr<SSL_SESSION, SslSessionDeleter>;
+
+/// The latest TLS session of each destination; bounded, arbitrary ones out first.
+class SslSessionStore {
+  public:
+    void keep(const PoolKey& key, SslSessionPtr session);
+    SSL_SESSION* find(const PoolKey& key) const;
+
+  private:
+    static constexpr std::size_t capacity = 4096;
+    std::unordered_map<PoolKey, SslSessionPtr, PoolKeyHash> sessions_;
+};
+
+class Pool {
+  public:
+    static constexpr std::size_t max_idle_per_key = 256, max_idle = 2048;
+    static constexpr Duration max_idle_time = 60s, trusted_idle_time = 2s;
+
+    explicit Pool(WorkerJournal& journal) : journal_(journal) {}
+    ~Pool() { clear(); }
+
+    /// The connection used last, if it still shows no end. A request that may not be replayed only gets one that was idle under 2 s, or within the vendor's `Keep-Alive: timeout`.
+    std::unique_ptr<UpstreamConnection> take(const PoolKey& key, bool replayable, TimePoint now);
+    void give(std::unique_ptr<UpstreamConnection> connection, TimePoint now);
+
+    /// Closes what has ended or was idle for too long. Called about once a second.
+    void sweep(TimePoint now);
+    void clear();
+    std::size_t idle() const { return idle_; }
+
+  private:
+    void drop(std::unique_ptr<UpstreamConnection> connection);
+
+    WorkerJournal& journal_;
+    std::unordered_map<PoolKey, std::vector<std::unique_ptr<UpstreamConnection>>, PoolKeyHash> by_key_;
+    std::size_t idle_ = 0;
+};
+
+}  // namespace sluice

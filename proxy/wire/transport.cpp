@@ -1,0 +1,328 @@
+#include "proxy/wire/transport.hpp"
+
+#include <openssl/err.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr unsigned max_interim_answers = 32;
+
+// An event stream is never over; only a `total` that was written bounds it.
+void loosen_for_streams(RoundTrip& trip) {
+    if (!trip.limits.timeout.total_written) trip.limits.total = never;
+}
+
+bool is_event_stream(const ResponseHead& head) {
+    const auto type = head.fields.find(Known::content_type);
+    constexpr std::string_view event_stream = "text/event-stream";
+    return type && same_text(type->substr(0, event_stream.size()), event_stream);
+}
+
+Duration promised_keep_alive(const Fields& fields) {
+    const auto value = fields.find(Known::keep_alive);
+    constexpr std::string_view key = "timeout=";
+    if (!value) return {};
+    const auto at = value->find(key);
+    if (at == std::string_view::npos) return {};
+    std::string_view digits = value->substr(at + key.size());
+    digits = digits.substr(0, digits.find_first_not_of("0123456789"));
+    const auto seconds = parse_decimal(digits.substr(0, 6));
+    return seconds ? std::chrono::seconds(*seconds) : Duration{};
+}
+
+int keep_session(SSL* ssl, SSL_SESSION* session) {
+    auto* connection = static_cast<UpstreamConnection*>(SSL_get_app_data(ssl));
+    if (!connection || !connection->sessions) return 0;
+    connection->sessions->keep(connection->key, SslSessionPtr(session));
+    return 1;   // the reference is ours now
+}
+
+// Detached, but `finish` waits for it: everything it refers to lives longer. The last thing it does is wake whoever looks at its result; nothing is touched after that.
+Task<void> upload(UpstreamConnection& connection, BodySource& body, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
+    Stream& out = connection.channel.stream();
+    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr);
+    Upload& state = connection.upload;
+    state.running = false;
+    state.ended = Loop::now();
+    if (!sent)
+        state.failure = std::move(sent.error());
+    else if (framing.kind == Framing::Kind::until_close)
+        out.end_writing();
+    if (state.finished.waiting())
+        state.finished.notify(Wait::ready);
+    else if (state.receiving || (state.failure && framing.kind == Framing::Kind::until_close))
+        connection.channel.interrupt();
+}
+
+}  // namespace
+
+void remember_sessions(SSL_CTX* context) { SSL_CTX_sess_set_new_cb(context, keep_session); }
+
+Failure HttpTransport::timed_out(const RoundTrip& trip, TimePoint now, Reason otherwise, std::string detail) const {
+    if (now >= trip.limits.total) return {Origin::vendor, Reason::timeout_total, Replay::unsafe, "the exchange was not over within its total time of " + format_duration(trip.limits.timeout.total)};
+    return {Origin::vendor, otherwise, Replay::unsafe, std::move(detail)};
+}
+
+void HttpTransport::discard(ConnectionPtr connection, bool reset) {
+    journal_.connections_moved(*connection->vendor, -1, 0);
+    connection->channel.close(reset);
+}
+
+// ---- connecting ------------------------------------------------------------------------------------------------------
+
+Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& trip, PoolKey key, bool tls) {
+    const TimePoint started = Loop::now();
+    const TimePoint deadline = std::min(later(started, trip.limits.timeout.connect), trip.limits.total);
+    Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline);
+    if (!dialled) {
+        Failure failure = std::move(dialled.error());
+        if (failure.reason == Reason::timeout_connect)
+            failure = timed_out(trip, Loop::now(), Reason::timeout_connect, trip.destination.authority.text() + " could not be connected within " + format_duration(trip.limits.timeout.connect));
+        failure.replay = Replay::safe;
+        co_return failure;
+    }
+    trip.phases->dns = dialled->dns;
+    trip.phases->connect = dialled->connect;
+
+    auto connection = std::make_unique<UpstreamConnection>(std::move(key));
+    connection->vendor = trip.vendor;
+    connection->sessions = &sessions_;
+    connection->channel.attach(std::make_unique<Stream>(std::move(dialled->socket)));
+    if (tls) {
+        Result<void> secured = co_await secure(trip, *connection, Loop::now());
+        if (!secured) {
+            connection->channel.close();
+            co_return std::move(secured.error());
+        }
+    }
+    journal_.connections_moved(*trip.vendor, +1, 0);
+    co_return std::move(connection);
+}
+
+Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& connection, TimePoint started) {
+    const Authority& authority = trip.destination.authority;
+    const auto fail = [&](std::string detail) { return Failure{Origin::vendor, Reason::tls_failed, Replay::safe, std::move(detail)}; };
+    SSL_CTX* context = contexts_.of(*trip.vendor);
+    if (!context) co_return fail(contexts_.fault_of(*trip.vendor));
+    SslPtr ssl(SSL_new(context));
+    if (!ssl || !expect_host(ssl.get(), authority.host, authority.is_address)) co_return fail("no TLS connection could be set up for " + authority.host);
+    SSL_set_connect_state(ssl.get());
+    SSL_set_app_data(ssl.get(), &connection);
+    static constexpr unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    SSL_set_alpn_protos(ssl.get(), alpn, sizeof alpn);
+    if (SSL_SESSION* session = sessions_.find(connection.key)) SSL_set_session(ssl.get(), session);
+
+    Stream& stream = connection.channel.stream();
+    stream.start_tls(std::move(ssl), {});
+    const Stream::Handshake shaken = co_await stream.handshake(std::min(later(started, trip.limits.timeout.tls), trip.limits.total));
+    switch (shaken) {
+    case Stream::Handshake::done: break;
+    case Stream::Handshake::timed_out: {
+        Failure late = timed_out(trip, Loop::now(), Reason::timeout_tls, "the TLS handshake with " + authority.host + " did not finish within " + format_duration(trip.limits.timeout.tls));
+        late.replay = Replay::safe;
+        co_return late;
+    }
+    case Stream::Handshake::failed: co_return fail(verification_fault(stream.ssl(), authority.host));
+    case Stream::Handshake::closed: co_return fail(authority.host + " closed the connection during the TLS handshake");
+    case Stream::Handshake::interrupted: co_return fail("interrupted");
+    }
+    if (!pins_hold(stream.ssl(), trip.vendor->tls)) co_return fail("no certificate of " + authority.host + " matches a pin of vendor '" + trip.vendor->name + "'");
+    trip.phases->tls = Loop::now() - started;
+    journal_.handshaken(*trip.vendor, SSL_session_reused(stream.ssl()) == 1);
+    co_return Result<void>{};
+}
+
+// ---- one request -----------------------------------------------------------------------------------------------------
+
+Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
+    // What is at hand of the body is pulled once and kept: a request that is whole can be sent again.
+    std::optional<Chunk> held;
+    if (trip.request_body && !trip.upgrade) {
+        if (auto ready = trip.request_body->next_ready()) {
+            if (!ready->has_value()) co_return std::move(ready->error());
+            held = **ready;
+        }
+    }
+    const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
+    const bool replayable = whole && is_idempotent(trip.request->method);
+    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+
+    for (bool may_reuse = true;; may_reuse = false) {
+        ConnectionPtr connection = may_reuse ? pool_.take(key, replayable, Loop::now()) : nullptr;
+        if (!connection) {
+            Result<ConnectionPtr> made = co_await connect(trip, key, trip.destination.scheme == Scheme::https);
+            if (!made) co_return std::move(made.error());
+            connection = std::move(*made);
+        }
+        const bool reused = connection->reused;
+        UpstreamConnection& on = *connection;
+        trip.connection = connection.release();   // from here on `finish` gives it back
+
+        const Chunk* first = held ? &*held : nullptr;
+        Result<void> done = co_await send(trip, on, first);
+        if (done && !whole) start_upload(trip, on, trip.request_framing, held);
+        if (done) done = co_await receive(trip, on, Loop::now());
+        if (done) co_return done;
+
+        // It died while it lay in the pool: nobody has to know.
+        const bool died = done.error().reason == Reason::upstream_reset && !on.answered;
+        if (!reused || !died || !(replayable || (done.error().replay == Replay::safe && whole))) co_return done;
+        co_await finish(trip);
+    }
+}
+
+Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& connection, const Chunk* held) {
+    Stream& stream = connection.channel.stream();
+    connection.upload.reset();
+    connection.answered = false;
+    connection.reusable = false;
+    scratch_.clear();
+    append_request_head(scratch_, *trip.request, trip.destination.prefix, trip.destination.authority.text(trip.destination.scheme), trip.request_framing, trip.upgrade);
+    stream.stage(scratch_);
+    wipe(scratch_);
+    const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
+    if (!whole) co_return Result<void>{};   // the upload sends the head with what it has of the body
+
+    if (held) stage_chunk(stream, trip.request_framing, *held);
+    trip.activity->last = Loop::now();
+    const Io sent = stream.try_flush();
+    if (sent.kind == Io::Kind::some) co_return Result<void>{};
+    if (sent.kind != Io::Kind::blocked)   // not a byte was taken
+        co_return Failure{Origin::vendor, Reason::upstream_reset, Replay::safe, "the vendor closed the connection before the request was sent: " + sent.error.message(), sent.error};
+    co_return co_await push(stream, Origin::vendor, {}, trip.limits, *trip.activity);
+}
+
+void HttpTransport::start_upload(RoundTrip& trip, UpstreamConnection& connection, Framing framing, std::optional<Chunk> held) {
+    connection.upload.running = true;
+    asio::co_spawn(loop_.io.get_executor(), upload(connection, *trip.request_body, framing, trip.limits, *trip.activity, held), asio::detached);
+}
+
+Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent) {
+    Upload& upload = connection.upload;
+    const Timeouts& timeout = trip.limits.timeout;
+    unsigned interim = 0;
+    for (;;) {
+        // While the request is still being sent only `idle` counts; the vendor's time to answer begins when it has it all.
+        if (upload.ended != TimePoint{}) sent = upload.ended;
+        const TimePoint until = std::min(upload.running ? later(trip.activity->last, timeout.idle) : later(sent, timeout.first_byte), trip.limits.total);
+        Failure fault;
+        upload.receiving = true;
+        const H1Channel::Got got = co_await connection.channel.read_head(*trip.response, until, fault);
+        upload.receiving = false;
+        if (upload.failure && upload.failure->origin == Origin::application) co_return *upload.failure;
+        switch (got) {
+        case H1Channel::Got::head: {
+            connection.answered = true;
+            const unsigned status = trip.response->status;
+            if (status >= 200 || status == 101) {
+                trip.phases->first_byte = Loop::now() - sent;
+                co_return accept_head(trip, connection);
+            }
+            if (status < 100 || ++interim > max_interim_answers)
+                co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, status < 100 ? "the vendor answered with status " + std::to_string(status) : "too many interim answers"};
+            trip.response->fields.remove_hop_by_hop();
+            trip.response->fields.remove(Known::sluice);
+            Result<void> informed = co_await trip.application->inform(*trip.response);
+            if (!informed) co_return informed;
+            continue;
+        }
+        case H1Channel::Got::timed_out: {
+            const TimePoint now = Loop::now();
+            if (now >= trip.limits.total || !upload.running) {
+                if (now < until) continue;
+                co_return timed_out(trip, now, Reason::timeout_first_byte, "the vendor did not answer within " + format_duration(timeout.first_byte));
+            }
+            if (now < later(trip.activity->last, timeout.idle)) continue;
+            co_return timed_out(trip, now, Reason::timeout_idle, "no byte moved for " + format_duration(timeout.idle) + " while the request was being sent");
+        }
+        case H1Channel::Got::interrupted:
+            if (!connection.channel.open() || trip.application->stopped()) co_return Failure::application_gone();
+            continue;   // the upload has ended: the deadline is another one now. What the vendor said before it stopped reading is still to be heard
+        case H1Channel::Got::closed:
+            co_return Failure{Origin::vendor, Reason::upstream_reset, Replay::unsafe, "the vendor closed the connection before it had answered"};
+        case H1Channel::Got::failed:
+            connection.answered = true;
+            co_return fault;
+        }
+    }
+}
+
+Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& connection) {
+    ResponseHead& head = *trip.response;
+    if (head.status == 101) {
+        const auto protocol = head.fields.find(Known::upgrade);
+        if (!trip.upgrade || !protocol || !same_text(*protocol, "websocket"))
+            return Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "the vendor switched to a protocol that nobody asked for"};
+        trip.upgraded = true;
+        loosen_for_streams(trip);
+        trip.limits.timeout.idle = std::max<Duration>(trip.limits.timeout.idle, 1h);
+        connection.channel.start_raw(&trip.traffic->from_vendor, trip.activity);
+        trip.response_framing = {Framing::Kind::until_close, 0};
+        trip.response_body = &connection.channel;
+        start_upload(trip, connection, {Framing::Kind::until_close, 0}, {});
+        return {};
+    }
+    Result<Framing> framing = judge_response_framing(head, trip.request->method);
+    if (!framing) return std::move(framing.error());
+    connection.reusable = keeps_alive(head.minor, head.fields) && framing->kind != Framing::Kind::until_close;
+    connection.keep_alive_for = promised_keep_alive(head.fields);
+    if (is_event_stream(head)) loosen_for_streams(trip);
+    trip.response_framing = *framing;
+    connection.channel.start_body(*framing, &trip.traffic->from_vendor, trip.activity);
+    trip.response_body = framing->kind == Framing::Kind::none ? nullptr : &connection.channel;
+    return {};
+}
+
+Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
+    PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    Result<ConnectionPtr> made = co_await connect(trip, std::move(key), false);
+    if (!made) co_return std::move(made.error());
+    UpstreamConnection& on = **made;
+    trip.connection = made->release();
+    trip.upgraded = true;
+    loosen_for_streams(trip);
+    trip.limits.timeout.idle = std::max<Duration>(trip.limits.timeout.idle, 1h);
+    on.channel.start_raw(&trip.traffic->from_vendor, trip.activity);
+    trip.response_body = &on.channel;
+    trip.activity->last = Loop::now();
+    start_upload(trip, on, {Framing::Kind::until_close, 0}, {});
+    co_return Result<void>{};
+}
+
+void HttpTransport::abort(RoundTrip& trip) {
+    auto* connection = static_cast<UpstreamConnection*>(trip.connection);
+    if (!connection) return;
+    connection->channel.interrupt();
+    if (trip.connection == connection && connection->channel.open()) connection->channel.stream().socket().interrupt_writer();
+}
+
+Task<void> HttpTransport::finish(RoundTrip& trip) {
+    ConnectionPtr connection(static_cast<UpstreamConnection*>(std::exchange(trip.connection, nullptr)));
+    if (!connection) co_return;
+    Upload& upload = connection->upload;
+    if (upload.running && trip.upgraded && connection->channel.body_done()) {
+        // The vendor has ended its half of a stream; the application may have a last word, for a while.
+        Deadline patience([](void* body) { static_cast<BodySource*>(body)->interrupt(); }, trip.request_body);
+        loop_.wheel.arm(patience, later(Loop::now(), 30s));
+        co_await upload.finished.wait();
+    }
+    if (upload.running) {
+        trip.request_body->interrupt();
+        connection->channel.stream().socket().interrupt_writer();
+        if (upload.running) co_await upload.finished.wait();
+    }
+    const bool clean = connection->channel.body_done() && !upload.failure;
+    if (clean && connection->reusable && !trip.upgraded && !connection->channel.has_input()) {
+        pool_.give(std::move(connection), Loop::now());
+        co_return;
+    }
+    discard(std::move(connection), !clean);
+}
+
+}  // namespace sluice
