@@ -1,4 +1,5 @@
-// What the operator says, as one immutable typed value. Made by config/decode.hpp; shared by all threads, never changed.
+// What the operator says, as one immutable typed value. Made by config/decode.hpp; shared by all threads, never
+// changed.
 #pragma once
 
 #include <memory>
@@ -21,10 +22,10 @@ struct ListenAddress {
 };
 
 struct Listen {
-    ListenAddress proxy;                   // 127.0.0.1:15001
-    bool exposed = false;                  // a `proxy` (or `admin`) that is not loopback is meant
-    std::string unix_path;                 // "" for none
-    ListenAddress admin;                   // 127.0.0.1:15000
+    ListenAddress proxy;    // 127.0.0.1:15001
+    bool exposed = false;   // a `proxy` (or `admin`) that is not loopback is meant
+    std::string unix_path;  // "" for none
+    ListenAddress admin;    // 127.0.0.1:15000
     std::optional<ListenAddress> metrics;
 };
 
@@ -33,22 +34,22 @@ enum class Unmatched : unsigned char { deny, report, tunnel };
 struct AuthoritySpec {
     enum class Kind : unsigned char { persistent, ephemeral, given };
     Kind kind = Kind::persistent;
-    std::string cert_file, key_file;   // for Kind::given
-    std::string publish;               // "": <state>/public
+    std::string cert_file, key_file;  // for Kind::given
+    std::string publish;              // "": <state>/public
 };
 
 struct Config {
     Listen listen;
-    unsigned workers = 0;              // 0: auto, the cgroup's CPU quota rounded up
+    unsigned workers = 0;  // 0: auto, the cgroup's CPU quota rounded up
     Unmatched unmatched = Unmatched::deny;
-    std::string state;                 // absolute; "" only where neither XDG_STATE_HOME nor HOME is known
+    std::string state;  // absolute; "" only where neither XDG_STATE_HOME nor HOME is known
     AuthoritySpec authority;
-    std::vector<std::string> no_proxy; // added to what `sluice env` prints
+    std::vector<std::string> no_proxy;  // added to what `sluice env` prints
     Timeouts defaults;
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
-    Vendor unmatched_vendor;           // `_other`: tunnel mode, the defaults' timeouts; its index is vendors.size()
-    std::string digest;                // SHA-256 of what was read, hex: tells two policies apart
+    Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts; its index is vendors.size()
+    std::string digest;       // SHA-256 of what was read, hex: tells two policies apart
 
     /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.
     const Vendor* match(const Authority& authority) const;
@@ -63,7 +64,7 @@ struct Config {
         std::size_t pattern;
     };
     struct TextHash {
-        using is_transparent = void;   // a suffix of a host is looked up without a copy
+        using is_transparent = void;  // a suffix of a host is looked up without a copy
         std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
     };
     template <class T>

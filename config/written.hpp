@@ -1,0 +1,126 @@
+// The policy as it was written: every key that this version knows, with its place, before defaults, inheritance and
+// anything that takes more than one map to judge. The tables of keys in written.cpp are the language; decode.cpp makes
+// a Config of it, schema.cpp describes it. Pure.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.hpp"
+#include "config/rules.hpp"
+
+namespace sluice {
+
+struct WrittenListen {
+    Maybe<ListenAddress> proxy, admin, metrics;
+    Maybe<std::string> unix_path;
+    Maybe<bool> exposed;
+};
+
+struct WrittenFile {
+    Maybe<std::string> file;
+};
+
+struct WrittenAuthority {
+    Maybe<AuthoritySpec> ca;  // `publish` of it is not set
+    Maybe<std::string> publish;
+};
+
+/// `{cert: {file: ...}, key: {file: ...}}`
+struct WrittenPair {
+    Maybe<std::string> cert, key;
+};
+
+struct WrittenTimeouts {
+    Maybe<Duration> connect, tls, first_byte, idle, total;
+};
+
+struct WrittenDefaults {
+    Maybe<WrittenTimeouts> timeout;
+};
+
+struct WrittenSecret {
+    Maybe<std::string> file, env;
+};
+
+/// A plain name, or a reference to one.
+struct WrittenUser {
+    std::string plain;
+    SecretSource source;
+};
+
+struct WrittenCredential {
+    Maybe<std::size_t> type;  // which of the types: the index in CredentialSpec::kind
+    Maybe<SecretSource> value, password;
+    Maybe<WrittenUser> username;
+    Maybe<std::string> header, query, prefix;
+    Maybe<bool> eager;
+};
+
+struct WrittenSla {
+    Maybe<std::string> availability, window, recovery_time;
+    Maybe<std::vector<Named<std::string>>> latency;
+};
+
+struct WrittenTls {
+    Maybe<TlsRules::Version> min;
+    Maybe<std::string> ca;
+    Maybe<std::vector<Written<std::string>>> pin;  // 32 raw bytes each
+    Maybe<WrittenPair> client;
+};
+
+struct WrittenEndpoint {
+    Maybe<Url> url;
+};
+
+struct WrittenRoute {
+    Maybe<std::string> name;
+    Maybe<RequestPattern> match;
+    Maybe<WrittenTimeouts> timeout;
+};
+
+struct WrittenVendor {
+    Maybe<std::string> owner, about, criticality, runbook;
+    Maybe<std::vector<Written<std::string>>> data;
+    Maybe<WrittenSla> sla;
+    Maybe<std::vector<Written<HostPattern>>> hosts;
+    Maybe<Mode> mode;
+    Maybe<std::vector<Written<RequestPattern>>> allow, deny;
+    Maybe<std::vector<Written<AddressRange>>> addresses;
+    Maybe<std::string> credential;
+    Maybe<std::vector<Written<WrittenEndpoint>>> endpoints;
+    Maybe<WrittenTls> tls;
+    Maybe<WrittenTimeouts> timeout;
+    Maybe<std::vector<Written<WrittenRoute>>> routes;
+};
+
+struct WrittenPolicy {
+    Maybe<unsigned> version;
+    Maybe<std::vector<Written<std::string>>> include;
+    Maybe<WrittenListen> listen;
+    Maybe<unsigned> workers;
+    Maybe<Unmatched> unmatched;
+    Maybe<std::string> state;
+    Maybe<WrittenAuthority> authority;
+    Maybe<std::vector<Written<std::string>>> no_proxy;
+    Maybe<WrittenDefaults> defaults;
+    Maybe<std::vector<Named<WrittenCredential>>> credentials;
+    Maybe<std::vector<Named<WrittenVendor>>> vendors;
+};
+
+/// Reads a file's root. `included`: it may hold only vendors and credentials.
+std::optional<WrittenPolicy> read_policy(Reader& reader, const Node& root, bool included);
+
+/// The schema of a whole policy, its definitions left in `schema.defs`.
+boost::json::object describe_policy(Schema& schema);
+
+/// Of the types that this version knows, in the order of CredentialSpec::kind.
+std::span<const std::string_view> credential_types();
+
+/// A path beside the file that names it: relative ones start from that file's directory.
+std::string beside(const std::string& file, const std::string& path);
+
+bool is_loopback(const IpAddress& address);
+
+}  // namespace sluice
