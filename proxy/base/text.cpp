@@ -283,30 +283,14 @@ std::size_t utf8_sequence(std::string_view text) {
 
 void append_escape(std::string& out, char c) {
     switch (c) {
-        case '"':
-            out += "\\\"";
-            return;
-        case '\\':
-            out += "\\\\";
-            return;
-        case '\b':
-            out += "\\b";
-            return;
-        case '\f':
-            out += "\\f";
-            return;
-        case '\n':
-            out += "\\n";
-            return;
-        case '\r':
-            out += "\\r";
-            return;
-        case '\t':
-            out += "\\t";
-            return;
-        default:
-            out += c < 0x10 ? "\\u000" : "\\u001";
-            out += "0123456789abcdef"[c & 0xF];
+    case '"': out += "\\\""; return;
+    case '\\': out += "\\\\"; return;
+    case '\b': out += "\\b"; return;
+    case '\f': out += "\\f"; return;
+    case '\n': out += "\\n"; return;
+    case '\r': out += "\\r"; return;
+    case '\t': out += "\\t"; return;
+    default: out += c < 0x10 ? "\\u000" : "\\u001"; out += "0123456789abcdef"[c & 0xF];
     }
 }
 

@@ -156,12 +156,8 @@ Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValue
 
 void apply(const Attachment& attachment, RequestHead& head) {
     switch (attachment.place) {
-        case Attachment::Place::header:
-            head.fields.set(attachment.name, attachment.value.reveal());
-            return;
-        case Attachment::Place::query:
-            set_parameter(head.target, attachment.name, attachment.value.reveal());
-            return;
+    case Attachment::Place::header: head.fields.set(attachment.name, attachment.value.reveal()); return;
+    case Attachment::Place::query: set_parameter(head.target, attachment.name, attachment.value.reveal()); return;
     }
 }
 

@@ -4,12 +4,9 @@ namespace sluice {
 
 std::string SecretSource::text() const {
     switch (kind) {
-        case Kind::none:
-            return "(none)";
-        case Kind::file:
-            return "{file: " + name + "}";
-        case Kind::environment:
-            return "{env: " + name + "}";
+    case Kind::none: return "(none)";
+    case Kind::file: return "{file: " + name + "}";
+    case Kind::environment: return "{env: " + name + "}";
     }
     return {};
 }

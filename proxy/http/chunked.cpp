@@ -50,33 +50,25 @@ ChunkedDecoder::Step ChunkedDecoder::decode(std::string_view in) {
 
 const char* ChunkedDecoder::take(char c) {
     switch (state_) {
-        case State::size_first:
-            left_ = 0;
-            digits_ = 0;
-            extension_bytes_ = 0;
-            if (hex_value(c) < 0) return "a chunk size that does not begin with a hexadecimal digit";
-            state_ = State::size;
-            return take_size(c);
-        case State::size:
-            return take_size(c);
-        case State::extension:
-            return take_extension(c);
-        case State::size_lf:
-            return expect(c, '\n', left_ == 0 ? State::trailer_start : State::data);
-        case State::data_cr:
-            return expect(c, '\r', State::data_lf);
-        case State::data_lf:
-            return expect(c, '\n', State::size_first);
-        case State::trailer_start:
-        case State::trailer:
-        case State::trailer_lf:
-            return take_trailer(c);
-        case State::end_lf:
-            return expect(c, '\n', State::done);
-        case State::data:
-        case State::done:
-        case State::failed:
-            break;  // decode takes no byte of framing there
+    case State::size_first:
+        left_ = 0;
+        digits_ = 0;
+        extension_bytes_ = 0;
+        if (hex_value(c) < 0) return "a chunk size that does not begin with a hexadecimal digit";
+        state_ = State::size;
+        return take_size(c);
+    case State::size: return take_size(c);
+    case State::extension: return take_extension(c);
+    case State::size_lf: return expect(c, '\n', left_ == 0 ? State::trailer_start : State::data);
+    case State::data_cr: return expect(c, '\r', State::data_lf);
+    case State::data_lf: return expect(c, '\n', State::size_first);
+    case State::trailer_start:
+    case State::trailer:
+    case State::trailer_lf: return take_trailer(c);
+    case State::end_lf: return expect(c, '\n', State::done);
+    case State::data:
+    case State::done:
+    case State::failed: break;  // decode takes no byte of framing there
     }
     return nullptr;
 }

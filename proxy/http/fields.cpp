@@ -18,63 +18,46 @@ Known classify(std::string_view name) {
         return is("sec-fetch-site") ? Known::sec_fetch_site : Known::other;
     }
     switch (name.size()) {
-        case 2:
-            return is("te") ? Known::te : Known::other;
-        case 4:
-            return is("host") ? Known::host : Known::other;
-        case 6:
-            return is("expect") ? Known::expect : is("origin") ? Known::origin : Known::other;
-        case 7:
-            return is("upgrade") ? Known::upgrade : is("trailer") ? Known::trailer : Known::other;
-        case 10:
-            return is("connection") ? Known::connection : is("keep-alive") ? Known::keep_alive : Known::other;
-        case 12:
-            return is("content-type") ? Known::content_type : Known::other;
-        case 13:
-            return is("authorization") ? Known::authorization : Known::other;
-        case 14:
-            return is("content-length") ? Known::content_length : Known::other;
-        case 15:
-            return is("accept-encoding") ? Known::accept_encoding : Known::other;
-        case 16:
-            return is("proxy-connection") ? Known::proxy_connection : Known::other;
-        case 17:
-            return is("transfer-encoding") ? Known::transfer_encoding : Known::other;
-        case 18:
-            return is("proxy-authenticate") ? Known::proxy_authenticate : Known::other;
-        case 19:
-            return is("proxy-authorization") ? Known::proxy_authorization : Known::other;
-        case 25:
-            return is("proxy-authentication-info") ? Known::proxy_authentication_info : Known::other;
-        default:
-            return Known::other;
+    case 2: return is("te") ? Known::te : Known::other;
+    case 4: return is("host") ? Known::host : Known::other;
+    case 6: return is("expect") ? Known::expect : is("origin") ? Known::origin : Known::other;
+    case 7: return is("upgrade") ? Known::upgrade : is("trailer") ? Known::trailer : Known::other;
+    case 10: return is("connection") ? Known::connection : is("keep-alive") ? Known::keep_alive : Known::other;
+    case 12: return is("content-type") ? Known::content_type : Known::other;
+    case 13: return is("authorization") ? Known::authorization : Known::other;
+    case 14: return is("content-length") ? Known::content_length : Known::other;
+    case 15: return is("accept-encoding") ? Known::accept_encoding : Known::other;
+    case 16: return is("proxy-connection") ? Known::proxy_connection : Known::other;
+    case 17: return is("transfer-encoding") ? Known::transfer_encoding : Known::other;
+    case 18: return is("proxy-authenticate") ? Known::proxy_authenticate : Known::other;
+    case 19: return is("proxy-authorization") ? Known::proxy_authorization : Known::other;
+    case 25: return is("proxy-authentication-info") ? Known::proxy_authentication_info : Known::other;
+    default: return Known::other;
     }
 }
 
 bool is_hop_by_hop(Known known) {
     switch (known) {
-        case Known::connection:
-        case Known::keep_alive:
-        case Known::proxy_connection:
-        case Known::te:
-        case Known::trailer:
-        case Known::transfer_encoding:
-        case Known::upgrade:
-        case Known::proxy_authorization:
-        case Known::proxy_authenticate:
-        case Known::proxy_authentication_info:
-            return true;
-        case Known::other:
-        case Known::host:
-        case Known::content_length:
-        case Known::content_type:
-        case Known::expect:
-        case Known::authorization:
-        case Known::origin:
-        case Known::sec_fetch_site:
-        case Known::accept_encoding:
-        case Known::sluice:
-            return false;
+    case Known::connection:
+    case Known::keep_alive:
+    case Known::proxy_connection:
+    case Known::te:
+    case Known::trailer:
+    case Known::transfer_encoding:
+    case Known::upgrade:
+    case Known::proxy_authorization:
+    case Known::proxy_authenticate:
+    case Known::proxy_authentication_info: return true;
+    case Known::other:
+    case Known::host:
+    case Known::content_length:
+    case Known::content_type:
+    case Known::expect:
+    case Known::authorization:
+    case Known::origin:
+    case Known::sec_fetch_site:
+    case Known::accept_encoding:
+    case Known::sluice: return false;
     }
     return false;
 }

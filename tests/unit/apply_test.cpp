@@ -1,0 +1,230 @@
+#include "proxy/credentials/apply.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace sluice;
+
+namespace {
+
+const SecretSource from_file{SecretSource::Kind::file, "/run/secrets/x"};
+
+CredentialSpec spec(decltype(CredentialSpec::kind) kind) {
+    CredentialSpec out;
+    out.name = "pay-key";
+    out.kind = std::move(kind);
+    return out;
+}
+
+SecretValues values(std::string value, std::string username = {}) {
+    return {Secret(std::move(value)), Secret(std::move(username))};
+}
+
+ApiKeySpec key_in_query(std::string name, std::string prefix = {}) {
+    ApiKeySpec key;
+    key.query = std::move(name);
+    key.prefix = std::move(prefix);
+    return key;
+}
+
+ApiKeySpec key_in_header(std::string name, std::string prefix = {}) {
+    ApiKeySpec key;
+    key.header = std::move(name);
+    key.prefix = std::move(prefix);
+    return key;
+}
+
+/// Compares without showing either side: a test's output is no place for a secret.
+bool is(const Secret& secret, std::string_view expected) {
+    return secret.same_as(expected);
+}
+
+Attachment attachment(Attachment::Place place, std::string name, std::string value) {
+    return {place, std::move(name), Secret(std::move(value))};
+}
+
+}  // namespace
+
+TEST_CASE("a bearer token goes into its header behind its prefix") {
+    const auto made = make_attachment(spec(BearerSpec{}), values("token"));
+    REQUIRE(made.has_value());
+    CHECK(made->place == Attachment::Place::header);
+    CHECK(made->name == "Authorization");
+    CHECK(is(made->value, "Bearer token"));
+
+    BearerSpec other;
+    other.header = "X-Auth";
+    other.prefix = "";
+    const auto bare = make_attachment(spec(other), values("token"));
+    REQUIRE(bare.has_value());
+    CHECK(bare->name == "X-Auth");
+    CHECK(is(bare->value, "token"));
+}
+
+TEST_CASE("an API key goes into its header as it is, into a query percent-encoded") {
+    const auto header = make_attachment(spec(key_in_header("X-Api-Key", "Key ")), values("a+b/c=="));
+    REQUIRE(header.has_value());
+    CHECK(header->place == Attachment::Place::header);
+    CHECK(header->name == "X-Api-Key");
+    CHECK(is(header->value, "Key a+b/c=="));
+
+    const auto query = make_attachment(spec(key_in_query("key", "p:")), values("aZ9-._~ +&=#%/\xC3\xA9"));
+    REQUIRE(query.has_value());
+    CHECK(query->place == Attachment::Place::query);
+    CHECK(query->name == "key");
+    CHECK(is(query->value, "p%3AaZ9-._~%20%2B%26%3D%23%25%2F%C3%A9"));
+}
+
+TEST_CASE("basic authentication is base64 of both, of every length") {
+    struct Case {
+        std::string username, password, encoded;
+    };
+    const Case cases[] = {
+        {"Aladdin", "open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="},  // RFC 7617 2
+        {"test", "123\xC2\xA3", "dGVzdDoxMjPCow=="},                 // RFC 7617 2.1
+        {"a", "b", "YTpi"},
+        {"a", "bc", "YTpiYw=="},
+        {"a", "bcd", "YTpiY2Q="},
+        {"a", "b:c", "YTpiOmM="},  // only a username has no ':'
+        {"", "b", "OmI="},
+        {"\xFF\xFE", "\xFB", "//46+w=="},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.username);
+        BasicSpec basic;
+        basic.username = one.username;
+        basic.password = from_file;
+        const auto made = make_attachment(spec(basic), values(one.password));
+        REQUIRE(made.has_value());
+        CHECK(made->place == Attachment::Place::header);
+        CHECK(made->name == "Authorization");
+        CHECK(is(made->value, "Basic " + one.encoded));
+    }
+}
+
+TEST_CASE("a username may be a secret itself, and a password may be left out") {
+    BasicSpec both;
+    both.username = "not this";
+    both.username_source = both.password = from_file;
+    CHECK(is(make_attachment(spec(both), values("p", "u"))->value, "Basic dTpw"));
+
+    BasicSpec no_password;
+    no_password.username = "u";
+    CHECK(is(make_attachment(spec(no_password), values(""))->value, "Basic dTo="));
+}
+
+TEST_CASE("a secret that cannot stand in its place is refused, and never shown") {
+    BasicSpec basic, secret_username;
+    basic.username = "u";
+    basic.password = secret_username.username_source = secret_username.password = from_file;
+    const std::string control = "its value holds a line end or another control character";
+    struct Case {
+        decltype(CredentialSpec::kind) kind;
+        std::string value, username, why;
+    };
+    const Case cases[] = {
+        {BearerSpec{}, "", "", "its value is empty"},
+        {BearerSpec{}, "hunter2\n", "", control},
+        {BearerSpec{}, "hunter2\r\nX-Evil: 1", "", control},
+        {BearerSpec{}, std::string("hunter2\0", 8), "", control},
+        {BearerSpec{}, "hunter2\x7F", "", control},
+        {BearerSpec{}, "hunter2\t", "", control},
+        {key_in_header("X-Key"), "", "", "its value is empty"},
+        {key_in_header("X-Key"), "\x01hunter2", "", control},
+        {key_in_query("key"), "", "", "its value is empty"},
+        {basic, "", "", "its password is empty"},
+        {basic, "hunter2\n", "", "its password holds a control character"},
+        {secret_username, "hunter2", "", "its username is empty"},
+        {secret_username, "hunter2", "hun:ter2", "its username holds a ':' (RFC 7617 2)"},
+        {secret_username, "hunter2", "hunter2\n", "its username holds a control character"},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.why);
+        const auto made = make_attachment(spec(one.kind), values(one.value, one.username));
+        REQUIRE_FALSE(made.has_value());
+        CHECK(made.error().detail == "credential 'pay-key' cannot be used: " + one.why);
+        CHECK(made.error().reason == Reason::credential_unavailable);
+        CHECK(made.error().origin == Origin::sluice);
+        CHECK(made.error().replay == Replay::safe);
+        CHECK(made.error().detail.find("hunter2") == std::string::npos);
+    }
+}
+
+TEST_CASE("a value in a query may be any bytes: they are encoded") {
+    CHECK(is(make_attachment(spec(key_in_query("key")), values("a\r\n"))->value, "a%0D%0A"));
+}
+
+TEST_CASE("whatever the application put in the same header is dropped") {
+    RequestHead head;
+    head.target = "/v1?a=b";
+    head.fields.add("Host", "h");
+    head.fields.add("authorization", "Bearer of the application");
+    head.fields.add("X-A", "1");
+    head.fields.add("AUTHORIZATION", "Basic of the application");
+    apply(attachment(Attachment::Place::header, "Authorization", "Bearer ours"), head);
+    std::string lines;
+    head.fields.append_to(lines);
+    CHECK(lines == "Host: h\r\nAuthorization: Bearer ours\r\nX-A: 1\r\n");
+    CHECK(head.target == "/v1?a=b");
+
+    apply(attachment(Attachment::Place::header, "X-Api-Key", "key"), head);
+    CHECK(head.fields.find("x-api-key") == "key");
+    CHECK(head.fields.find("authorization") == "Bearer ours");
+}
+
+TEST_CASE("a query parameter replaces the application's, however it is written, and moves nothing else") {
+    struct Case {
+        std::string target, name, expected;
+    };
+    const Case cases[] = {
+        {"/v1", "key", "/v1?key=K"},
+        {"/v1?", "key", "/v1?key=K"},
+        {"/v1?a=b", "key", "/v1?a=b&key=K"},
+        {"/v1?a=b&c", "key", "/v1?a=b&c&key=K"},
+        {"/v1?key=x", "key", "/v1?key=K"},
+        {"/v1?key", "key", "/v1?key=K"},
+        {"/v1?key=", "key", "/v1?key=K"},
+        {"/v1?key=x&a=b", "key", "/v1?a=b&key=K"},
+        {"/v1?a=b&key=x", "key", "/v1?a=b&key=K"},
+        {"/v1?a=b&key=x&c=d&key=y", "key", "/v1?a=b&c=d&key=K"},
+        {"/v1?%6Bey=x&k%65%79=y", "key", "/v1?key=K"},
+        {"/v1?Key=x&keys=y&ke=z&xkey=w", "key", "/v1?Key=x&keys=y&ke=z&xkey=w&key=K"},
+        {"/v1?a=key=x", "key", "/v1?a=key=x&key=K"},
+        {"/v1?key%3Dx=1", "key", "/v1?key%3Dx=1&key=K"},  // a parameter named "key=x"
+        {"/v1?a=%26key%3Dx", "key", "/v1?a=%26key%3Dx&key=K"},
+        {"/v1?%6=1&%zz=2&%", "key", "/v1?%6=1&%zz=2&%&key=K"},
+        {"/v1?a=?key=x", "key", "/v1?a=?key=x&key=K"},
+        {"/v1?&a=b&&key=x&", "key", "/v1?&a=b&&&key=K"},
+        {"/key=x?a", "key", "/key=x?a&key=K"},
+        {"/v1?api+key=x&api%20key=y&api%2Bkey=z", "api key", "/v1?api%2Bkey=z&api%20key=K"},
+        {"/v1?api[key]=x&api%5Bkey%5D=y", "api[key]", "/v1?api%5Bkey%5D=K"},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.target, one.name);
+        RequestHead head;
+        head.target = one.target;
+        head.fields.add("Authorization", "the application's");
+        apply(attachment(Attachment::Place::query, one.name, "K"), head);
+        CHECK(head.target == one.expected);
+        CHECK(head.fields.size() == 1);
+    }
+}
+
+TEST_CASE("applying again, as a retry does, changes nothing") {
+    RequestHead head;
+    head.target = "/v1?a=b";
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        apply(attachment(Attachment::Place::query, "key", "K%2B"), head);
+        apply(attachment(Attachment::Place::header, "X-Key", "K+"), head);
+    }
+    CHECK(head.target == "/v1?a=b&key=K%2B");
+    CHECK(head.fields.size() == 1);
+}
+
+TEST_CASE("a spec names its type and where its secret is, never the secret") {
+    CHECK(spec(BearerSpec{}).type() == "bearer");
+    CHECK(spec(ApiKeySpec{}).type() == "api_key");
+    CHECK(spec(BasicSpec{}).type() == "basic");
+    CHECK(from_file.text() == "{file: /run/secrets/x}");
+    CHECK(SecretSource{SecretSource::Kind::environment, "KEY"}.text() == "{env: KEY}");
+    CHECK(SecretSource{}.text() == "(none)");
+}
