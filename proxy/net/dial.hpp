@@ -1,4 +1,6 @@
-// A TCP connection to an authority: resolve, judge every address, connect by happy eyeballs (RFC 8305: families interleaved, 250 ms between attempts, sooner when one fails). The address that was judged is the address that is dialled.
+// A TCP connection to an authority: resolve, judge every address, connect by happy eyeballs (RFC 8305: families
+// interleaved, 250 ms between attempts, sooner when one fails). The address that was judged is the address that is
+// dialled. One a worker, on its thread; called by the transport.
 #pragma once
 
 #include <functional>
@@ -20,14 +22,22 @@ struct Dialled {
 
 class Dialler {
   public:
-    /// `own_listener(address, port)` says whether that is one of our own listeners, which are never dialled.
+    /// `own_listener(address, port)` says whether that is one of our own listeners, which are never dialled. It is
+    /// asked about the bare form: a mapped IPv6 address (::ffff:0:0/96) is judged and dialled as the IPv4 address it
+    /// is.
     Dialler(Loop& loop, Resolver& resolver, std::function<bool(const IpAddress&, std::uint16_t)> own_listener);
 
-    /// Failures, all replay safe: dns_failed; address_refused (origin sluice, the detail names host, address and why, and what to write: `addresses: [...]`) when no address is left that may be dialled (those
-    /// that may not are left out while others remain); connect_failed (with the last error in words); timeout_connect; overloaded (origin sluice) when descriptors have run out.
-    Task<Result<Dialled>> dial(const Authority& authority, const std::vector<AddressRange>& addresses, TimePoint deadline);
+    /// Failures, all replay safe: dns_failed; address_refused (origin sluice, the detail names host, address and why,
+    /// and what to write: `addresses: [...]`) when no address is left that may be dialled (those that may not are left
+    /// out while others remain); connect_failed (with the last error in words); timeout_connect; overloaded (origin
+    /// sluice) when descriptors have run out. `authority` and `addresses` must outlive the task.
+    Task<Result<Dialled>> dial(const Authority& authority, const std::vector<AddressRange>& addresses,
+                               TimePoint deadline);
 
   private:
+    Result<std::vector<IpAddress>> choose(const Authority& authority, const std::vector<AddressRange>& addresses,
+                                          const std::vector<IpAddress>& resolved) const;
+
     Loop& loop_;
     Resolver& resolver_;
     std::function<bool(const IpAddress&, std::uint16_t)> own_listener_;
