@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "config/config.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "config/config.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {

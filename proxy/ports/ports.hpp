@@ -10,7 +10,6 @@
 #include <string>
 #include <string_view>
 
-#include "config/config.hpp"
 #include "proxy/base/result.hpp"
 #include "proxy/credentials/credential.hpp"
 #include "proxy/http/head.hpp"
