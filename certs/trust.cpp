@@ -297,7 +297,8 @@ std::string certificate_fault(const SSL* ssl, long error, const std::string& hos
 
 std::string version_fault(const SSL* ssl) {
     const auto* mishap = mishap_of(ssl);
-    const auto offered = mishap && mishap->offered_version ? version_text(mishap->offered_version) : "older TLS";
+    const auto offered =
+        mishap && mishap->offered_version ? version_text(mishap->offered_version) : "older versions of TLS";
     const auto least = version_text(SSL_get_min_proto_version(const_cast<SSL*>(ssl)));
     return "the vendor offers only " + offered + ", the policy asks for " + least.substr(4) + " at least";
 }
