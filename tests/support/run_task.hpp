@@ -1,0 +1,52 @@
+// Runs coroutines of one loop to their end, in a test's own thread.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "proxy/net/loop.hpp"
+
+namespace sluice::test {
+
+/// Turns the loop until `done`; a test that hangs fails instead.
+inline void run_until(Loop& loop, const std::function<bool()>& done, Duration patience = 20s) {
+    const TimePoint limit = Loop::now() + patience;
+    while (!done()) {
+        if (Loop::now() >= limit) throw std::runtime_error("nothing came of it in time");
+        loop.io.restart();
+        loop.io.run_one_for(std::chrono::milliseconds(100));
+    }
+}
+
+/// A coroutine under way, and what it came to.
+template <class T>
+class Running {
+  public:
+    Running(Loop& loop, Task<T> task) : loop_(loop), result_(std::make_shared<std::optional<T>>()) {
+        asio::co_spawn(loop.io.get_executor(), std::move(task), [result = result_](std::exception_ptr failed, T value) {
+            if (failed) std::rethrow_exception(failed);
+            result->emplace(std::move(value));
+        });
+    }
+    bool done() const { return result_->has_value(); }
+    T& get() {
+        run_until(loop_, [this] { return done(); });
+        return **result_;
+    }
+
+  private:
+    Loop& loop_;
+    std::shared_ptr<std::optional<T>> result_;
+};
+
+template <class T>
+T run(Loop& loop, Task<T> task) {
+    Running<T> running(loop, std::move(task));
+    return std::move(running.get());
+}
+
+}  // namespace sluice::test
