@@ -47,6 +47,7 @@ class Assembler {
         take_top(default_state);
         judge_ports();
         for (auto& credential : whole_.credentials) add_credential(credential);
+        for (const auto& spec : config_.credentials) credential_names_.push_back(spec.name);
         config_.vendors.reserve(whole_.vendors.size());
         for (auto& vendor : whole_.vendors) add_vendor(vendor);
         warn_of_unused();
@@ -262,10 +263,8 @@ class Assembler {
             vendor.credential = found->second;
             used_[found->second] = true;
         } else if (whole_.complete && !credential_is_broken(name)) {
-            std::vector<std::string_view> names;
-            for (const auto& spec : config_.credentials) names.push_back(spec.name);
             fault(*written.credential->node, "no credential is called " + shown(name) + " in vendors." + vendor.name +
-                                                 ".credential" + suggestion(name, names));
+                                                 ".credential" + suggestion(name, credential_names_));
         }
     }
     /// It is there, but could not be read: that fault is enough.
@@ -321,7 +320,8 @@ class Assembler {
     std::unordered_map<std::string, const Node*> credential_keys_, vendor_keys_;
     std::unordered_map<std::string, std::size_t> credential_index_;
     std::unordered_map<std::string, Claim> claims_;
-    std::vector<bool> used_;
+    std::vector<std::string_view> credential_names_;
+    std::vector<bool> used_;  // by credential
 };
 
 }  // namespace

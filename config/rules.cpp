@@ -61,8 +61,8 @@ std::string Place::in_path() const {
     return parent ? " in " + path() : " at the top level";
 }
 
-void Reader::fault(const Place& at, const std::string& what, const std::string& why) {
-    faults_.add(*at.node.file, at.node.at, what + at.in_path() + (why.empty() ? "" : ": " + why));
+void Reader::fault(const Place& at, const std::string& what, const std::string& why, const std::string& tail) {
+    faults_.add(*at.node.file, at.node.at, what + at.in_path() + (why.empty() ? "" : ": " + why) + tail);
 }
 
 void Reader::key_fault(const Place& at, const std::string& text) {
@@ -113,6 +113,10 @@ std::optional<std::string> Reader::expand(const Place& at) {
             return {};
         }
         const auto found = inputs_.environment(std::string(name));
+        if (const auto bad = judge_text(found.value_or(""))) {
+            fault(at, "the variable " + std::string(name) + " holds what no policy may", std::string(bad->second));
+            return {};
+        }
         if (dash != body.npos) {
             out += found && !found->empty() ? *found : std::string(body.substr(dash + 2));
         } else if (found) {
@@ -148,41 +152,44 @@ std::optional<Scalar> Reader::scalar(const Place& at, std::string_view what) {
     return scalar;
 }
 
-std::optional<Scalar> Reader::text(const Place& at, std::string_view what) {
+std::optional<Scalar> Reader::text(const Place& at, std::string_view what, bool numbers) {
     auto scalar = this->scalar(at, what);
     if (!scalar || scalar->substituted) return scalar;
-    std::string_view found;
+    const bool number = scalar->type == CoreType::integer || scalar->type == CoreType::floating ||
+                        scalar->type == CoreType::octal_looking;
+    if (numbers && number) return scalar;
+    std::string_view why;
     switch (scalar->type) {
         case CoreType::text:
             return scalar;
         case CoreType::null:
-            found = "nothing";
+            why = "it is nothing";
             break;
         case CoreType::boolean:
-            found = "true or false";
+            why = "it is true or false";
             break;
         case CoreType::integer:
             [[fallthrough]];
         case CoreType::floating:
-            found = "a number";
+            why = "it is a number";
             break;
         case CoreType::octal_looking:
-            found = "what some readers take for an octal number";
+            why = "some readers of YAML take it for an octal number";
             break;
         case CoreType::yes_or_no:
-            found = "what some readers take for true or false";
+            why = "some readers of YAML take it for true or false";
             break;
     }
-    fault(at, "expected " + std::string(what) + ", found " + shown(scalar->text) + ", " + std::string(found),
-          "put it in quotes if it is meant as text");
+    wrong(at, *scalar, what, std::string(why) + "; put it in quotes if text is meant");
     return {};
 }
 
-void Reader::wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why) {
+void Reader::wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why,
+                   const std::string& tail) {
     if (scalar.substituted)
         fault(at, shown(at.node.text) + ", its variables put in, is not " + std::string(what));
     else
-        fault(at, shown(scalar.text) + " is not " + std::string(what), why);
+        fault(at, shown(scalar.text) + " is not " + std::string(what), why, tail);
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> candidates) {
@@ -204,7 +211,7 @@ int read_word(Reader& reader, const Place& at, std::span<const std::string_view>
     if (!scalar) return -1;
     const auto found = std::find(words.begin(), words.end(), scalar->text);
     if (found == words.end()) {
-        reader.wrong(at, *scalar, in_words(words) + (scalar->substituted ? "" : suggestion(scalar->text, words)), {});
+        reader.wrong(at, *scalar, in_words(words), {}, suggestion(scalar->text, words));
         return -1;
     }
     const bool number = scalar->type == CoreType::integer || scalar->type == CoreType::floating;

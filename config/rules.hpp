@@ -60,8 +60,8 @@ class Reader {
     Reader(FaultList& faults, const PolicyInputs& inputs) : faults_(faults), inputs_(inputs) {}
 
     FaultList& faults() { return faults_; }
-    /// "<what> in <path>: <why>", at the node.
-    void fault(const Place& at, const std::string& what, const std::string& why = {});
+    /// "<what> in <path>: <why><tail>", at the node.
+    void fault(const Place& at, const std::string& what, const std::string& why = {}, const std::string& tail = {});
     /// The same, at the key that led to the node, `text` as it is.
     void key_fault(const Place& at, const std::string& text);
     /// "<what> in <path of the map>.<key>: <why>", at a key that the map has.
@@ -71,12 +71,13 @@ class Reader {
 
     /// Nothing: not a scalar, or its variables cannot be put in; the fault has been reported. `what`: "a duration".
     std::optional<Scalar> scalar(const Place& at, std::string_view what);
-    /// The same, and text: what YAML reads as a number or a boolean needs quotes.
-    std::optional<Scalar> text(const Place& at, std::string_view what);
+    /// The same, and text: what YAML reads as a boolean or (unless `numbers`) as a number needs quotes.
+    std::optional<Scalar> text(const Place& at, std::string_view what, bool numbers);
     /// False: reported.
     bool expect(Node::Kind kind, const Place& at, std::string_view what);
     /// "'5' is not a duration in ..." without showing what a variable held.
-    void wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why);
+    void wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why,
+               const std::string& tail = {});
 
   private:
     std::optional<std::string> expand(const Place& at);
@@ -119,7 +120,7 @@ struct ScalarRule {
     bool takes_numbers = false;  // a number is not a type error but goes to `parse`, which has better advice
 
     std::optional<V> read(Reader& reader, const Place& at) const {
-        const auto scalar = takes_numbers ? reader.scalar(at, what) : reader.text(at, what);
+        const auto scalar = reader.text(at, what, takes_numbers);
         if (!scalar) return {};
         std::string why;
         auto value = parse(scalar->text, why);

@@ -50,7 +50,51 @@ std::size_t character_start(std::string_view text, std::size_t at) {
     return at;
 }
 
+/// Without what could move a terminal's cursor.
+std::string escaped(std::string_view text) {
+    static constexpr char hex[] = "0123456789abcdef";
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        // U+0080 to U+009F are controls too: C2 80 to C2 9F.
+        const bool control = is_control(c) || (c == '\xC2' && i + 1 < text.size() && text[i + 1] < '\xA0');
+        if (c == '\n')
+            out += "\\n";
+        else if (control)
+            out += {'\\', 'x', hex[static_cast<unsigned char>(c) >> 4], hex[c & 15]};
+        else
+            out += c;
+    }
+    return out;
+}
+
 }  // namespace
+
+std::optional<std::pair<std::size_t, std::string_view>> judge_text(std::string_view text) {
+    for (std::size_t i = 0; i < text.size();) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (c == '\r' && (i + 1 == text.size() || text[i + 1] != '\n'))
+            return {{i, "a carriage return without a line feed"}};
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F) return {{i, "a control character"}};
+        if (c < 0x80) {
+            ++i;
+            continue;
+        }
+        const std::size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+        if (c < 0xC2 || c > 0xF4 || text.size() - i < size) return {{i, "not UTF-8"}};
+        std::uint32_t point = c & (0xFFu >> (size + 1));
+        for (std::size_t k = 1; k < size; ++k) {
+            const auto next = static_cast<unsigned char>(text[i + k]);
+            if ((next & 0xC0) != 0x80) return {{i, "not UTF-8"}};
+            point = point << 6 | (next & 0x3Fu);
+        }
+        const bool overlong = (size == 3 && point < 0x800) || (size == 4 && point < 0x10000);
+        if (overlong || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) return {{i, "not UTF-8"}};
+        if (point < 0xA0 || point == 0xFFFE || point == 0xFFFF || point == 0xFEFF) return {{i, "a control character"}};
+        i += size;
+    }
+    return {};
+}
 
 SourceFile::SourceFile(std::string path_, std::string text_, std::size_t order_)
     : path(std::move(path_)), text(std::move(text_)), order(order_), line_starts{0} {
@@ -84,22 +128,8 @@ std::string SourceFile::place(Position at) const {
 }
 
 std::string shown(std::string_view text) {
-    static constexpr char hex[] = "0123456789abcdef";
-    const bool cut = text.size() > max_shown;
-    if (cut) text = text.substr(0, character_start(text, max_shown));
-    std::string out = "'";
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        // U+0080 to U+009F are controls too: C2 80 to C2 9F.
-        const bool control = is_control(c) || (c == '\xC2' && i + 1 < text.size() && text[i + 1] < '\xA0');
-        if (c == '\n')
-            out += "\\n";
-        else if (control)
-            out += {'\\', 'x', hex[static_cast<unsigned char>(c) >> 4], hex[c & 15]};
-        else
-            out += c;
-    }
-    return out + (cut ? "...'" : "'");
+    if (text.size() <= max_shown) return "'" + escaped(text) + "'";
+    return "'" + escaped(text.substr(0, character_start(text, max_shown))) + "...'";
 }
 
 void FaultList::add(const SourceFile& file, Position at, std::string message, bool warning) {
@@ -123,7 +153,12 @@ void FaultList::mask(const SourceFile& file, Position from, Position to) {
     for (std::uint32_t number = from.line; number <= last; ++number) {
         const std::size_t begin = number == from.line ? from.column : 0;
         const std::size_t end = number == to.line ? to.column : std::string_view::npos;
-        if (begin < end) masked_[{&file, number}].emplace_back(begin, end);
+        if (begin >= end) continue;
+        // What stands between a value's end and the next node on its line is no secret; masking it would only hide the
+        // place.
+        const std::string_view span = file.line(number).substr(0, end);
+        if (number != from.line && span.find_first_not_of(" -?,]}") == span.npos) continue;
+        masked_[{&file, number}].emplace_back(begin, end);
     }
 }
 
@@ -136,10 +171,11 @@ std::string FaultList::without_secrets(const SourceFile& file, std::uint32_t num
     at -= from;
 
     std::vector<Span> spans;
-    if (const auto begin = suspect_value(line); begin != std::string::npos) spans.emplace_back(begin, line.size());
     if (const auto found = masked_.find({&file, number}); found != masked_.end())
         for (const auto& [begin, end] : found->second)
             if (end > from) spans.emplace_back(begin - std::min(begin, from), std::min(end - from, line.size()));
+    if (const auto begin = suspect_value(line); spans.empty() && begin != std::string::npos)
+        spans.emplace_back(begin, line.size());
     std::sort(spans.begin(), spans.end());
 
     std::string out;
@@ -197,7 +233,7 @@ std::vector<Fault> FaultList::finish() {
     for (Found& found : found_) {
         Fault fault;
         fault.file = std::move(found.path);
-        fault.message = std::move(found.message);
+        fault.message = escaped(found.message);
         fault.warning = found.warning;
         if (found.file) {
             fault.line = static_cast<int>(found.at.line) + 1;

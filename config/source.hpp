@@ -35,6 +35,10 @@ struct SourceFile {
     std::string place(Position at) const;
 };
 
+/// A byte that no policy and no variable in it may hold, and what it is: not UTF-8, a control character other than tab
+/// and line feed, a carriage return alone. yaml-cpp would end a document at U+0004 and guess at encodings.
+std::optional<std::pair<std::size_t, std::string_view>> judge_text(std::string_view text);
+
 /// 'text' for a message: cut when long, and without what could move a terminal's cursor.
 std::string shown(std::string_view text);
 

@@ -40,10 +40,9 @@ std::optional<std::string> parse_line(const std::string& text, std::string& why)
 std::optional<Duration> parse_timeout(const std::string& text, std::string& why) {
     const auto duration = parse_duration(text);
     if (!duration) {
-        if (parse_decimal(text) && text.size() < 10)
-            why = "it has no unit (did you mean '" + text + "s'?)";
-        else
-            why = "write it as 250ms, 2s, 1m30s or 24h";
+        const auto number = parse_decimal(text);
+        why = number ? "it has no unit (did you mean '" + std::to_string(*number) + "s'?)"
+                     : std::string("write it as 250ms, 2s, 1m30s or 24h");
         return {};
     }
     if (*duration >= 1ms && *duration <= 30 * 24h) return duration;
@@ -154,11 +153,21 @@ std::optional<HostPattern> parse_host(const std::string& text, std::string& why)
     return {};
 }
 
+/// A lower floor's sentence about a text begins with the text, which the fault names already.
+std::string about_it(const std::string& text, const std::string& sentence) {
+    const std::string lead = "'" + text + "' ";
+    return sentence.starts_with(lead) ? "it " + sentence.substr(lead.size()) : sentence;
+}
+
 std::optional<RequestPattern> parse_request(const std::string& text, std::string& why) {
-    return parse_request_pattern(text, why);
+    auto pattern = parse_request_pattern(text, why);
+    if (!pattern) why = about_it(text, why);
+    return pattern;
 }
 std::optional<AddressRange> parse_address_range(const std::string& text, std::string& why) {
-    return parse_range(text, why);
+    auto range = parse_range(text, why);
+    if (!range) why = about_it(text, why);
+    return range;
 }
 
 std::optional<std::string> parse_pin(const std::string& text, std::string& why) {

@@ -13,7 +13,8 @@
 namespace sluice {
 namespace {
 
-constexpr std::size_t max_undefined_anchors = 20;  // each costs a pass over the file
+constexpr std::size_t max_undefined_anchors = 20;     // each costs a pass over the file,
+constexpr std::size_t max_file_of_passes = 1u << 20;  // which is not done with a large one
 constexpr std::string_view core_tag = "tag:yaml.org,2002:";
 
 struct LocalFault {
@@ -52,7 +53,7 @@ class TreeBuilder final : public YAML::EventHandler {
         Node& node = make(Node::Kind::null, mark, anchor);
         // yaml-cpp marks an absent value by whatever comes after it, maybe lines later: the key, or the list, is its
         // place.
-        if (!frames_.empty()) node.at = frames_.back().key ? frames_.back().key->at : frames_.back().node->at;
+        if (!frames_.empty()) node.at = frames_.back().awaits_value ? frames_.back().key->at : frames_.back().node->at;
         put(node, position_of(mark));
     }
 
@@ -70,8 +71,8 @@ class TreeBuilder final : public YAML::EventHandler {
         Node& node = make(Node::Kind::scalar, mark, anchor);
         node.text = value;
         judge_tag(node, tag);
-        last_scalar_ = &node;
         put(node, node.at);
+        last_scalar_ = &node;
     }
 
     void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -92,7 +93,8 @@ class TreeBuilder final : public YAML::EventHandler {
   private:
     struct Frame {
         Node* node;
-        const Node* key = nullptr;  // of a map: the key whose value comes next
+        const Node* key = nullptr;  // of a map: the latest
+        bool awaits_value = false;  // of that key
         bool key_kept = true;
         Node* parent = nullptr;  // gets the weight at the end; null where this one was not kept
     };
@@ -101,7 +103,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
     Node& make(Node::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
         if (arena_.size() >= arena_limit()) {
-            fail(position_of(mark), "the policy is too large: more than a million values");
+            fail(position_of(mark), "the policy is too large: more than two million values");
             throw EndOfPass{};
         }
         Node& node = arena_.emplace_back();
@@ -127,7 +129,7 @@ class TreeBuilder final : public YAML::EventHandler {
         node.open = true;
         Node* parent = frames_.empty() ? nullptr : frames_.back().node;
         const bool kept = put(node, node.at);
-        frames_.push_back({&node, nullptr, true, kept ? parent : nullptr});
+        frames_.push_back({.node = &node, .parent = kept ? parent : nullptr});
     }
 
     void close() {
@@ -140,13 +142,13 @@ class TreeBuilder final : public YAML::EventHandler {
     void add_weight(Node& parent, std::uint64_t weight, Position at) {
         parent.weight += weight;
         if (parent.weight <= bounds_.nodes) return;
-        fail(at, "aliases make this policy too large: more than a million values");
+        fail(at, "aliases make this policy too large: more than two million values");
         throw EndOfPass{};
     }
 
     /// Into the collection that is open. `at`: of the event, which of an alias is not the node's own. False: not kept.
     bool put(Node& node, Position at) {
-        if (last_scalar_ && last_scalar_ != &node) {
+        if (last_scalar_) {
             last_scalar_->end = at;
             last_scalar_ = nullptr;
         }
@@ -156,14 +158,15 @@ class TreeBuilder final : public YAML::EventHandler {
         }
         Frame& frame = frames_.back();
         if (frame.node->kind == Node::Kind::map) {
-            if (!frame.key) {
+            if (!frame.awaits_value) {
                 frame.key = &node;
+                frame.awaits_value = true;
                 frame.key_kept = judge_key(node, at);
                 return false;
             }
-            const Node* key = std::exchange(frame.key, nullptr);
+            frame.awaits_value = false;
             if (!frame.key_kept) return false;
-            frame.node->items.push_back(key);
+            frame.node->items.push_back(frame.key);
             frame.node->weight += 1;
         }
         frame.node->items.push_back(&node);
@@ -263,33 +266,6 @@ class TreeBuilder final : public YAML::EventHandler {
     std::vector<LocalFault> faults_;
 };
 
-/// A byte that no policy may hold, and why. yaml-cpp would end the document at a U+0004, and guess at encodings.
-std::optional<std::pair<std::size_t, std::string_view>> judge_bytes(std::string_view text) {
-    for (std::size_t i = 0; i < text.size();) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (c == '\r' && (i + 1 == text.size() || text[i + 1] != '\n'))
-            return {{i, "a carriage return without a line feed"}};
-        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F) return {{i, "a control character"}};
-        if (c < 0x80) {
-            ++i;
-            continue;
-        }
-        const std::size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
-        if (c < 0xC2 || c > 0xF4 || text.size() - i < size) return {{i, "not UTF-8"}};
-        std::uint32_t point = c & (0xFFu >> (size + 1));
-        for (std::size_t k = 1; k < size; ++k) {
-            const auto next = static_cast<unsigned char>(text[i + k]);
-            if ((next & 0xC0) != 0x80) return {{i, "not UTF-8"}};
-            point = point << 6 | (next & 0x3Fu);
-        }
-        const bool overlong = (size == 3 && point < 0x800) || (size == 4 && point < 0x10000);
-        if (overlong || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) return {{i, "not UTF-8"}};
-        if (point < 0xA0 || point == 0xFFFE || point == 0xFFFF || point == 0xFEFF) return {{i, "a control character"}};
-        i += size;
-    }
-    return {};
-}
-
 bool indented_by_tab(std::string_view line) {
     const auto begin = line.find_first_not_of(' ');
     return begin != std::string_view::npos && line[begin] == '\t';
@@ -316,6 +292,8 @@ std::string explain_syntax(const YAML::Exception& error, const SourceFile& file)
         {YAML::ErrorMsg::UNKNOWN_TOKEN, "a value cannot begin with this character: put it in quotes"},
         {YAML::ErrorMsg::EOF_IN_SCALAR, "a quote is never closed"},
         {YAML::ErrorMsg::DOC_IN_SCALAR, "a quote is never closed"},
+        {YAML::ErrorMsg::UNKNOWN_ANCHOR,
+         "an alias (*name) without its anchor (&name) before it; what follows was not looked at"},
         {YAML::ErrorMsg::FLOW_END, "a closing bracket without its opening one"},
         {YAML::ErrorMsg::TAB_IN_INDENTATION, "a tab in the indentation: YAML allows only spaces there"},
     };
@@ -362,8 +340,14 @@ std::size_t Node::find(std::string_view key) const {
 }
 
 YamlTree parse_yaml(const SourceFile& file, std::deque<Node>& arena, YamlBounds& bounds, FaultList& faults) {
-    if (const auto bad = judge_bytes(file.text)) {
+    if (const auto bad = judge_text(file.text)) {
         faults.add(file, file.position(bad->first), std::string(bad->second) + ": a policy is UTF-8 text");
+        return {};
+    }
+    const auto is_indicator = [](char c) { return c == '[' || c == '{' || c == ',' || c == ':'; };
+    if (static_cast<std::uint64_t>(std::count_if(file.text.begin(), file.text.end(), is_indicator)) > bounds.nodes) {
+        // yaml-cpp keeps a quarter of a kilobyte for each until their line ends.
+        faults.add(file.path, "too large: more than two million of '[', '{', ',' and ':'");
         return {};
     }
     std::string text = file.text;
@@ -374,7 +358,7 @@ YamlTree parse_yaml(const SourceFile& file, std::deque<Node>& arena, YamlBounds&
         bool undefined_anchor = false;
         const std::optional<LocalFault> ended = run_pass(builder, text, file, undefined_anchor);
         std::string name;
-        if (undefined_anchor && undefined.size() < max_undefined_anchors &&
+        if (undefined_anchor && undefined.size() < max_undefined_anchors && text.size() <= max_file_of_passes &&
             blank_alias(text, file.offset(ended->at), name)) {
             faults.add(file, ended->at, shown(name) + " has no anchor '&" + name.substr(1) + "' before it");
             undefined.insert(std::upper_bound(undefined.begin(), undefined.end(), ended->at), ended->at);
