@@ -1,0 +1,91 @@
+#include "proxy/app/catalogue.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+namespace json = boost::json;
+
+template <class List, class Text>
+json::array texts(const List& list, Text text) {
+    json::array all;
+    for (const auto& entry : list) all.emplace_back(text(entry));
+    return all;
+}
+
+json::object timeouts(const Timeouts& timeout) {
+    return {{"connect", format_duration(timeout.connect)},
+            {"tls", format_duration(timeout.tls)},
+            {"first_byte", format_duration(timeout.first_byte)},
+            {"idle", format_duration(timeout.idle)},
+            {"total", format_duration(timeout.total)}};
+}
+
+/// What the operator left out is left out.
+void add_catalogue(json::object& out, const Catalogue& catalogue) {
+    const auto add = [&out](const char* key, const std::string& value) {
+        if (!value.empty()) out[key] = value;
+    };
+    add("owner", catalogue.owner);
+    add("about", catalogue.about);
+    add("criticality", catalogue.criticality);
+    add("runbook", catalogue.runbook);
+    if (!catalogue.data.empty()) out["data"] = texts(catalogue.data, [](const std::string& word) { return word; });
+    if (catalogue.sla.empty()) return;
+    json::object sla;
+    for (const auto& [key, value] : catalogue.sla) sla[key] = value;
+    out["sla"] = std::move(sla);
+}
+
+std::string endpoint_text(const Url& url) {
+    return std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix;
+}
+
+json::object credential(const CredentialSpec& spec, const CredentialStates& states) {
+    const CredentialState* state = spec.index < states.size() ? states[spec.index].get() : nullptr;
+    const bool available = state && state->attachment;
+    json::object out{{"name", spec.name}, {"type", spec.type()}, {"available", available}};
+    if (!available && state) out["fault"] = state->fault;
+    if (state) {
+        out["since"] = std::chrono::duration_cast<std::chrono::seconds>(state->since.time_since_epoch()).count();
+    }
+    return out;
+}
+
+json::object route(const Route& route) {
+    return {{"name", route.name}, {"match", route.match.text}, {"timeout", timeouts(route.timeout)}};
+}
+
+json::object vendor(const Vendor& vendor, const Config& config, const CredentialStates& states,
+                    const ClientContexts& contexts) {
+    const auto pattern_text = [](const RequestPattern& pattern) { return pattern.text; };
+    json::object out{{"name", vendor.name}};
+    add_catalogue(out, vendor.catalogue);
+    out["hosts"] = texts(vendor.hosts, [](const HostPattern& host) { return host.text(); });
+    out["mode"] = vendor.mode == Mode::tunnel ? "tunnel" : "intercept";
+    out["endpoints"] = texts(vendor.endpoints, endpoint_text);
+    out["allow"] = texts(vendor.access.allow, pattern_text);
+    out["deny"] = texts(vendor.access.deny, pattern_text);
+    out["addresses"] = texts(vendor.addresses, [](const AddressRange& range) { return range.text(); });
+    if (vendor.credential) out["credential"] = credential(config.credentials[*vendor.credential], states);
+    if (const std::string& fault = contexts.fault_of(vendor); !fault.empty()) out["tls_fault"] = fault;
+    out["timeout"] = timeouts(vendor.timeout);
+    out["routes"] = texts(vendor.routes, route);
+    return out;
+}
+
+}  // namespace
+
+std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts) {
+    json::array all;
+    for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, states, contexts));
+    return json::serialize(json::object{{"vendors", std::move(all)}}) + '\n';
+}
+
+}  // namespace sluice

@@ -1,0 +1,16 @@
+// `/vendors`: the catalogue as it runs. Pure.
+#pragma once
+
+#include <string>
+
+#include "config/config.hpp"
+#include "proxy/issuers/files.hpp"
+#include "proxy/wire/contexts.hpp"
+
+namespace sluice {
+
+/// JSON: for each vendor what the operator says of it, where it is reached and what may be asked, its timeouts and
+/// routes, and whether its credential and its TLS files are at hand (and why not). Never a secret.
+std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts);
+
+}  // namespace sluice

@@ -1,0 +1,259 @@
+#include "proxy/app/commands.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "proxy/app/checks.hpp"
+#include "proxy/app/demo.hpp"
+#include "proxy/app/execute.hpp"
+#include "proxy/app/healthcheck.hpp"
+#include "proxy/app/run.hpp"
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr const char* config_help =
+    "The policy; default: $SLUICE_CONFIG, then ./sluice.yaml, then /etc/sluice/sluice.yaml";
+
+std::string must_be_duration(const std::string& text) {
+    return parse_duration(text) ? std::string() : "not a duration: '" + text + "' (for example 30s, 1m30s, 250ms)";
+}
+
+/// All commands, and what was asked for.
+class CommandLine {
+  public:
+    explicit CommandLine(Streams& streams) : streams_(streams) {
+        app_.require_subcommand(1);
+        app_.set_version_flag("--version", std::string("sluice ") + SLUICE_VERSION);
+        app_.failure_message(CLI::FailureMessage::help);
+        add_run();
+        add_check();
+        add_schema();
+        add_env();
+        add_exec();
+        add_explain();
+        add_demo();
+        add_healthcheck();
+        add_authority();
+        add_version();
+    }
+
+    /// `command`: what stood after "--".
+    int run(int argc, const char* const* argv, std::vector<std::string> command) {
+        exec_.command = std::move(command);
+        try {
+            app_.parse(argc, argv);
+        } catch (const CLI::ParseError& error) {
+            return tell(error);
+        }
+        return chosen_();
+    }
+
+  private:
+    CLI::App* add(const std::string& name, const std::string& what, const std::string& examples,
+                  std::function<int()> carry_out) {
+        CLI::App* command = app_.add_subcommand(name, what);
+        command->footer(examples);
+        command->callback([this, carry_out = std::move(carry_out)] { chosen_ = carry_out; });
+        return command;
+    }
+
+    void take_config(CLI::App* command) { command->add_option("-c,--config", config_, config_help)->type_name("FILE"); }
+
+    void take_output(CLI::App* command) {
+        command->add_option("-o,--output", output_, "text, or json for machines")
+            ->check(CLI::IsMember({"text", "json"}))
+            ->type_name("FORMAT")
+            ->capture_default_str();
+    }
+
+    void take_drain(CLI::App* command) {
+        command->add_option("--drain", drain_, "How long requests in flight may take to end")
+            ->check(must_be_duration)
+            ->type_name("DURATION")
+            ->capture_default_str();
+    }
+
+    Output output() const { return output_ == "json" ? Output::json : Output::text; }
+    Duration drain() const { return *parse_duration(drain_); }
+
+    void add_run() {
+        CLI::App* command =
+            add("run", "Run the proxy until it is told to end",
+                "SIGTERM and SIGINT drain; a second one ends at once. The log goes to standard output, JSON unless "
+                "that is a\n"
+                "terminal; its first line has \"event\":\"started\" and the addresses it listens on.\n\n"
+                "Examples:\n"
+                "  sluice run --config sluice.yaml\n"
+                "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
+                [this] { return run_proxy(config_, drain(), streams_); });
+        take_config(command);
+        take_drain(command);
+    }
+
+    void add_check() {
+        CLI::App* command = add("check", "Say everything that is wrong with a policy; reads no secret",
+                                "Exits 0 when the policy is fine and 78 when it is bad.\n\n"
+                                "Examples:\n"
+                                "  sluice check --config sluice.yaml\n"
+                                "  sluice check -o json | jq .policy.vendors",
+                                [this] { return check_policy(config_, output(), streams_); });
+        take_config(command);
+        take_output(command);
+    }
+
+    void add_schema() {
+        add("schema", "Print the JSON Schema of policies, for editors",
+            "Examples:\n"
+            "  sluice schema > policy.schema.json\n"
+            "  # in a policy: # yaml-language-server: $schema=./policy.schema.json",
+            [this] { return print_schema(streams_); });
+    }
+
+    void add_env() {
+        CLI::App* command =
+            add("env", "Print the variables by which applications find the proxy and trust its CA",
+                "Examples:\n"
+                "  eval \"$(sluice env)\"\n"
+                "  sluice env --format fish | source\n"
+                "  docker run --network host --env-file <(sluice env --format dotenv) IMAGE\n"
+                "  sluice env --format k8s     # the list under a container's env:",
+                [this] { return print_environment(config_, *env_format_named(env_format_), streams_); });
+        take_config(command);
+        command->add_option("-f,--format", env_format_, "sh, fish, dotenv, json or k8s")
+            ->check(CLI::IsMember({"sh", "fish", "dotenv", "json", "k8s"}))
+            ->type_name("FORMAT")
+            ->capture_default_str();
+    }
+
+    void add_exec() {
+        CLI::App* command =
+            add("exec", "Run a command behind a proxy of its own",
+                "sluice exec [OPTIONS] -- COMMAND [ARGUMENTS]\n\n"
+                "Starts Sluice with the policy, runs the command inside of `sluice env`, forwards signals, and ends "
+                "with the command's\n"
+                "exit code. The variables that hold the policy's secrets are taken out of the command's environment.\n"
+                "Free ports take the place of the built-in ones (listen.proxy 15001, listen.admin 15000), so that it "
+                "runs beside a\n"
+                "`sluice run`; ports that the policy chose are used as they are.\n\n"
+                "Examples:\n"
+                "  sluice exec -- curl https://api.vendor.example/v1/things\n"
+                "  sluice exec --config sluice.yaml --log sluice.log -- python3 app.py --port 8080",
+                [this] { return run_exec(); });
+        take_config(command);
+        take_drain(command);
+        command->add_option("--log", exec_.log, "Where the log goes; default: standard error")->type_name("FILE");
+    }
+
+    int run_exec() {
+        if (exec_.command.empty()) {
+            streams_.err << "no command: write it after --, as in: sluice exec -- curl https://api.vendor.example/\n";
+            return code_of(Exit::usage);
+        }
+        exec_.config = config_;
+        exec_.drain = drain();
+        return execute(exec_, streams_);
+    }
+
+    void add_explain() {
+        CLI::App* command =
+            add("explain", "Say what would become of a request, and which line of the policy decides it",
+                "Nothing is resolved, connected to or read but the policy.\n\n"
+                "Examples:\n"
+                "  sluice explain GET https://api.vendor.example/v1/things\n"
+                "  sluice explain POST /vendor/v1/things          # base-URL mode\n"
+                "  sluice explain CONNECT api.vendor.example:443\n"
+                "  sluice explain -o json GET https://api.vendor.example/ | jq .allowed",
+                [this] { return explain_request(config_, method_, url_, output(), streams_); });
+        take_config(command);
+        take_output(command);
+        command->add_option("METHOD", method_, "As the application would send it")->required();
+        command->add_option("URL", url_, "http(s)://, ws(s)://, or /vendor/path")->required();
+    }
+
+    void add_demo() {
+        CLI::App* command = add("demo", "Show and check the main job on this machine, with a vendor of its own",
+                                "Exits 0 when everything was as it should be.\n\n"
+                                "Examples:\n"
+                                "  sluice demo\n"
+                                "  sluice demo --stay     # keeps running, prints curl lines to try by hand",
+                                [this] { return run_demo(stay_, streams_); });
+        command->add_flag("--stay", stay_, "Keep running, and print lines to try by hand");
+    }
+
+    void add_healthcheck() {
+        CLI::App* command =
+            add("healthcheck", "Ask a running Sluice whether it is ready, for probes",
+                "Exits 0 when GET /ready on the policy's admin listener answers 200 within two seconds, else 1.\n\n"
+                "Examples:\n"
+                "  sluice healthcheck\n"
+                "  sluice healthcheck --admin 127.0.0.1:15000     # without reading a policy",
+                [this] { return check_health(config_, admin_, streams_); });
+        take_config(command);
+        command->add_option("--admin", admin_, "The admin listener, in place of the policy's")
+            ->type_name("ADDRESS:PORT");
+    }
+
+    void add_authority() {
+        CLI::App* command =
+            add("ca", "Print the CA that applications have to trust",
+                "Examples:\n"
+                "  sluice ca | openssl x509 -noout -subject -dates\n"
+                "  curl --proxy http://127.0.0.1:15001 --cacert \"$(sluice ca --path)\" https://api.vendor.example/",
+                [this] { return print_authority(config_, path_only_, output(), streams_); });
+        take_config(command);
+        take_output(command);
+        command->add_flag("--path", path_only_, "Print where ca.crt is, not what it says");
+    }
+
+    void add_version() {
+        CLI::App* command =
+            add("version", "Print the version, and those of the libraries", "Example:\n  sluice version -o json",
+                [this] { return print_version(output(), streams_); });
+        take_output(command);
+    }
+
+    /// Help and version are answers; everything else is usage.
+    int tell(const CLI::ParseError& error) {
+        std::ostringstream out, err;
+        const int code = app_.exit(error, out, err);
+        streams_.out << out.str();
+        streams_.err << err.str();
+        return code == 0 ? code_of(Exit::fine) : code_of(Exit::usage);
+    }
+
+    Streams& streams_;
+    CLI::App app_{
+        "Sluice: an egress proxy beside an application. Applications reach their vendors through it; it adds the "
+        "credentials,\n"
+        "applies the policy and measures.",
+        "sluice"};
+    std::function<int()> chosen_;
+    std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_;
+    bool stay_ = false, path_only_ = false;
+    ExecOptions exec_;
+};
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv, Streams& streams) {
+    // What follows "exec ... --" is another program's command line: never looked at by our parser.
+    int own = argc;
+    if (argc > 1 && std::string_view(argv[1]) == "exec") {
+        own = static_cast<int>(std::find(argv, argv + argc, std::string_view("--")) - argv);
+    }
+    std::vector<std::string> command;
+    for (int i = own + 1; i < argc; ++i) command.emplace_back(argv[i]);
+    const int code = CommandLine(streams).run(own, argv, std::move(command));
+    streams.out.flush();
+    streams.err.flush();
+    return code;
+}
+
+}  // namespace sluice

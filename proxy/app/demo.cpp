@@ -1,0 +1,319 @@
+#include "proxy/app/demo.hpp"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "config/decode.hpp"
+#include "proxy/app/demo_client.hpp"
+#include "proxy/app/demo_vendor.hpp"
+#include "proxy/app/policy_file.hpp"
+#include "proxy/app/signals.hpp"
+#include "proxy/app/supervisor.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr const char* vendor_host = "api.vendor.demo";
+constexpr const char* other_host = "not-allowed.demo";
+constexpr const char* vendor_key = "demo-key-that-no-application-has";
+
+/// A directory (0700) that is gone when the demo is over.
+class TemporaryDirectory {
+  public:
+    TemporaryDirectory() {
+        path_ = (std::filesystem::temp_directory_path() / "sluice-demo-XXXXXX").string();
+        if (!::mkdtemp(path_.data()))
+            throw StartFault("cannot make a directory in " + path_ + ": set TMPDIR to one that can be written");
+    }
+    ~TemporaryDirectory() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+    std::string file(const char* name) const { return path_ + '/' + name; }
+    std::string write(const char* name, const std::string& contents) const {
+        std::ofstream(file(name), std::ios::binary) << contents;
+        return file(name);
+    }
+
+  private:
+    std::string path_;
+};
+
+std::string policy_text(const TemporaryDirectory& directory, std::uint16_t vendor_port) {
+    std::ostringstream policy;
+    policy << "version: 1\n"
+              "listen: {proxy: 127.0.0.1:0, admin: 127.0.0.1:0}\n"
+              "workers: 1\n"
+              "state: "
+           << quoted(directory.file("state"))
+           << "\n"
+              "authority: {ca: ephemeral, publish: "
+           << quoted(directory.file("ca"))
+           << "}\n"
+              "credentials:\n"
+              "  demo-key: {type: bearer, value: {file: "
+           << quoted(directory.file("vendor.key"))
+           << "}}\n"
+              "vendors:\n"
+              "  demo:\n"
+              "    about: A vendor inside of this very process\n"
+              "    hosts: ["
+           << vendor_host
+           << "]\n"
+              "    endpoints: [{url: \"https://localhost:"
+           << vendor_port
+           << "\"}]\n"
+              "    addresses: [127.0.0.0/8, \"::1/128\"]   # this vendor alone may be on loopback\n"
+              "    tls: {ca: {file: "
+           << quoted(directory.file("vendor-ca.crt"))
+           << "}}\n"
+              "    credential: demo-key\n"
+              "    timeout: {first_byte: 1s}\n";
+    return policy.str();
+}
+
+std::shared_ptr<const Config> load_policy_of_demo(const std::string& path, Streams& streams) {
+    const Decoded decoded = load_policy(path, PolicyInputs::system());
+    for (const Fault& fault : decoded.faults) print_fault(streams.err, fault);
+    if (!decoded.config) throw StartFault("the demo's own policy is refused");
+    return decoded.config;
+}
+
+/// The supervisor's loop on a thread of its own.
+class Background {
+  public:
+    explicit Background(Supervisor& supervisor)
+        : supervisor_(supervisor), thread_([this] { fine_ = supervisor_.run(); }) {}
+    ~Background() { end(); }
+
+    void wait() {
+        if (thread_.joinable()) thread_.join();
+    }
+    void end() {
+        supervisor_.drain();
+        wait();
+    }
+    bool fine() const { return fine_; }
+
+  private:
+    Supervisor& supervisor_;
+    bool fine_ = true;
+    std::thread thread_;
+};
+
+/// Tells what each side sees, and holds it against what should have happened.
+class Story {
+  public:
+    Story(Console& out, const Supervisor& supervisor, const DemoVendor& vendor)
+        : out_(out), supervisor_(supervisor), vendor_(vendor) {}
+
+    void introduce() {
+        out_ << out_.paint(Colour::bold,
+                           "Sluice " SLUICE_VERSION ": an application without a secret, a vendor that wants one")
+             << "\n\n";
+        line("proxy",
+             "http://" + supervisor_.addresses().proxy.text() + "  (the application's HTTP_PROXY and HTTPS_PROXY)");
+        line("trusts", supervisor_.published().ca_crt);
+        line("vendor", "https://" + std::string(vendor_host) +
+                           ", in truth https://localhost:" + std::to_string(vendor_.port()) + " with a private CA");
+        out_.flush();
+    }
+
+    bool tell() {
+        credential();
+        deadline();
+        unknown_host();
+        spoofed_host();
+        return fine_;
+    }
+
+  private:
+    void credential() {
+        begin("The vendor's credential is added on the way");
+        const DemoAnswer answer = request({.path = "/v1/hello"}, "no Authorization");
+        const auto seen = vendor_.seen();
+        expect(answer.status == 200 && answer.outcome == "vendor", "a 200 from the vendor");
+        expect(seen.size() == 1 && seen.back().authorization == "Bearer " + std::string(vendor_key),
+               "the credential at the vendor");
+    }
+
+    void deadline() {
+        begin("A vendor that hangs is cut off: timeout.first_byte is 1s");
+        const DemoAnswer answer = request({.path = std::string(DemoVendor::slow_path)}, "");
+        expect(answer.status == 504 && answer.reason == "timeout_first_byte", "a 504 timeout_first_byte");
+        expect(answer.took >= 1s && answer.took < 3s, "an answer after about a second");
+    }
+
+    void unknown_host() {
+        begin("A host that no policy names is refused");
+        const DemoAnswer answer = request({.host = other_host}, "");
+        expect(answer.status == 403 && answer.reason == "unknown_vendor" && answer.of_connect,
+               "a 403 unknown_vendor to CONNECT");
+    }
+
+    void spoofed_host() {
+        begin("A Host that is not the CONNECT target gets no credential");
+        const DemoAnswer answer =
+            request({.named = other_host, .path = "/v1/hello"}, std::string("Host: ") + other_host);
+        expect(answer.status == 421 && answer.reason == "authority_mismatch", "a 421 authority_mismatch");
+    }
+
+    void begin(const std::string& title) {
+        out_ << "\n" << out_.paint(Colour::bold, std::to_string(++number_) + ". " + title) << "\n";
+        out_.flush();
+        already_seen_ = vendor_.seen().size();
+    }
+
+    DemoAnswer request(DemoRequest what, const std::string& noteworthy) {
+        what.proxy = supervisor_.addresses().proxy;
+        what.ca_file = supervisor_.published().ca_crt;
+        if (what.host.empty()) what.host = vendor_host;
+        line("application", "GET https://" + what.host + what.path + (noteworthy.empty() ? "" : "   " + noteworthy));
+        const DemoAnswer answer = ask(what);
+        say_what_the_vendor_saw();
+        say(answer);
+        return answer;
+    }
+
+    void say_what_the_vendor_saw() {
+        const auto seen = vendor_.seen();
+        if (seen.size() == already_seen_) return line("vendor", "saw nothing");
+        const DemoVendor::Seen& last = seen.back();
+        const std::string credential =
+            last.authorization.empty() ? "no Authorization" : "Authorization: " + masked(last.authorization);
+        line("vendor", "saw " + last.method + ' ' + last.path + "   Host: " + last.host + "   " + credential);
+    }
+
+    void say(const DemoAnswer& answer) {
+        char after[32];
+        std::snprintf(after, sizeof after, " after %.2f s", std::chrono::duration<double>(answer.took).count());
+        std::string text = answer.status ? "got " + std::to_string(answer.status) : "got no answer: " + answer.fault;
+        if (!answer.outcome.empty()) text += "   Sluice-Outcome: " + answer.outcome;
+        if (!answer.reason.empty()) text += "   Sluice-Reason: " + answer.reason;
+        line("application", text + "  " + out_.paint(Colour::dim, after));
+        out_.flush();
+    }
+
+    void line(std::string_view who, const std::string& what) {
+        out_ << "   " << out_.paint(Colour::cyan, who) << std::string(13 - who.size(), ' ') << what << "\n";
+    }
+
+    void expect(bool met, const std::string& what) {
+        if (!met) fine_ = false;
+        const std::string mark = met ? out_.paint(Colour::green, "ok") : out_.paint(Colour::red, "NOT AS EXPECTED");
+        line("", mark + "  " + what);
+        out_.flush();
+    }
+
+    Console& out_;
+    const Supervisor& supervisor_;
+    const DemoVendor& vendor_;
+    int number_ = 0;
+    std::size_t already_seen_ = 0;
+    bool fine_ = true;
+};
+
+/// The lines of /metrics that the story left behind.
+void show_metrics(Console& out, const ListenAddress& admin) {
+    out << "\n" << out.paint(Colour::bold, "What Prometheus sees") << " at http://" << admin.text() << "/metrics\n";
+    std::istringstream lines(fetch_plain(admin, "/metrics"));
+    for (std::string line; std::getline(lines, line);) {
+        const bool told = line.starts_with("sluice_requests_total{") || line.starts_with("sluice_rejected_total{");
+        if (told && !line.ends_with(" 0")) out << "   " << line << "\n";
+    }
+}
+
+void show_what_to_try(Console& out, const Supervisor& supervisor, const TemporaryDirectory& directory) {
+    const std::string proxy = "http://" + supervisor.addresses().proxy.text();
+    const std::string admin = "http://" + supervisor.addresses().admin.text();
+    const std::string through = "curl -i --proxy " + proxy + " --cacert " + supervisor.published().ca_crt + ' ';
+    const std::string vendor = "https://" + std::string(vendor_host);
+    const auto offer = [&out](std::string_view what, const std::string& command) {
+        out << "  " << out.paint(Colour::dim, "# " + std::string(what)) << "\n  " << command << "\n";
+    };
+    out << "\n" << out.paint(Colour::bold, "Try it by hand") << " (Ctrl-C ends it)\n";
+    offer("the credential is added", through + vendor + "/v1/hello");
+    offer("without a proxy setting: base-URL mode", "curl -i --noproxy '*' " + proxy + "/demo/v1/hello");
+    offer("the vendor hangs: 504 after a second", through + vendor + std::string(DemoVendor::slow_path));
+    offer("a host that no policy names: 403 to CONNECT", through + "https://" + other_host + "/");
+    offer("a spoofed Host: 421", through + "-H 'Host: " + other_host + "' " + vendor + "/v1/hello");
+    offer("metrics, and the catalogue", "curl --noproxy '*' " + admin + "/metrics");
+    offer("", "curl --noproxy '*' " + admin + "/vendors");
+    out << "  "
+        << out.paint(Colour::dim,
+                     "# policy and log: " + directory.file("sluice.yaml") + ' ' + directory.file("sluice.log"))
+        << "\n";
+    out.flush();
+}
+
+class LogFile {
+  public:
+    explicit LogFile(const std::string& path)
+        : fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
+        if (fd_ < 0) throw StartFault("cannot write " + path);
+    }
+    ~LogFile() { ::close(fd_); }
+    LogFile(const LogFile&) = delete;
+    LogFile& operator=(const LogFile&) = delete;
+    int fd() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+bool show(bool stay, Streams& streams) {
+    const BlockedSignals signals({SIGINT, SIGTERM});
+    const TemporaryDirectory directory;
+    CertResult<CertAuthority> authority = CertAuthority::make(std::chrono::system_clock::now());
+    if (!authority) throw StartFault(authority.error().what);
+    const DemoVendor vendor(*authority);
+    directory.write("vendor-ca.crt", authority->pem());
+    directory.write("vendor.key", vendor_key);
+    const std::string policy = directory.write("sluice.yaml", policy_text(directory, vendor.port()));
+    const LogFile log(directory.file("sluice.log"));
+
+    Supervisor supervisor(load_policy_of_demo(policy, streams), {.log_fd = log.fd(), .drain = 2s, .policy = policy});
+    const SignalReader reader(signals, supervisor.io(), [&supervisor](const Signal&) { supervisor.drain(); });
+    Background background(supervisor);
+
+    Story story(streams.out, supervisor, vendor);
+    story.introduce();
+    const bool as_expected = story.tell();
+    show_metrics(streams.out, supervisor.addresses().admin);
+    if (stay) {
+        show_what_to_try(streams.out, supervisor, directory);
+        background.wait();
+    }
+    background.end();
+    return as_expected && background.fine();
+}
+
+}  // namespace
+
+int run_demo(bool stay, Streams& streams) {
+    harden_process();
+    try {
+        if (show(stay, streams)) {
+            streams.out << "\n" << streams.out.paint(Colour::green, "Everything was as it should be.") << "\n";
+            return code_of(Exit::fine);
+        }
+        streams.err << streams.err.paint(Colour::red, "the demo did not go as it should")
+                    << ": please report what it printed\n";
+    } catch (const std::runtime_error& fault) {
+        streams.err << streams.err.paint(Colour::red, "the demo cannot start") << ": " << fault.what() << "\n";
+    }
+    return code_of(Exit::failure);
+}
+
+}  // namespace sluice

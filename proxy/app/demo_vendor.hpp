@@ -1,0 +1,42 @@
+// The vendor of `sluice demo`: a small HTTPS server on loopback that remembers what it was sent. Threads of its own;
+// not for anything but demos and tests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "certs/authority.hpp"
+
+namespace sluice {
+
+class DemoVendor {
+  public:
+    /// What reached the vendor, of one request.
+    struct Seen {
+        std::string method, path, host, authorization;
+    };
+
+    /// Listens on a free port of 127.0.0.1 as "localhost", with a certificate of `authority`. Throws
+    /// std::runtime_error.
+    explicit DemoVendor(const CertAuthority& authority);
+    /// Cuts off what is open.
+    ~DemoVendor();
+
+    std::uint16_t port() const;
+    /// Everything so far, in order; at most the last 1000. Any thread.
+    std::vector<Seen> seen() const;
+
+    /// A request for it is never answered.
+    static constexpr std::string_view slow_path = "/v1/slow";
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// A header value that may hold a secret, as it may be shown: "Bearer demo-…".
+std::string masked(const std::string& value);
+
+}  // namespace sluice

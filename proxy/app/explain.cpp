@@ -1,0 +1,347 @@
+#include "proxy/app/explain.hpp"
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+
+#include "proxy/base/text.hpp"
+#include "proxy/http/head.hpp"
+#include "proxy/http/target.hpp"
+
+namespace sluice {
+
+namespace {
+
+/// A WebSocket begins as a request to the URL that it stands for.
+std::string as_http(std::string_view url) {
+    if (same_text(url.substr(0, 5), "ws://")) return "http://" + std::string(url.substr(5));
+    if (same_text(url.substr(0, 6), "wss://")) return "https://" + std::string(url.substr(6));
+    return std::string(url);
+}
+
+bool names_our_listener(const Config& config, const Authority& authority) {
+    const ListenAddress& own = config.listen.proxy;
+    if (own.port == 0 || authority.port != own.port) return false;
+    return authority.host == "localhost" || authority.host == own.address.text();
+}
+
+/// What is asked for, once its form is understood.
+struct Asked {
+    Scheme scheme = Scheme::https;
+    Authority authority;
+    std::string path;  // without the query
+};
+
+class Explainer {
+  public:
+    Explainer(const Config& config, Explanation& out) : config_(config), out_(out) {}
+
+    void run(std::string_view url) {
+        const std::string text = as_http(url);
+        const Result<Target> target = parse_target(out_.method, text);
+        if (!target) return refuse(target.error().reason, target.error().detail);
+        Asked asked{target->scheme, target->authority, without_query(target->rest)};
+        switch (target->form) {
+        case Target::Form::asterisk: return refuse(Reason::bad_request, "OPTIONS * names no vendor");
+        case Target::Form::authority: return connect(asked);
+        case Target::Form::origin: return base_url(asked);
+        case Target::Form::absolute:
+            if (names_our_listener(config_, asked.authority)) return base_url(asked);
+            if (find_vendor(asked.authority)) forward(asked);
+            return;
+        }
+    }
+
+  private:
+    static std::string without_query(std::string_view rest) {
+        const std::string path(rest.substr(0, rest.find('?')));
+        return path.empty() ? "/" : path;
+    }
+
+    void refuse(Reason reason, std::string detail) { out_.refusal = Refusal{reason, std::move(detail), {}}; }
+
+    /// False: refused.
+    bool find_vendor(const Authority& authority) {
+        out_.vendor = config_.match(authority);
+        if (out_.vendor) {
+            out_.timeout = out_.vendor->timeout;
+            remember_host(authority);
+            return true;
+        }
+        if (config_.unmatched == Unmatched::deny) {
+            refuse(Reason::unknown_vendor, "no vendor of the policy has the host " + authority.text());
+            return false;
+        }
+        out_.vendor = &config_.unmatched_vendor;
+        out_.unmatched = true;
+        out_.timeout = out_.vendor->timeout;
+        return true;
+    }
+
+    /// Config::match goes by the most specific pattern, and so does this.
+    void remember_host(const Authority& authority) {
+        for (const HostPattern& pattern : out_.vendor->hosts) {
+            if (!pattern.matches(authority)) continue;
+            const bool better =
+                !out_.host || (out_.host->wildcard && !pattern.wildcard) ||
+                (out_.host->wildcard == pattern.wildcard && pattern.host.size() > out_.host->host.size());
+            if (better) out_.host = pattern;
+        }
+    }
+
+    void connect(const Asked& asked) {
+        out_.way = Explanation::Way::tunnel;
+        if (!find_vendor(asked.authority)) return;
+        if (out_.vendor->mode == Mode::intercept) {
+            // Not an exchange: what is asked for inside of it is judged by its own method and path.
+            out_.way = Explanation::Way::intercept;
+            return;
+        }
+        out_.destination = destination_of(*out_.vendor, Scheme::https, asked.authority);
+        judge_destination();
+    }
+
+    void base_url(Asked asked) {
+        out_.way = Explanation::Way::base_url;
+        const std::size_t end = asked.path.find('/', 1);
+        const std::string name = asked.path.substr(1, end == std::string::npos ? end : end - 1);
+        out_.vendor = config_.find(name);
+        if (!out_.vendor) {
+            return refuse(Reason::unknown_vendor, "no vendor of the policy is named '" + name + "'");
+        }
+        out_.timeout = out_.vendor->timeout;
+        const std::optional<Url> base = out_.vendor->base_url();
+        if (!base) {
+            return refuse(Reason::bad_request, "vendor '" + name +
+                                                   "' has neither an endpoint nor a host without a wildcard, "
+                                                   "so base-URL mode cannot tell where to go");
+        }
+        asked.scheme = base->scheme;
+        asked.authority = base->authority;
+        asked.path = end == std::string::npos ? "/" : asked.path.substr(end);
+        forward(asked);
+    }
+
+    void forward(const Asked& asked) {
+        const Vendor& vendor = *out_.vendor;
+        if (const std::string_view fault = judge_path(asked.path); !fault.empty()) {
+            return refuse(Reason::bad_request, std::string(fault));
+        }
+        remember_rule(asked.path);
+        const Verdict verdict = judge_access(vendor.access, vendor.name, out_.method, asked.path);
+        if (verdict.refused()) return refuse(verdict.refusal().reason, verdict.refusal().detail);
+
+        out_.route = vendor.route_for(out_.method, asked.path);
+        if (out_.route) out_.timeout = out_.route->timeout;
+        out_.destination = destination_of(vendor, asked.scheme, asked.authority);
+        out_.path = out_.destination->prefix + asked.path;
+        judge_destination();
+        if (out_.refusal || !vendor.credential || vendor.mode == Mode::tunnel) return;
+        out_.credential = &config_.credentials[*vendor.credential];
+        if (out_.destination->scheme == Scheme::http && vendor.endpoints.empty()) {
+            refuse(Reason::credential_unavailable,
+                   "credential '" + out_.credential->name + "' is not sent over plain http://: ask for https://" +
+                       asked.authority.host + ", or write the http:// URL under `endpoints` of vendor '" + vendor.name +
+                       "'");
+        }
+    }
+
+    void remember_rule(std::string_view path) {
+        const auto matching = [&](const std::vector<RequestPattern>& rules) {
+            const auto rule = std::find_if(rules.begin(), rules.end(), [&](const RequestPattern& pattern) {
+                return pattern.matches(out_.method, path);
+            });
+            return rule == rules.end() ? nullptr : &*rule;
+        };
+        out_.rule = matching(out_.vendor->access.deny);
+        out_.denied = out_.rule != nullptr;
+        if (!out_.rule) out_.rule = matching(out_.vendor->access.allow);
+    }
+
+    /// A name is judged when it has been resolved; a literal address can be judged here.
+    void judge_destination() {
+        const Authority& authority = out_.destination->authority;
+        if (!authority.is_address) return;
+        const std::optional<IpAddress> address = parse_address(authority.host);
+        if (!address) return;
+        const std::string_view fault = judge_address(*address, out_.vendor->addresses);
+        if (fault.empty()) return;
+        refuse(Reason::address_refused, authority.host + " is " + std::string(fault) +
+                                            "; a vendor may name it: `addresses: [" + authority.host + "]`");
+    }
+
+    const Config& config_;
+    Explanation& out_;
+};
+
+std::string_view name_of(Explanation::Way way) {
+    switch (way) {
+    case Explanation::Way::forward: return "forward";
+    case Explanation::Way::intercept: return "intercept";
+    case Explanation::Way::tunnel: return "tunnel";
+    case Explanation::Way::base_url: return "base_url";
+    }
+    return "";
+}
+
+std::string upstream_of(const Explanation& explanation) {
+    const Destination& destination = *explanation.destination;
+    if (explanation.way == Explanation::Way::tunnel) return destination.authority.text();
+    return std::string(name_of(destination.scheme)) + "://" + destination.authority.text(destination.scheme) +
+           explanation.path;
+}
+
+std::string place_of(const std::string& file, int line) {
+    return line > 0 && !file.empty() ? file + ':' + std::to_string(line) : std::string();
+}
+
+/// Where a credential goes and where it comes from; never what it is.
+std::string describe(const CredentialSpec& spec) {
+    struct Describe {
+        std::string operator()(const BearerSpec& bearer) const {
+            return "header " + bearer.header + " from " + bearer.value.text();
+        }
+        std::string operator()(const ApiKeySpec& key) const {
+            const std::string place = key.header.empty() ? "query parameter " + key.query : "header " + key.header;
+            return place + " from " + key.value.text();
+        }
+        std::string operator()(const BasicSpec& basic) const {
+            return "header Authorization from " + basic.password.text();
+        }
+    };
+    return std::visit(Describe{}, spec.kind);
+}
+
+std::string describe(const TlsRules& tls) {
+    std::string text = tls.min == TlsRules::Version::tls13 ? "TLS 1.3, " : "TLS 1.2 or later, ";
+    text += tls.ca_file.empty() ? "the system's roots" : "roots of " + tls.ca_file;
+    if (!tls.pins.empty()) text += ", " + std::to_string(tls.pins.size()) + " pinned key(s)";
+    if (!tls.client_cert_file.empty()) text += ", client certificate " + tls.client_cert_file;
+    return text;
+}
+
+std::string describe(const Timeouts& timeout) {
+    return "connect " + format_duration(timeout.connect) + ", tls " + format_duration(timeout.tls) + ", first_byte " +
+           format_duration(timeout.first_byte) + ", idle " + format_duration(timeout.idle) + ", total " +
+           format_duration(timeout.total);
+}
+
+void print_line(Console& console, std::string_view label, std::string_view value, const std::string& place = {}) {
+    console << "  " << console.paint(Colour::dim, label) << std::string(12 - label.size(), ' ') << value;
+    if (!place.empty()) console << "  " << console.paint(Colour::cyan, place);
+    console << "\n";
+}
+
+std::string way_in_words(const Explanation& explanation) {
+    switch (explanation.way) {
+    case Explanation::Way::forward: return "forwarded as a request";
+    case Explanation::Way::base_url: return "base-URL mode";
+    case Explanation::Way::tunnel: return "a blind tunnel: no credential, connection-level policy only";
+    case Explanation::Way::intercept:
+        return "intercepted: each request inside is judged on its own (explain it by its https:// URL)";
+    }
+    return "";
+}
+
+}  // namespace
+
+Explanation explain(const Config& config, std::string_view method, std::string_view url) {
+    Explanation explanation;
+    explanation.method = method;
+    explanation.url = url.substr(0, url.find('?'));
+    Explainer(config, explanation).run(url);
+    return explanation;
+}
+
+void print_explanation(Console& console, const Explanation& explanation) {
+    console << console.paint(Colour::bold, explanation.method + ' ' + explanation.url) << "\n";
+    if (const auto& refusal = explanation.refusal) {
+        print_line(console, "verdict",
+                   console.paint(Colour::red, "refused " + std::to_string(status_of(refusal->reason)) + ' ' +
+                                                  std::string(name_of(refusal->reason))) +
+                       ": " + refusal->detail);
+    } else {
+        print_line(console, "verdict", console.paint(Colour::green, "allowed"));
+    }
+    print_line(console, "way", way_in_words(explanation));
+    if (!explanation.vendor) return;
+    const Vendor& vendor = *explanation.vendor;
+    const std::string& file = vendor.file;
+    if (explanation.unmatched) {
+        print_line(console, "vendor", "none: `unmatched` lets it through");
+    } else {
+        const std::string by_host = explanation.host ? " (host " + explanation.host->text() + ")" : "";
+        print_line(console, "vendor", vendor.name + by_host, place_of(file, vendor.line));
+    }
+    if (explanation.rule) {
+        print_line(console, "rule", (explanation.denied ? "deny " : "allow ") + quoted(explanation.rule->text),
+                   place_of(file, explanation.rule->line));
+    } else if (!vendor.access.allow.empty() && explanation.refusal) {
+        print_line(console, "rule", "none of `allow` matches");
+    }
+    if (explanation.route) {
+        print_line(console, "route", explanation.route->name, place_of(file, explanation.route->line));
+    }
+    if (explanation.destination) {
+        print_line(console, "upstream", upstream_of(explanation));
+        if (explanation.destination->scheme == Scheme::https && explanation.way != Explanation::Way::tunnel) {
+            print_line(console, "tls", describe(vendor.tls));
+        }
+    }
+    if (const CredentialSpec* spec = explanation.credential) {
+        print_line(console, "credential", spec->name + ": " + std::string(spec->type()) + ", " + describe(*spec),
+                   place_of(spec->file, spec->line));
+    } else if (explanation.destination) {
+        print_line(console, "credential", "none");
+    }
+    print_line(console, "timeouts", describe(explanation.timeout));
+}
+
+namespace {
+
+boost::json::object place_as_json(const std::string& file, int line) {
+    return {{"file", file}, {"line", line}};
+}
+
+boost::json::object timeouts_as_json(const Timeouts& timeout) {
+    return {{"connect", format_duration(timeout.connect)},
+            {"tls", format_duration(timeout.tls)},
+            {"first_byte", format_duration(timeout.first_byte)},
+            {"idle", format_duration(timeout.idle)},
+            {"total", format_duration(timeout.total)}};
+}
+
+}  // namespace
+
+boost::json::object explanation_as_json(const Explanation& explanation) {
+    boost::json::object out{{"method", explanation.method},
+                            {"url", explanation.url},
+                            {"way", name_of(explanation.way)},
+                            {"allowed", !explanation.refusal.has_value()}};
+    if (const auto& refusal = explanation.refusal) {
+        out["status"] = status_of(refusal->reason);
+        out["reason"] = name_of(refusal->reason);
+        out["detail"] = refusal->detail;
+    }
+    if (!explanation.vendor) return out;
+    const Vendor& vendor = *explanation.vendor;
+    const auto placed = [](boost::json::object object, const std::string& file, int line) {
+        if (line > 0) object["place"] = place_as_json(file, line);
+        return object;
+    };
+    if (!explanation.unmatched) out["vendor"] = placed({{"name", vendor.name}}, vendor.file, vendor.line);
+    if (explanation.host) out["host"] = explanation.host->text();
+    if (const RequestPattern* rule = explanation.rule) {
+        out["rule"] =
+            placed({{"kind", explanation.denied ? "deny" : "allow"}, {"match", rule->text}}, vendor.file, rule->line);
+    }
+    if (const Route* route = explanation.route)
+        out["route"] = placed({{"name", route->name}}, vendor.file, route->line);
+    if (explanation.destination) out["upstream"] = upstream_of(explanation);
+    if (const CredentialSpec* spec = explanation.credential) {
+        out["credential"] = placed({{"name", spec->name}, {"type", spec->type()}}, spec->file, spec->line);
+    }
+    out["timeout"] = timeouts_as_json(explanation.timeout);
+    return out;
+}
+
+}  // namespace sluice

@@ -1,0 +1,78 @@
+#include "proxy/app/policy_file.hpp"
+
+#include <unistd.h>
+
+#include <boost/json/object.hpp>
+#include <cstdlib>
+
+namespace sluice {
+
+namespace {
+
+constexpr const char* here = "sluice.yaml";
+constexpr const char* of_the_system = "/etc/sluice/sluice.yaml";
+
+}  // namespace
+
+std::optional<std::string> find_policy(const std::string& given) {
+    if (!given.empty()) return given;
+    if (const char* named = std::getenv("SLUICE_CONFIG"); named && *named) return std::string(named);
+    for (const char* path : {here, of_the_system}) {
+        if (::access(path, F_OK) == 0) return std::string(path);
+    }
+    return std::nullopt;
+}
+
+std::string where_policies_are_looked_for() {
+    return "--config FILE, $SLUICE_CONFIG, ./" + std::string(here) + ", " + of_the_system;
+}
+
+void print_fault(Console& console, const Fault& fault) {
+    const std::string text = fault.text();
+    const std::size_t first = text.find('\n');
+    const std::string head = text.substr(0, first);
+    const std::size_t message =
+        head.size() - fault.message.size() - (fault.warning ? std::string("warning: ").size() : 0);
+    const Colour colour = fault.warning ? Colour::yellow : Colour::red;
+    console << console.paint(Colour::bold, head.substr(0, message)) << console.paint(colour, head.substr(message))
+            << "\n";
+    if (first == std::string::npos) return;
+    const std::string below = text.substr(first + 1);
+    const std::size_t caret = below.rfind('\n');
+    if (caret == std::string::npos) {
+        console << below << "\n";
+        return;
+    }
+    console << below.substr(0, caret + 1) << console.paint(colour, below.substr(caret + 1)) << "\n";
+}
+
+boost::json::array faults_as_json(const std::vector<Fault>& faults) {
+    boost::json::array all;
+    for (const Fault& fault : faults) {
+        all.push_back(boost::json::object{{"file", fault.file},
+                                          {"line", fault.line},
+                                          {"column", fault.column},
+                                          {"severity", fault.warning ? "warning" : "error"},
+                                          {"message", fault.message},
+                                          {"source", fault.source}});
+    }
+    return all;
+}
+
+std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err) {
+    const std::optional<std::string> path = find_policy(given);
+    if (!path) {
+        err << err.paint(Colour::red, "no policy found") << ": looked for " << where_policies_are_looked_for() << "\n";
+        return nullptr;
+    }
+    const Decoded decoded = load_policy(*path, PolicyInputs::system());
+    for (const Fault& fault : decoded.faults) print_fault(err, fault);
+    return decoded.config;
+}
+
+std::string published_directory(const Config& config) {
+    if (!config.authority.publish.empty()) return config.authority.publish;
+    return config.state.empty() ? std::string() : config.state + "/public";
+}
+
+}  // namespace sluice

@@ -1,0 +1,34 @@
+// The policy that a command works on: found, read, and its faults told to people or to machines.
+#pragma once
+
+#include <boost/json/array.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/decode.hpp"
+#include "proxy/app/console.hpp"
+
+namespace sluice {
+
+/// `given`, else $SLUICE_CONFIG, else ./sluice.yaml, else /etc/sluice/sluice.yaml; nothing where none of the latter
+/// exists.
+std::optional<std::string> find_policy(const std::string& given);
+
+/// What find_policy looked for, for people.
+std::string where_policies_are_looked_for();
+
+/// One fault with its source line and caret; red, or yellow where it is a warning.
+void print_fault(Console& console, const Fault& fault);
+boost::json::array faults_as_json(const std::vector<Fault>& faults);
+
+/// For commands that need a sound policy: its faults (warnings too) go to `err`. Null where it is bad or missing: the
+/// command ends with Exit::bad_policy.
+std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err);
+
+/// Where the public parts of the authority are published: what the policy says, else `<state>/public`; "" without a
+/// state.
+std::string published_directory(const Config& config);
+
+}  // namespace sluice

@@ -1,0 +1,75 @@
+// The running proxy: what all workers share, the workers and their threads, the listeners, admin. `run`, `exec` and
+// `demo` each own one; what signals mean is theirs to say. Made and run on one thread; `drain` and `stop` may be called
+// from any.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "certs/bundle.hpp"
+#include "config/config.hpp"
+#include "proxy/base/time.hpp"
+#include "proxy/telemetry/telemetry.hpp"
+
+namespace sluice {
+
+/// Why the proxy could not start, for people: what, where, and what to do.
+struct StartFault : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// Once for the process, before the first thread: no core dump and no ptrace by the application's user (secrets are in
+/// memory; its environment holds some), no SIGPIPE, as many descriptors as the machine allows.
+void harden_process();
+
+/// Where it listens, as bound.
+struct Addresses {
+    ListenAddress proxy;
+    std::string unix_path;
+    ListenAddress admin;
+    std::optional<ListenAddress> metrics;
+};
+
+class Supervisor {
+  public:
+    struct Options {
+        int log_fd = 1;  // not closed
+        LogFormat log_format = LogFormat::json;
+        Duration drain = 30s;  // how long what is in flight may take once a drain has begun
+        std::string policy;    // its file, for the log
+    };
+
+    /// Makes or reads the authority, publishes it, binds every listener and starts the workers: from here on
+    /// applications are served as soon as `run` runs. Throws StartFault.
+    Supervisor(std::shared_ptr<const Config> config, Options options);
+    /// Stops what still runs.
+    ~Supervisor();
+
+    const Addresses& addresses() const;
+    const Published& published() const;
+    unsigned workers() const;
+    Telemetry& telemetry();
+
+    /// The loop of `run`: for the signals and children that a command looks after.
+    boost::asio::io_context& io();
+
+    /// Accepts and answers admin until a drain or a stop is over. False: a worker ended though nobody had asked it to.
+    bool run();
+
+    /// Listeners close, what is in flight ends within Options::drain, then `run` returns. A second call changes
+    /// nothing.
+    void drain();
+    /// `run` returns at once; what is in flight is cut off.
+    void stop();
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
