@@ -13,9 +13,11 @@ using Clock = std::chrono::steady_clock;
 
 /// What every connection of one run does.
 struct Script {
-    std::uint16_t port = 0;    // on 127.0.0.1
-    std::string connect;       // a CONNECT head to send first, or empty
-    std::string request;       // head and body
+    std::uint16_t port = 0;          // on 127.0.0.1
+    std::string connect;             // a CONNECT head to send first, or empty
+    std::string request;             // head, and the body or its beginning
+    std::uint64_t request_rest = 0;  // body bytes beyond `request`, taken from `filler` again and again
+    std::string filler;
     std::uint64_t answer = 0;  // body bytes that make an answer right
     std::string tls_name;      // SNI and verified name
     SSL_CTX* tls = nullptr;    // null: plain
@@ -60,6 +62,7 @@ class Connection {
         started_ = now;
         phase_ = Phase::sending;
         out_ = script_->request;
+        rest_ = script_->request_rest;
     }
 
     Event proceed(std::span<char> scratch) {
@@ -198,6 +201,10 @@ class Connection {
         if (would_block(moved)) return wait_for(moved);
         if (moved.kind != Moved::Kind::some) return broken(mishap, "closed while sending");
         out_.remove_prefix(moved.bytes);
+        if (out_.empty() && phase_ == Phase::sending && rest_ > 0) {
+            out_ = std::string_view(script_->filler).substr(0, rest_);
+            rest_ -= out_.size();
+        }
         if (!out_.empty()) return onward();
         phase_ = then;
         return {.blocked = true};  // nothing can have come back yet
@@ -245,8 +252,9 @@ class Connection {
     const Script* script_ = nullptr;
     Stream stream_;
     Phase phase_ = Phase::closed;
-    std::string_view out_;
-    std::string head_;  // an incomplete one
+    std::string_view out_;    // what is to be sent next
+    std::uint64_t rest_ = 0;  // and how much filler after it
+    std::string head_;        // an incomplete one
     std::uint64_t left_ = 0;
     std::uint64_t bytes_ = 0;
     SslSession session_;

@@ -41,9 +41,9 @@ struct Plan {
     std::string watch;
 };
 
-constexpr std::uint64_t settled_connections = 64;  // opened before memory is first read: pools and caches are filled
-constexpr std::uint64_t opening_at_once = 16;
-constexpr std::uint64_t mishaps_borne = 100;
+constexpr std::uint64_t settled_connections = 256;  // opened before memory is first read: pools and caches are filled
+constexpr std::uint64_t opening_at_once = 256;      // a burst, as of an application that starts: it costs a proxy more
+constexpr std::uint64_t mishaps_borne = 10;
 constexpr auto stalled_after = 5s;
 
 struct Tally {
@@ -70,12 +70,18 @@ class Load {
         Clock::time_point begun = Clock::now();
         for (std::size_t at = 0; at < connections_.size(); ++at) open(at);
         spin_until(begun + plan_.warmup);
-        for (auto deadline = begun + 10s; !warm() && Clock::now() < deadline;) spin_until(Clock::now() + 20ms);
+        // Without any warm-up the window holds the very first request.
+        for (auto deadline = begun + 10s; plan_.warmup > 0ns && !warm() && Clock::now() < deadline;)
+            spin_until(Clock::now() + 20ms);
 
         tally_ = {};
         due_ = begun = Clock::now();
+        resident_before_ = resident_peak_ = watched_.resident_kib();
         auto cpu = watched_.cpu();
-        spin_until(begun + plan_.window);
+        for (auto end = begun + plan_.window; !finished() && Clock::now() < end;) {
+            spin_until(std::min(end, Clock::now() + 100ms));
+            resident_peak_ = std::max(resident_peak_, watched_.resident_kib());
+        }
         cpu = watched_.cpu() - cpu;
         auto took = Clock::now() - begun;
         count_stalled();
@@ -126,7 +132,7 @@ class Load {
     // ---- the loop
 
     void spin_until(Clock::time_point end) {
-        while (!hopeless() && tally_.answered < plan_.requests) {
+        while (!finished()) {
             Clock::time_point now = Clock::now();
             if (now >= end) return;
             if (plan_.mode == Mode::paced) now = send_due(now);
@@ -239,6 +245,7 @@ class Load {
             std::fprintf(stderr, "%s: %s\n", mishap_names[static_cast<std::size_t>(mishap)].data(), detail.c_str());
     }
     bool hopeless() const { return mishap_count_ > mishaps_borne; }
+    bool finished() const { return hopeless() || tally_.answered >= plan_.requests; }
     bool all_well() const { return mishap_count_ == 0; }
 
     void count_stalled() {
@@ -265,10 +272,10 @@ class Load {
         std::printf(
             "{\"requests\":%lu,\"seconds\":%.3f,\"requests_per_second\":%.1f,\"bytes\":%lu,"
             "\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us_per_request\":%.3f,\"cpu_s_per_gb\":%.4f,\"cpu_share\":%.3f,"
-            "%s}\n",
+            "\"resident_kib_before\":%lu,\"resident_kib_grown\":%lu,%s}\n",
             tally_.answered, seconds, requests / seconds, tally_.bytes, tally_.latency.microseconds_at(0.50),
             tally_.latency.microseconds_at(0.99), cpu_us / std::max(requests, 1.0), cpu_us / 1e6 / gigabytes,
-            cpu_us / 1e6 / seconds, mishaps_json().c_str());
+            cpu_us / 1e6 / seconds, resident_before_, resident_peak_ - resident_before_, mishaps_json().c_str());
     }
 
     const Plan& plan_;
@@ -281,6 +288,8 @@ class Load {
     std::deque<Clock::time_point> overdue_;  // paced: requests that found no connection at rest
     Clock::time_point due_{};                // paced: when the next request is due
     Tally tally_;
+    std::uint64_t resident_before_ = 0;
+    std::uint64_t resident_peak_ = 0;
     std::uint64_t mishaps_[bench::mishaps] = {};
     std::uint64_t mishap_count_ = 0;
 };
@@ -311,7 +320,9 @@ Script write_script(Options& options) {
                      "\r\nUser-Agent: bench/1\r\nAccept: */*\r\n";
     if (post > 0)
         script.request += "Content-Type: application/octet-stream\r\nContent-Length: " + std::to_string(post) + "\r\n";
-    script.request += "\r\n" + std::string(post, 'y');
+    script.filler.assign(std::min<std::uint64_t>(post, 256 * 1024), 'y');
+    script.request += "\r\n" + script.filler;
+    script.request_rest = post - script.filler.size();
     return script;
 }
 

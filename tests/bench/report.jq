@@ -27,7 +27,10 @@ def lines: [
     {row: "latency", field: "added_p50_us", title: "added p50 at a fixed rate, us", digits: 0, goal: 0.80},
     {row: "latency", field: "added_p99_us", title: "added p99 at a fixed rate, us", digits: 0},
     {row: "latency", field: "cpu_us_per_request", title: "CPU us/request at that rate", digits: 1},
-    {row: "idle", field: "kib_per_connection", title: "KiB an idle connection", digits: 1, most: 24}
+    {row: "idle", field: "kib_per_connection", title: "KiB an idle connection", digits: 1, most: 24},
+    {row: "down10g", field: "resident_kib_grown", title: "10 GiB response, KiB grown", digits: 0, most: 4096},
+    {row: "up10g", field: "resident_kib_grown", title: "10 GiB request, KiB grown", digits: 0, most: 4096},
+    {row: "million", field: "resident_kib_grown", title: "a million requests, KiB grown", digits: 0}
 ];
 
 # "Added" is what the proxy puts on top of the upstream asked directly in the same round.

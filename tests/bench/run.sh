@@ -5,8 +5,9 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-all_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
-rounds=5 seconds=3 rows=$all_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
+speed_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
+memory_rows=down10g,up10g,million
+rounds=5 seconds=3 rows=$speed_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
 connections=32 idle_connections=3000 rate=3000 proxy_cpu=1 load_cpu=0 keep=''
 
 usage() {
@@ -14,7 +15,8 @@ usage() {
 usage: tests/bench/run.sh [options]
   --rounds N             alternating rounds a row (default $rounds)
   --seconds S            length of one measurement, after 0.7 s of warm-up (default $seconds)
-  --rows LIST            of $all_rows
+  --rows LIST            of $speed_rows (the default)
+                         and of $memory_rows (one round will do)
   --only LIST            of haproxy,nginx,sluice
   --binary PATH          a sluice to measure (default: built in --build)
   --programs DIR         bench_load and bench_upstream to use (default: built in --build)
@@ -52,7 +54,7 @@ while (($#)); do
     *) usage >&2; die "unknown option $1" ;;
     esac
 done
-for row in ${rows//,/ }; do has "$row" "$all_rows" || die "unknown row $row"; done
+for row in ${rows//,/ }; do has "$row" "$speed_rows,$memory_rows" || die "unknown row $row"; done
 for subject in ${only//,/ }; do has "$subject" haproxy,nginx,sluice || die "unknown subject $subject"; done
 has "$output" text,json || die "-o is text or json"
 for number in "$rounds" "$seconds" "$connections" "$idle_connections" "$rate" "$proxy_cpu" "$load_cpu"; do
@@ -97,20 +99,22 @@ build_what_is_not_given
 # ---- what it leaves behind: nothing
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bench.XXXXXX")
-proxy_pid='' upstream_pid=''
+proxy_pid='' watched='' upstream_pid='' load_pid=''
 stop_proxy() {
     [[ -n $proxy_pid ]] || return 0
     kill -TERM "$proxy_pid" 2>/dev/null || true
-    for _ in {1..50}; do
+    for _ in {1..100}; do
         kill -0 "$proxy_pid" 2>/dev/null || break
         sleep 0.02
     done
-    kill -KILL "$proxy_pid" 2>/dev/null || true
+    # Idle connections may make it linger; a worker must not outlive its master.
+    if kill -0 "$proxy_pid" 2>/dev/null; then tr , '\n' <<<"$watched" | xargs kill -KILL 2>/dev/null || true; fi
     wait "$proxy_pid" 2>/dev/null || true
     proxy_pid=''
 }
 # shellcheck disable=SC2317 # called by the trap
 leave() {
+    if [[ -n $load_pid ]]; then kill -TERM "$load_pid" 2>/dev/null || true; fi
     stop_proxy
     if [[ -n $upstream_pid ]]; then kill -TERM "$upstream_pid" 2>/dev/null || true; fi
     if [[ -n $keep ]]; then
@@ -185,7 +189,7 @@ start_proxy() { # subject
     sluice) command=("$binary" run --config "$work/sluice.yaml") ;;
     esac
     taskset -c "$proxy_cpu" "${command[@]}" >"$work/$1.out" 2>"$work/$1.err" 7>&- 8<&- &
-    proxy_pid=$!
+    proxy_pid=$! watched=$!
     for _ in {1..500}; do
         kill -0 "$proxy_pid" 2>/dev/null || break
         if listens "$tls_port"; then
@@ -214,7 +218,7 @@ route() { # subject, tls|plain
 }
 
 measure() { # row, round, subject
-    local kind=tls shape
+    local kind=tls shape once=(--connections 1 --requests 1 --warmup-ms 0 --seconds 600)
     case $1 in
     tls1k) shape=(--bytes 1024) ;;
     plain1k) kind=plain shape=(--bytes 1024) ;;
@@ -226,13 +230,21 @@ measure() { # row, round, subject
     resumed) shape=(--mode fresh --connections 16 --resume 1) ;;
     latency) shape=(--mode paced --rate "$rate") ;;
     idle) shape=(--mode idle --connections "$idle_connections") ;;
+    down10g) shape=(--bytes 10737418240 "${once[@]}") ;;
+    up10g) shape=(--bytes 16 --post 10737418240 "${once[@]}") ;;
+    million) shape=(--requests 1000000 --seconds 600) ;;
     esac
     watched=''
     [[ $3 == direct ]] || start_proxy "$3"
     route "$3" "$kind"
     local result status=0
-    result=$(taskset -c "$load_cpu" "$load" --connections "$connections" "${route[@]}" "${shape[@]}" \
-        --seconds "$seconds" --watch "$watched") || status=$?
+    # The last of an option counts: a shape has its own idea of some. In the background, so that a signal ends it at once.
+    taskset -c "$load_cpu" "$load" --connections "$connections" --seconds "$seconds" --watch "$watched" \
+        "${route[@]}" "${shape[@]}" >"$work/result" &
+    load_pid=$!
+    wait "$load_pid" || status=$?
+    load_pid=''
+    result=$(<"$work/result")
     ((status < 2)) || die "$1, $3: the load generator failed"
     ((status == 0)) || { say "$1, $3: not every answer was right: $result"; spoiled=1; }
     stop_proxy
