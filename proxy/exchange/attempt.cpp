@@ -41,7 +41,8 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip) {
         if (!attached) co_return attached;
     }
     ++ex.attempts;
-    Result<void> done = ex.tunnel ? co_await core.transport.open_stream(trip) : co_await core.transport.round_trip(trip);
+    Task<Result<void>> going = ex.tunnel ? core.transport.open_stream(trip) : core.transport.round_trip(trip);
+    Result<void> done = co_await std::move(going);
     const bool vendors_doing = done || done.error().origin == Origin::vendor;
     if (vendors_doing) core.journal.attempted(*ex.vendor, trip.destination.authority.host, done ? "ok" : name_of(done.error().reason));
     co_return done;

@@ -51,10 +51,11 @@ class Record {
     const Vendor* began_ = nullptr;
 };
 
-const Vendor* find_vendor(const Exchange& ex) {
-    if (ex.vendor) return ex.vendor;
-    if (const Vendor* vendor = ex.config->match(ex.authority)) return vendor;
-    return ex.config->unmatched == Unmatched::deny ? nullptr : &ex.config->unmatched_vendor;
+Verdict find_vendor(Exchange& ex) {
+    if (!ex.vendor) ex.vendor = ex.config->match(ex.authority);
+    if (!ex.vendor && ex.config->unmatched != Unmatched::deny) ex.vendor = &ex.config->unmatched_vendor;
+    if (ex.vendor) return Verdict::allow();
+    return Verdict::refuse({Reason::unknown_vendor, "no vendor of the policy has the host " + ex.authority.text(ex.scheme) + "; add it to a vendor's `hosts`, or set `unmatched`", {}});
 }
 
 // `Sluice-Timeout: 2s`, or gRPC's own word for it ("100m": digits and a unit of H M S m u n).
@@ -121,8 +122,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     Record record(core, ex);
     if (ex.refused_already) co_return co_await refuse(ex, *ex.refused_already);
 
-    ex.vendor = find_vendor(ex);
-    if (!ex.vendor) co_return co_await refuse(ex, {Reason::unknown_vendor, "no vendor of the policy has the host " + ex.authority.text(ex.scheme) + "; add it to a vendor's `hosts`, or set `unmatched`", {}});
+    if (Verdict found = find_vendor(ex); found.refused()) co_return co_await refuse(ex, found.refusal());
     record.found(*ex.vendor);
 
     if (Verdict judged = judge(ex); judged.refused()) co_return co_await refuse(ex, judged.refusal());

@@ -480,7 +480,8 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
                 Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
                 if (!flushed) co_return flushed;
             }
-            chunk.emplace(co_await pull(source, limits, activity));
+            Result<Chunk> pulled = co_await pull(source, limits, activity);
+            chunk.emplace(std::move(pulled));
         }
         if (!chunk->has_value()) co_return chunk->error();
         const Chunk piece = **chunk;

@@ -16,7 +16,8 @@ Task<Result<void>> H1Reply::inform(const ResponseHead& head) {
     append_response_head(scratch_, head, {}, true, false, false, minor_);
     channel_.stream().stage(scratch_);
     Activity activity{Loop::now()};
-    co_return co_await push(channel_.stream(), Origin::application, {}, Limits{Timeouts{.idle = 10s}}, activity);
+    const Limits limits{Timeouts{.idle = 10s}};
+    co_return co_await push(channel_.stream(), Origin::application, {}, limits, activity);
 }
 
 Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& framing, BodySource* body, const Limits& limits, Activity& activity) {

@@ -76,7 +76,7 @@ void HttpTransport::discard(ConnectionPtr connection, bool reset) {
 
 // ---- connecting ------------------------------------------------------------------------------------------------------
 
-Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& trip, PoolKey key, bool tls) {
+Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& trip, const PoolKey& key, bool tls) {
     const TimePoint started = Loop::now();
     const TimePoint deadline = std::min(later(started, trip.limits.timeout.connect), trip.limits.total);
     Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline);
@@ -90,7 +90,7 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
     trip.phases->dns = dialled->dns;
     trip.phases->connect = dialled->connect;
 
-    auto connection = std::make_unique<UpstreamConnection>(std::move(key));
+    auto connection = std::make_unique<UpstreamConnection>(key);
     connection->vendor = trip.vendor;
     connection->sessions = &sessions_;
     connection->channel.attach(std::make_unique<Stream>(std::move(dialled->socket)));
@@ -280,8 +280,8 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
 }
 
 Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
-    PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
-    Result<ConnectionPtr> made = co_await connect(trip, std::move(key), false);
+    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    Result<ConnectionPtr> made = co_await connect(trip, key, false);
     if (!made) co_return std::move(made.error());
     UpstreamConnection& on = **made;
     trip.connection = made->release();

@@ -24,7 +24,7 @@ class HttpTransport final : public Transport {
   private:
     using ConnectionPtr = std::unique_ptr<UpstreamConnection>;
 
-    Task<Result<ConnectionPtr>> connect(RoundTrip& trip, PoolKey key, bool tls);
+    Task<Result<ConnectionPtr>> connect(RoundTrip& trip, const PoolKey& key, bool tls);
     Task<Result<void>> secure(RoundTrip& trip, UpstreamConnection& connection, TimePoint started);
     Task<Result<void>> send(RoundTrip& trip, UpstreamConnection& connection, const Chunk* held);
     Task<Result<void>> receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent);
