@@ -32,7 +32,7 @@ Digest digest_of(std::string_view bytes) {
 /// A context: its rules.
 struct ContextRules {
     std::vector<std::string> pins;
-    std::string id;         // a digest of all of them
+    std::string id;         // all of them, and what their files held
     bool no_roots = false;  // the machine has none: said where a handshake fails for it
 };
 
@@ -129,8 +129,18 @@ CertFault openssl_fault(const std::string& what) {
     return {what + ": " + take_openssl_reason()};
 }
 
-CertResult<void> trust_certificates(SSL_CTX* context, const std::string& file) {
-    const auto certificates = read_certificates(file);
+/// The certificates of a file; its content becomes part of what the rules are known by, so that a session made under
+/// last month's CA does not resume under this month's.
+CertResult<std::vector<X509Ptr>> read_noted(const std::string& file, ContextRules& remembered) {
+    const auto pem = read_public_file(file);
+    if (!pem) return pem.error();
+    const auto digest = digest_of(*pem);
+    remembered.id.append(digest.begin(), digest.end());
+    return parse_certificates(*pem, file);
+}
+
+CertResult<void> trust_certificates(SSL_CTX* context, const std::string& file, ContextRules& remembered) {
+    const auto certificates = read_noted(file, remembered);
     if (!certificates) return certificates.error();
     for (const auto& certificate : *certificates)
         if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate.get()) != 1)
@@ -153,7 +163,7 @@ CertResult<void> trust_system(SSL_CTX* context, ContextRules& remembered) {
     const auto file = system_roots_file();
     remembered.no_roots = file.empty();
     if (file.empty()) return {};
-    return trust_certificates(context, file);
+    return trust_certificates(context, file, remembered);
 }
 
 CertResult<void> set_trust(SSL_CTX* context, const TlsRules& rules, ContextRules& remembered) {
@@ -161,13 +171,13 @@ CertResult<void> set_trust(SSL_CTX* context, const TlsRules& rules, ContextRules
     // Whatever the operator names is an anchor, a root or not: so an intermediate or a single server can be the one
     // trusted.
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
-    return trust_certificates(context, rules.ca_file);
+    return trust_certificates(context, rules.ca_file, remembered);
 }
 
-CertResult<void> set_client_certificate(SSL_CTX* context, const TlsRules& rules) {
+CertResult<void> set_client_certificate(SSL_CTX* context, const TlsRules& rules, ContextRules& remembered) {
     const auto& cert_file = rules.client_cert_file;
     if (cert_file.empty()) return {};
-    const auto certificates = read_certificates(cert_file);
+    const auto certificates = read_noted(cert_file, remembered);
     if (!certificates) return certificates.error();
     const auto key = read_key(rules.client_key_file, Privacy::as_mounted);
     if (!key) return key.error();
@@ -193,10 +203,9 @@ std::string identity_of(const TlsRules& rules) {
     return text;
 }
 
-/// Makes OpenSSL refuse a session that was made elsewhere, should one ever be offered.
-bool bind_sessions_to(SSL* ssl, const ContextRules& rules, const std::string& host) {
-    const auto id = digest_of(rules.id + host);
-    return SSL_set_session_id_context(ssl, id.data(), id.size()) == 1;
+/// What OpenSSL calls the session id context: it resumes no session under another.
+Digest session_context(const ContextRules& rules, const std::string& host) {
+    return digest_of(rules.id + host);
 }
 
 bool set_protocol(SSL_CTX* context, const TlsRules& rules) {
@@ -373,7 +382,8 @@ CertResult<SslCtxPtr> make_client_context(const TlsRules& rules) {
     remembered->pins = rules.pins;
     remembered->id = identity_of(rules);
     if (auto trusted = set_trust(context.get(), rules, *remembered); !trusted) return trusted.error();
-    if (auto certified = set_client_certificate(context.get(), rules); !certified) return certified.error();
+    if (auto certified = set_client_certificate(context.get(), rules, *remembered); !certified)
+        return certified.error();
     if (SSL_CTX_set_ex_data(context.get(), rules_slot(), remembered.get()) != 1)
         return openssl_fault("cannot make a TLS context");
     (void)remembered.release();  // the context's now
@@ -387,9 +397,19 @@ bool expect_host(SSL* ssl, const std::string& host, bool is_address) {
     SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     SSL_set_msg_callback(ssl, note_version);
-    if (!bind_sessions_to(ssl, *rules, host)) return false;
+    const auto sessions = session_context(*rules, host);
+    if (SSL_set_session_id_context(ssl, sessions.data(), sessions.size()) != 1) return false;
     if (is_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1;
     return SSL_set1_host(ssl, host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;
+}
+
+void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host) {
+    const auto* rules = rules_of(ssl);
+    if (!rules || !session) return;
+    unsigned size = 0;
+    const auto* made_under = SSL_SESSION_get0_id_context(session, &size);
+    const auto sessions = session_context(*rules, host);
+    if (std::equal(sessions.begin(), sessions.end(), made_under, made_under + size)) SSL_set_session(ssl, session);
 }
 
 bool pins_hold(SSL* ssl, const TlsRules& rules) {

@@ -37,6 +37,11 @@ CertResult<SslCtxPtr> make_client_context(const TlsRules& rules);
 /// address; SSL_VERIFY_PEER.
 bool expect_host(SSL* ssl, const std::string& host, bool is_address);
 
+/// Offers `session` for resumption, after `expect_host` and before the handshake, if it was made with this host under
+/// the same rules and the same content of the files they name; otherwise the handshake will be a full one. (OpenSSL
+/// itself would break off a handshake that resumed any other.)
+void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host);
+
 /// After the handshake: does a certificate of the verified chain match one of the pins? True where there are none, and
 /// for a resumed session of a context made with the same pins: the handshake that made it was judged by them.
 bool pins_hold(SSL* ssl, const TlsRules& rules);

@@ -286,11 +286,11 @@ TEST_CASE("a session resumes for its host under its rules, and its pins still ho
     }
 }
 
-TEST_CASE("a session of one host or of other rules is never resumed, even where the vendor would") {
+TEST_CASE("a session of another host, other rules or an older CA gives way to a full handshake") {
     for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
         CAPTURE(version);
         TempDir directory;
-        const auto root = a_root();
+        const auto root = a_root(), another_root = a_root("Another");
         const auto leaf = signed_by(
             root, {"both", {{NID_subject_alt_name, "DNS:a.example,DNS:b.example"}}});  // one server, two names
         const auto server = serving(leaf);
@@ -299,20 +299,33 @@ TEST_CASE("a session of one host or of other rules is never resumed, even where 
         TlsRules pinned;
         pinned.pins = {pin_of(leaf)};
         const auto other_rules = trusting(directory, root.certificate_pem(), pinned);
-        // Whoever offers the session of another has it struck, so each gets one of its own.
+        const auto newer_ca = trusting(directory, root.certificate_pem() + another_root.certificate_pem());
+
+        const auto session_of = [&](const std::string& host) {
+            Joined joined(client.get(), server.get());
+            REQUIRE(expect_host(joined.client.get(), host, false));
+            REQUIRE(joined.shake(host));
+            return SessionPtr(SSL_get1_session(joined.client.get()));
+        };
         const auto reused = [&](SSL_CTX* context, const std::string& host) {
-            Joined first(client.get(), server.get());
-            REQUIRE(expect_host(first.client.get(), "a.example", false));
-            REQUIRE(first.shake("a.example"));
-            const SessionPtr session(SSL_get1_session(first.client.get()));
+            const auto session = session_of("a.example");
             Joined joined(context, server.get());
             REQUIRE(expect_host(joined.client.get(), host, false));
-            REQUIRE(SSL_set_session(joined.client.get(), session.get()) == 1);
-            return joined.shake(host) && SSL_session_reused(joined.client.get()) == 1;
+            offer_session(joined.client.get(), session.get(), host);
+            REQUIRE(joined.shake(host));
+            return SSL_session_reused(joined.client.get()) == 1;
         };
         CHECK(reused(client.get(), "a.example"));
         CHECK_FALSE(reused(client.get(), "b.example"));
         CHECK_FALSE(reused(other_rules.get(), "a.example"));
+        CHECK_FALSE(reused(newer_ca.get(), "a.example"));
+
+        // Whoever offers it past `offer_session` is stopped by OpenSSL, though the vendor would resume.
+        const auto session = session_of("a.example");
+        Joined forced(client.get(), server.get());
+        REQUIRE(expect_host(forced.client.get(), "b.example", false));
+        REQUIRE(SSL_set_session(forced.client.get(), session.get()) == 1);
+        CHECK_FALSE(forced.shake("b.example"));
     }
 }
 
