@@ -136,13 +136,25 @@ void remove_parameter(std::string& target, std::size_t begin, std::string_view n
     target.resize(to);
 }
 
+/// Room for `more` bytes without leaving a copy of an earlier credential in the block that is given up.
+void make_room(std::string& target, std::size_t more) {
+    if (target.capacity() - target.size() >= more) return;
+    std::string grown;
+    grown.reserve(std::max(target.size() + more, target.capacity() * 2));
+    grown.append(target);
+    target.swap(grown);
+    wipe(grown);
+}
+
 void set_parameter(std::string& target, std::string_view name, std::string_view encoded_value) {
     const std::size_t query = target.find('?');
     if (query != target.npos) remove_parameter(target, query + 1, name);
-    if (query == target.npos)
+    make_room(target, 2 + 3 * name.size() + encoded_value.size());
+    if (query == target.npos) {
         target += '?';
-    else if (target.size() > query + 1)
+    } else if (target.size() > query + 1) {
         target += '&';
+    }
     append_percent_encoded(target, name);
     target += '=';
     target += encoded_value;

@@ -1,6 +1,6 @@
 #include "proxy/http/fields.hpp"
 
-#include <string.h>
+#include <string.h>  // explicit_bzero
 
 #include <algorithm>
 #include <cstring>
@@ -211,7 +211,7 @@ void Fields::remove_hop_by_hop() {
 
 std::size_t Fields::wire_size() const {
     std::size_t size = 0;
-    for (const Mark& mark : marks_) size += mark.name_size + mark.value_size + 4;
+    for (const Mark& mark : marks_) size += std::size_t{mark.name_size} + mark.value_size + 4;
     return size;
 }
 

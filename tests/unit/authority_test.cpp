@@ -201,6 +201,7 @@ TEST_CASE("a host pattern is exact, or one leading wildcard of any depth that sp
         {"*.example", "a.b.example:443", true},
         {"*.example", "example:443", false},
         {"*.example", "aexample:443", false},
+        {"*.example", "an-example:443", false},
         {"*.example", "a.example.evil:443", false},
         {"*.example:8443", "a.example:8443", true},
         {"*.example:8443", "a.example:443", false},

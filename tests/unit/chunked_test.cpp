@@ -232,7 +232,7 @@ TEST_CASE("trailers are bounded in bytes and in number") {
 TEST_CASE("a decoder starts anew for each message") {
     Fields trailers;
     ChunkedDecoder decoder;
-    for (int message = 0; message < 3; ++message) {
+    for (int message = 0; message < 150; ++message) {  // more than one may have trailers
         trailers.clear();
         decoder.start(&trailers, 20);
         const auto step = decoder.decode("1;e\r\nx\r\n0\r\nX-A: 12345\r\n\r\n");

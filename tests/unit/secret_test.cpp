@@ -58,6 +58,17 @@ TEST_CASE("a moved secret leaves nothing behind, a copied one is its own") {
     }
 }
 
+TEST_CASE("a short secret, which lies inside its object, is wiped there when it moves on") {
+    Secret first{std::string("hunter2")}, second;
+    const std::string_view inside_first = first.reveal();
+    second = std::move(first);
+    CHECK(inside_first.find_first_not_of('\0') == inside_first.npos);
+    const std::string_view inside_second = second.reveal();
+    const Secret made(std::move(second));
+    CHECK(inside_second.find_first_not_of('\0') == inside_second.npos);
+    CHECK(made.same_as("hunter2"));
+}
+
 TEST_CASE("secrets are compared by all of their bytes") {
     const Secret secret(std::string("hunter2"));
     CHECK(secret.same_as("hunter2"));
