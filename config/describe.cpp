@@ -84,12 +84,14 @@ json::object describe(const CredentialSpec& spec) {
     return out;
 }
 
-json::object describe(const Timeouts& timeouts) {
-    return {{"connect", format_duration(timeouts.connect)},
-            {"tls", format_duration(timeouts.tls)},
-            {"first_byte", format_duration(timeouts.first_byte)},
-            {"idle", format_duration(timeouts.idle)},
-            {"total", format_duration(timeouts.total)}};
+/// A `total` that is only inherited bounds neither tunnels nor streams: it is told once, with the defaults.
+json::object describe(const Timeouts& timeouts, bool with_total) {
+    json::object out{{"connect", format_duration(timeouts.connect)},
+                     {"tls", format_duration(timeouts.tls)},
+                     {"first_byte", format_duration(timeouts.first_byte)},
+                     {"idle", format_duration(timeouts.idle)}};
+    if (with_total) out["total"] = format_duration(timeouts.total);
+    return out;
 }
 
 std::string base64(const std::string& bytes) {
@@ -145,7 +147,9 @@ void describe_catalogue(json::object& out, const Catalogue& catalogue) {
 }
 
 json::object describe(const Route& route) {
-    return {{"name", route.name}, {"match", route.match.text}, {"timeout", describe(route.timeout)}};
+    return {{"name", route.name},
+            {"match", route.match.text},
+            {"timeout", describe(route.timeout, route.timeout.total_written)}};
 }
 
 json::object describe(const Vendor& vendor, const Config& config) {
@@ -165,7 +169,7 @@ json::object describe(const Vendor& vendor, const Config& config) {
             {"url", std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix}});
     if (!endpoints.empty()) out["endpoints"] = std::move(endpoints);
     if (vendor.mode == Mode::intercept) out["tls"] = describe(vendor.tls);
-    out["timeout"] = describe(vendor.timeout);
+    out["timeout"] = describe(vendor.timeout, vendor.timeout.total_written);
     json::array routes;
     for (const Route& route : vendor.routes) routes.push_back(describe(route));
     if (!routes.empty()) out["routes"] = std::move(routes);
@@ -218,7 +222,7 @@ std::string describe_config(const Config& config) {
     if (!config.state.empty()) out["state"] = config.state;
     out["authority"] = describe(config.authority, config.state);
     describe_list(out, "no_proxy", config.no_proxy, [](const auto& entry) { return entry; });
-    out["defaults"] = json::object{{"timeout", describe(config.defaults)}};
+    out["defaults"] = json::object{{"timeout", describe(config.defaults, true)}};
     out["credentials"] = std::move(credentials);
     out["vendors"] = std::move(vendors);
     return pretty(out);

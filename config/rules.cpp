@@ -272,7 +272,7 @@ std::optional<unsigned> IntegerRule::read(Reader& reader, const Place& at) const
 }
 
 boost::json::object IntegerRule::describe(Schema& schema) const {
-    if (min == max) return {{"const", min}};
+    if (min == max) return schema.or_variable({{"const", min}});
     boost::json::object number{{"type", "integer"}, {"minimum", min}, {"maximum", max}};
     if (word.empty()) return schema.or_variable(std::move(number));
     boost::json::object shape = schema.or_variable(std::move(number));

@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::string_view later = "not implemented in this version of Sluice";
+constexpr std::string_view not_yet = "not implemented in this version of Sluice";
 
 // ---- forms of text
 
@@ -235,10 +235,9 @@ constexpr NameForm percentiles{"a percentile", "^p[0-9]{1,2}(\\.[0-9]+)?$", judg
 
 constexpr ScalarRule<std::string> text_rule{"text", "", "", parse_text};
 constexpr ScalarRule<std::string> line_rule{"a line of text", "", "", parse_line};
-constexpr ScalarRule<Duration> timeout_rule{"a duration", "2s", "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?",
-                                            parse_timeout, true};
-constexpr ScalarRule<std::string> duration_text{
-    "a duration", "800ms", "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?", parse_any_duration, true};
+constexpr ScalarRule<Duration> timeout_rule{"a duration", "2s", "([0-9]+(d|h|ms|m|s))+", parse_timeout, true};
+constexpr ScalarRule<std::string> duration_text{"a duration", "800ms", "([0-9]+(d|h|ms|m|s))+", parse_any_duration,
+                                                true};
 constexpr ScalarRule<std::string> ratio_text{"a share", "99.95%", "[0-9]{1,3}(\\.[0-9]+)?%", parse_ratio, true};
 constexpr ScalarRule<std::string> absolute_path{"an absolute path", "/var/lib/sluice", "/.*", parse_absolute_path};
 constexpr ScalarRule<std::string> socket_path{"the absolute path of a socket", "/run/sluice/proxy.sock", "/.{0,106}",
@@ -332,7 +331,7 @@ constexpr MapRule<WrittenSecret> secret_map{
     .name = "secret",
     .doc = "Where a secret is; never the secret itself: {file: /run/secrets/x} or {env: NAME}.",
     .keys = secret_keys,
-    .refused = {later_secret_keys, later},
+    .refused = {later_secret_keys, not_yet},
     .private_values = true,
     .check = nullptr,
     .amend = amend_secret,
@@ -463,9 +462,9 @@ void amend_api_key(boost::json::object& shape) {
 }
 
 constexpr MapRule<WrittenCredential> credential_maps[] = {
-    {"bearer", "A bearer token.", bearer_keys, {later_credential_keys, later}, true},
-    {"api_key", "An API key.", api_key_keys, {later_credential_keys, later}, true, check_api_key, amend_api_key},
-    {"basic", "Basic authentication.", basic_keys, {later_credential_keys, later}, true},
+    {"bearer", "A bearer token.", bearer_keys, {later_credential_keys, not_yet}, true},
+    {"api_key", "An API key.", api_key_keys, {later_credential_keys, not_yet}, true, check_api_key, amend_api_key},
+    {"basic", "Basic authentication.", basic_keys, {later_credential_keys, not_yet}, true},
 };
 
 /// Which keys a credential has depends on its type.
@@ -497,7 +496,12 @@ struct CredentialRule {
             if (at.node.items[i]->text != "type") continue;
             const Place here{*at.node.items[i + 1], &at, "type", 0, at.node.items[i]};
             if (std::find(std::begin(later_types), std::end(later_types), here.node.text) != std::end(later_types)) {
-                reader.fault(here, "credential type " + shown(here.node.text), std::string(later));
+                reader.fault(here, "credential type " + shown(here.node.text), std::string(not_yet));
+                return {};
+            }
+            if (here.node.text.find("${") != std::string::npos) {
+                reader.fault(here, "a variable",
+                             "which keys a credential has depends on its type: write the type itself");
                 return {};
             }
             const int found = read_word(reader, here, types);
@@ -586,7 +590,7 @@ constexpr Key<WrittenEndpoint> endpoint_keys[] = {
 };
 constexpr std::string_view later_endpoint_keys[] = {"region"};
 constexpr MapRule<WrittenEndpoint> endpoint_rule{
-    "endpoint", "Where a vendor is reached.", endpoint_keys, {later_endpoint_keys, later}};
+    "endpoint", "Where a vendor is reached.", endpoint_keys, {later_endpoint_keys, not_yet}};
 constexpr ListRule<endpoint_rule> endpoints_rule{"a list of endpoints", 1, 1,
                                                  "more than one endpoint is not implemented in this version of Sluice"};
 
@@ -600,7 +604,7 @@ constexpr std::string_view later_route_keys[] = {
     "retry", "breaker", "limit", "idempotency", "redact", "audit", "residency",  "cache",
     "queue", "chaos",   "scrub", "fallback",    "allow",  "deny",  "credential", "clients"};
 constexpr MapRule<WrittenRoute> route_rule{
-    "route", "Requests of a vendor that are treated differently.", route_keys, {later_route_keys, later}};
+    "route", "Requests of a vendor that are treated differently.", route_keys, {later_route_keys, not_yet}};
 
 constexpr ListRule<line_rule> data_rule{"a list of data classes"};
 constexpr ListRule<host_rule> hosts_rule{"a list of hosts", 1};
@@ -680,7 +684,7 @@ void amend_vendor(boost::json::object& shape) {
 }
 
 constexpr MapRule<WrittenVendor> vendor_rule{
-    "vendor",    "One destination and its rules.", vendor_keys, {later_vendor_keys, later}, false, check_vendor,
+    "vendor",    "One destination and its rules.", vendor_keys, {later_vendor_keys, not_yet}, false, check_vendor,
     amend_vendor};
 constexpr NamedRule<vendor_rule, vendor_names> vendors_rule{"a map of vendors by name"};
 
@@ -710,8 +714,9 @@ constexpr Key<WrittenListen> listen_keys[] = {
     key<&WrittenListen::exposed, exposed_rule>("exposed", "A `proxy` or `admin` that is not loopback is meant."),
 };
 constexpr std::string_view later_listen_keys[] = {"transparent"};
-constexpr MapRule<WrittenListen> listen_rule{
-    "listen", "Where Sluice listens; port 0 picks one.", listen_keys, {later_listen_keys, later}, false, check_listen};
+constexpr MapRule<WrittenListen> listen_rule{"listen",    "Where Sluice listens; port 0 picks one.",
+                                             listen_keys, {later_listen_keys, not_yet},
+                                             false,       check_listen};
 
 constexpr WordsRule<AuthoritySpec::Kind, 2> ca_words{
     {{"persistent", AuthoritySpec::Kind::persistent}, {"ephemeral", AuthoritySpec::Kind::ephemeral}}};
@@ -748,20 +753,21 @@ constexpr Key<WrittenAuthority> authority_keys[] = {
 };
 constexpr std::string_view later_authority_keys[] = {"name_constraints"};
 constexpr MapRule<WrittenAuthority> authority_rule{
-    "authority", "The authority that signs what applications see.", authority_keys, {later_authority_keys, later}};
+    "authority", "The authority that signs what applications see.", authority_keys, {later_authority_keys, not_yet}};
 
 constexpr Key<WrittenDefaults> defaults_keys[] = {
     key<&WrittenDefaults::timeout, timeouts_rule>("timeout", "Of every vendor that does not say otherwise."),
 };
 constexpr std::string_view later_defaults_keys[] = {"retry", "breaker", "limit"};
 constexpr MapRule<WrittenDefaults> defaults_rule{
-    "defaults", "What holds for every vendor.", defaults_keys, {later_defaults_keys, later}};
+    "defaults", "What holds for every vendor.", defaults_keys, {later_defaults_keys, not_yet}};
 
 constexpr IntegerRule version_rule{1, 1, {}, "this version of Sluice reads version 1 of the language"};
 constexpr IntegerRule workers_rule{1, 256, "auto"};
 constexpr WordsRule<Unmatched, 3> unmatched_words{
     {{"deny", Unmatched::deny}, {"report", Unmatched::report}, {"tunnel", Unmatched::tunnel}}};
-constexpr ListRule<file_name> include_rule{"a list of files"};
+constexpr ScalarRule<std::string> include_name{"a file's name", "conf.d/*.yaml", "", parse_file_name};
+constexpr ListRule<include_name> include_rule{"a list of files"};
 constexpr ListRule<no_proxy_entry> no_proxy_rule{"a list of hosts"};
 
 constexpr std::string_view version_doc = "Of the policy language: 1.";
@@ -790,7 +796,7 @@ constexpr Key<WrittenPolicy> policy_keys[] = {
 };
 constexpr std::string_view later_policy_keys[] = {"clients"};
 constexpr MapRule<WrittenPolicy> policy_rule{
-    "policy", "A policy of Sluice, the egress sidecar.", policy_keys, {later_policy_keys, later}};
+    "policy", "A policy of Sluice, the egress sidecar.", policy_keys, {later_policy_keys, not_yet}};
 
 constexpr Key<WrittenPolicy> included_keys[] = {
     key<&WrittenPolicy::version, version_rule>("version", version_doc),

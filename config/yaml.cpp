@@ -40,6 +40,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const Node* root() const { return root_; }
     std::uint64_t weight() const { return root_ ? root_->weight : 0; }
     const std::vector<LocalFault>& faults() const { return faults_; }
+    const Node* final_scalar() const { return final_scalar_; }
 
     void OnDocumentStart(const YAML::Mark& mark) override {
         if (documents_++ == 0) return;
@@ -73,6 +74,7 @@ class TreeBuilder final : public YAML::EventHandler {
         judge_tag(node, tag);
         put(node, node.at);
         last_scalar_ = &node;
+        final_scalar_ = &node;
     }
 
     void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -261,7 +263,8 @@ class TreeBuilder final : public YAML::EventHandler {
     std::vector<Frame> frames_;
     std::unordered_map<YAML::anchor_t, Node*> anchors_;
     const Node* root_ = nullptr;
-    Node* last_scalar_ = nullptr;
+    Node* last_scalar_ = nullptr;         // its `end` is not known yet
+    const Node* final_scalar_ = nullptr;  // of the document, so far
     std::size_t documents_ = 0;
     std::vector<LocalFault> faults_;
 };
@@ -302,6 +305,33 @@ std::string explain_syntax(const YAML::Exception& error, const SourceFile& file)
     return "broken YAML: " + error.msg;
 }
 
+/// yaml-cpp takes the end of the file for the closing quote of a scalar if a line break comes before it. `at`: where
+/// the scalar begins, its tag and its anchor included.
+bool quote_is_open(std::string_view text, std::size_t at) {
+    while (at < text.size() && (text[at] == '&' || text[at] == '!' || text[at] == '#')) {
+        at = std::min(text.find_first_of(text[at] == '#' ? "\n" : " \t\r\n", at), text.size());
+        at = std::min(text.find_first_not_of(" \t\r\n", at), text.size());
+    }
+    if (at >= text.size() || (text[at] != '"' && text[at] != '\'')) return false;
+    const char quote = text[at];
+    for (std::size_t i = at + 1; i < text.size(); ++i) {
+        const bool escape = quote == '"' ? text[i] == '\\' : text[i] == quote && text.substr(i + 1, 1) == "'";
+        if (escape)
+            ++i;
+        else if (text[i] == quote)
+            return false;
+    }
+    return true;
+}
+
+/// Where yaml-cpp noticed a fault, moved to where it is.
+Position place_of(const YAML::Exception& error) {
+    Position at = position_of(error.mark);
+    if (error.msg.starts_with(YAML::ErrorMsg::INVALID_ESCAPE))
+        at.column -= std::min(at.column, 2u);  // it stands behind "\\q"
+    return at;
+}
+
 /// One pass. A syntax fault, if that ended it; `undefined_anchor` tells the one that another pass can step over.
 std::optional<LocalFault> run_pass(TreeBuilder& builder, const std::string& text, const SourceFile& file,
                                    bool& undefined_anchor) {
@@ -314,8 +344,10 @@ std::optional<LocalFault> run_pass(TreeBuilder& builder, const std::string& text
         return LocalFault{};  // the builder has said why
     } catch (const YAML::Exception& error) {
         undefined_anchor = error.msg == YAML::ErrorMsg::UNKNOWN_ANCHOR;
-        return LocalFault{position_of(error.mark), explain_syntax(error, file)};
+        return LocalFault{place_of(error), explain_syntax(error, file)};
     }
+    if (const Node* last = builder.final_scalar(); last && quote_is_open(text, file.offset(last->at)))
+        return LocalFault{last->at, "a quote is never closed"};
     return {};
 }
 
