@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "proxy/credentials/apply.hpp"

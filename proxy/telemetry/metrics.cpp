@@ -124,12 +124,19 @@ std::string endpoint_label(const Vendor& vendor, std::string_view endpoint) {
         const std::string whole = std::string(name_of(url.scheme)) + "://" + label + url.prefix;
         if (endpoint == label || endpoint == url.authority.text() || endpoint == whole) return label;
     }
-    for (const HostPattern& host : vendor.hosts) {
-        if (endpoint == host.text()) return host.text();
+    for (const Url& url : vendor.endpoints) {
+        if (endpoint == url.authority.host) return url.authority.text(url.scheme);
     }
-    const auto authority = parse_authority(endpoint, 443);
     for (const HostPattern& host : vendor.hosts) {
-        if (authority && host.matches(*authority)) return host.text();
+        if (!host.wildcard && endpoint == host.host) return host.text();
+    }
+    auto authority = parse_authority(endpoint, 443);
+    if (!authority) return std::string(other);
+    const bool has_port = authority->port == parse_authority(endpoint, 80)->port;
+    for (const HostPattern& host : vendor.hosts) {
+        if (!has_port && host.port != 0) authority->port = host.port;
+        if (host.matches(*authority)) return host.text();
+        if (!has_port) authority->port = 443;
     }
     return std::string(other);
 }

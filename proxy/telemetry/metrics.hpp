@@ -2,10 +2,15 @@
 // numbers only its own thread writes, and a scrape sums over the workers. So counting neither locks nor builds labels,
 // and it costs no more with many workers than with one.
 //
-// The number of series is bounded whatever applications and vendors send: methods are the registered ones or `_other`,
-// statuses 100 to 599, `_other` or (where the application saw none) `_none`, routes and
-// endpoints those of the policy or `_other`; and one vendor has at most
-// `WorkerMeters::max_request_series` combinations of them a worker. A vendor that was never used costs one pointer.
+// Labels, where they are not plain: `vendor` and `endpoint` are names of the policy or `_other`; `route` is the route's
+// name or `_none`; `method` is a registered one or `_other`; `code` is what the application saw, 100 to 599, `_none`
+// where it saw nothing, `_other` for a status that is none; `direction` is `to_vendor` or `from_vendor`; `result` is
+// `ok` or a reason. `rejected_total` counts every exchange that has a reason, failures too: `requests_total` tells by
+// its `outcome` which of the two it was. An exchange that did not end yet is in `inflight` only.
+//
+// So the number of series is bounded whatever applications and vendors send, and one vendor has at most
+// `WorkerMeters::max_request_series` mixes of route, method, code and outcome a worker. A vendor that was never used
+// costs one pointer.
 #pragma once
 
 #include <atomic>

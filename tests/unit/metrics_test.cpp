@@ -256,20 +256,23 @@ TEST_CASE("an attempt is labelled with what the policy calls the endpoint, never
     std::string fault;
     with_endpoint.endpoints.push_back(*parse_base_url("https://api.eu1.pay.example/base", fault));
     with_endpoint.endpoints.push_back(*parse_base_url("http://10.0.0.8:8080", fault));
-    for (const char* host : {"api.pay.example", "*.s3.example", "odd.example:8443"})
+    for (const char* host : {"api.pay.example", "*.s3.example", "odd.example:8443", "[2001:db8::1]"})
         with_hosts.hosts.push_back(*parse_host_pattern(host));
 
     CHECK(endpoint_label(with_endpoint, "https://api.eu1.pay.example/base") == "api.eu1.pay.example");
     CHECK(endpoint_label(with_endpoint, "api.eu1.pay.example") == "api.eu1.pay.example");
     CHECK(endpoint_label(with_endpoint, "api.eu1.pay.example:443") == "api.eu1.pay.example");
     CHECK(endpoint_label(with_endpoint, "10.0.0.8:8080") == "10.0.0.8:8080");
+    CHECK(endpoint_label(with_endpoint, "10.0.0.8") == "10.0.0.8:8080");
+    CHECK(endpoint_label(with_endpoint, "10.0.0.8:8081") == "_other");
     CHECK(endpoint_label(with_endpoint, "evil.example") == "_other");
     CHECK(endpoint_label(with_hosts, "api.pay.example:443") == "api.pay.example");
     CHECK(endpoint_label(with_hosts, "api.pay.example:80") == "api.pay.example");
     CHECK(endpoint_label(with_hosts, "bucket-1.s3.example") == "*.s3.example");
-    CHECK(endpoint_label(with_hosts, "*.s3.example") == "*.s3.example");
     CHECK(endpoint_label(with_hosts, "odd.example:8443") == "odd.example:8443");
-    CHECK(endpoint_label(with_hosts, "odd.example") == "_other");
+    CHECK(endpoint_label(with_hosts, "odd.example") == "odd.example:8443");
+    CHECK(endpoint_label(with_hosts, "odd.example:443") == "_other");
+    CHECK(endpoint_label(with_hosts, "2001:db8::1") == "[2001:db8::1]");
     CHECK(endpoint_label(with_hosts, "evil.example") == "_other");
     CHECK(endpoint_label(with_hosts, "") == "_other");
 }
