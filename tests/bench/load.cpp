@@ -41,8 +41,11 @@ struct Plan {
     std::string watch;
 };
 
-constexpr std::uint64_t settled_connections = 256;  // opened before memory is first read: pools and caches are filled
-constexpr std::uint64_t opening_at_once = 256;      // a burst, as of an application that starts: it costs a proxy more
+// Opened a few at a time before memory is first read, so that what a process allocates once is not counted.
+constexpr std::uint64_t settled_connections = 64;
+constexpr std::uint64_t settling_at_once = 16;
+// Then a burst, as of an application that starts: what handshakes need for a moment may stay with the proxy.
+constexpr std::uint64_t opening_at_once = 256;
 constexpr std::uint64_t mishaps_borne = 10;
 constexpr auto stalled_after = 5s;
 
@@ -84,9 +87,10 @@ class Load {
         }
         cpu = watched_.cpu() - cpu;
         auto took = Clock::now() - begun;
-        count_stalled();
-        print(took, cpu);
-        return all_well() && tally_.answered > 0 ? 0 : 1;
+        const Tally seen = tally_;
+        finish_what_is_in_flight();
+        print(seen, took, cpu);
+        return all_well() && seen.bytes > 0 ? 0 : 1;
     }
 
   private:
@@ -94,9 +98,9 @@ class Load {
 
     int run_idle() {
         connections_.resize(settled_connections + plan_.connections);
-        open_up_to(settled_connections);
+        open_up_to(settled_connections, settling_at_once);
         std::uint64_t before = watched_.resident_kib();
-        open_up_to(connections_.size());
+        open_up_to(connections_.size(), opening_at_once);
         std::uint64_t after = watched_.resident_kib();
         double each =
             (static_cast<double>(after) - static_cast<double>(before)) / static_cast<double>(plan_.connections);
@@ -109,10 +113,10 @@ class Load {
         return all_well() ? 0 : 1;
     }
 
-    void open_up_to(std::size_t count) {
+    void open_up_to(std::size_t count, std::uint64_t at_once) {
         auto deadline = Clock::now() + 120s;
         while (tally_.answered < count && !hopeless() && Clock::now() < deadline) {
-            while (opened_ < count && opened_ - tally_.answered < opening_at_once) open(opened_++);
+            while (opened_ < count && opened_ - tally_.answered < at_once) open(opened_++);
             turn(Clock::now() + 10ms);
         }
         if (tally_.answered < count)
@@ -137,6 +141,19 @@ class Load {
             if (now >= end) return;
             if (plan_.mode == Mode::paced) now = send_due(now);
             turn(plan_.mode == Mode::paced ? std::min(end, due_) : end);
+        }
+    }
+
+    /// Every request that was sent is owed an answer, also those that the end of the window found under way.
+    void finish_what_is_in_flight() {
+        finishing_ = true;
+        auto under_way = [](const Connection& connection) { return connection.in_flight(); };
+        for (auto last = Clock::now(); !hopeless() && std::ranges::any_of(connections_, under_way);) {
+            std::uint64_t before = tally_.bytes + tally_.answered;
+            turn(Clock::now() + 10ms);
+            if (tally_.bytes + tally_.answered != before) last = Clock::now();
+            if (Clock::now() - last > stalled_after)
+                return count_mishap(Mishap::stalled, "unanswered, and no byte for five seconds");
         }
     }
 
@@ -175,6 +192,7 @@ class Load {
     }
 
     void on_ready(std::size_t at) {
+        if (finishing_) return;
         switch (plan_.mode) {
             case Mode::closed:
             case Mode::idle:
@@ -190,6 +208,7 @@ class Load {
         Clock::time_point now = Clock::now();
         ++tally_.answered;
         tally_.latency.add(now - connections_[at].started());
+        if (finishing_) return;
         switch (plan_.mode) {
             case Mode::closed:
                 return send(at, now);
@@ -209,7 +228,7 @@ class Load {
         count_mishap(connections_[at].mishap(), connections_[at].detail());
         connections_[at].close();
         std::erase(free_, at);
-        if (plan_.mode != Mode::idle && !hopeless()) open(at);
+        if (plan_.mode != Mode::idle && !finishing_ && !hopeless()) open(at);
     }
 
     /// The request goes out at once, as far as the socket takes it.
@@ -248,12 +267,6 @@ class Load {
     bool finished() const { return hopeless() || tally_.answered >= plan_.requests; }
     bool all_well() const { return mishap_count_ == 0; }
 
-    void count_stalled() {
-        for (const Connection& connection : connections_)
-            if (connection.in_flight() && Clock::now() - connection.started() > stalled_after)
-                count_mishap(Mishap::stalled, "no answer for five seconds");
-    }
-
     std::string mishaps_json() const {
         std::string json = "\"mishaps\":{";
         for (std::size_t at = 0; at < mishaps; ++at) {
@@ -264,17 +277,17 @@ class Load {
         return json + "}";
     }
 
-    void print(std::chrono::nanoseconds took, std::chrono::nanoseconds cpu) const {
+    void print(const Tally& seen, std::chrono::nanoseconds took, std::chrono::nanoseconds cpu) const {
         double seconds = std::chrono::duration<double>(took).count();
         double cpu_us = std::chrono::duration<double, std::micro>(cpu).count();
-        auto requests = static_cast<double>(tally_.answered);
-        double gigabytes = static_cast<double>(std::max<std::uint64_t>(tally_.bytes, 1)) / 1e9;
+        auto requests = static_cast<double>(seen.answered);
+        double gigabytes = static_cast<double>(std::max<std::uint64_t>(seen.bytes, 1)) / 1e9;
         std::printf(
             "{\"requests\":%lu,\"seconds\":%.3f,\"requests_per_second\":%.1f,\"bytes\":%lu,"
             "\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us_per_request\":%.3f,\"cpu_s_per_gb\":%.4f,\"cpu_share\":%.3f,"
             "\"resident_kib_before\":%lu,\"resident_kib_grown\":%lu,%s}\n",
-            tally_.answered, seconds, requests / seconds, tally_.bytes, tally_.latency.microseconds_at(0.50),
-            tally_.latency.microseconds_at(0.99), cpu_us / std::max(requests, 1.0), cpu_us / 1e6 / gigabytes,
+            seen.answered, seconds, requests / seconds, seen.bytes, seen.latency.microseconds_at(0.50),
+            seen.latency.microseconds_at(0.99), cpu_us / std::max(requests, 1.0), cpu_us / 1e6 / gigabytes,
             cpu_us / 1e6 / seconds, resident_before_, resident_peak_ - resident_before_, mishaps_json().c_str());
     }
 
@@ -288,6 +301,7 @@ class Load {
     std::deque<Clock::time_point> overdue_;  // paced: requests that found no connection at rest
     Clock::time_point due_{};                // paced: when the next request is due
     Tally tally_;
+    bool finishing_ = false;
     std::uint64_t resident_before_ = 0;
     std::uint64_t resident_peak_ = 0;
     std::uint64_t mishaps_[bench::mishaps] = {};

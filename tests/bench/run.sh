@@ -245,8 +245,12 @@ measure() { # row, round, subject
     wait "$load_pid" || status=$?
     load_pid=''
     result=$(<"$work/result")
-    ((status < 2)) || die "$1, $3: the load generator failed"
-    ((status == 0)) || { say "$1, $3: not every answer was right: $result"; spoiled=1; }
+    ((status < 2)) || die "$1, $3: the load generator could not run"
+    if ((status)); then
+        say "$1, $3: not every answer was right: $result"
+        [[ ! -f $work/$3.err ]] || tail -n 3 "$work/$3.err" >&2
+        spoiled=1
+    fi
     stop_proxy
     jq -c --arg row "$1" --argjson round "$2" --arg subject "$3" '{$row, $round, $subject} + .' <<<"$result" \
         >>"$work/results.jsonl"
