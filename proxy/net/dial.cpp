@@ -10,6 +10,7 @@
 #include <boost/asio/detached.hpp>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <list>
 #include <memory>
 #include <utility>
@@ -35,18 +36,6 @@ IpAddress bare(const IpAddress& address) {
 /// 0.0.0.0 and :: are "this host" to the kernel: they would reach any listener of ours.
 bool is_unspecified(const IpAddress& address) {
     return address.bytes == decltype(address.bytes){};
-}
-
-/// The families in turn, beginning with that of the first address (RFC 8305 4).
-std::vector<IpAddress> interleaved(const std::vector<IpAddress>& addresses) {
-    std::vector<IpAddress> first, second;
-    for (const IpAddress& each : addresses) (each.v6 == addresses.front().v6 ? first : second).push_back(each);
-    std::vector<IpAddress> out;
-    for (std::size_t i = 0; i < std::max(first.size(), second.size()); ++i) {
-        if (i < first.size()) out.push_back(first[i]);
-        if (i < second.size()) out.push_back(second[i]);
-    }
-    return out;
 }
 
 /// "192.0.2.1, 192.0.2.2 and 7 more"
@@ -307,6 +296,17 @@ Task<Result<Attempt>> connect_any(Dialling& dialling) {
 }
 
 }  // namespace
+
+std::vector<IpAddress> interleaved(const std::vector<IpAddress>& addresses) {
+    std::vector<IpAddress> first, second;
+    for (const IpAddress& each : addresses) (each.v6 == addresses.front().v6 ? first : second).push_back(each);
+    std::vector<IpAddress> out;
+    for (std::size_t i = 0; i < std::max(first.size(), second.size()); ++i) {
+        if (i < first.size()) out.push_back(first[i]);
+        if (i < second.size()) out.push_back(second[i]);
+    }
+    return out;
+}
 
 Dialler::Dialler(Loop& loop, Resolver& resolver, std::function<bool(const IpAddress&, std::uint16_t)> own_listener)
     : loop_(loop), resolver_(resolver), own_listener_(std::move(own_listener)) {}

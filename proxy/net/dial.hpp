@@ -20,6 +20,9 @@ struct Dialled {
     Duration dns{}, connect{};
 };
 
+/// The families in turn, beginning with that of the first address, each in its own order (RFC 8305 4). Pure.
+std::vector<IpAddress> interleaved(const std::vector<IpAddress>& addresses);
+
 class Dialler {
   public:
     /// `own_listener(address, port)` says whether that is one of our own listeners, which are never dialled. It is

@@ -2,7 +2,9 @@
 
 #include <ares.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -33,6 +35,7 @@ struct Answer {
     std::vector<IpAddress> addresses;
     std::string_view fault{};  // static words
     Duration ttl{};            // zero: not kept
+    Reason reason = Reason::dns_failed;
 };
 
 /// One coroutine's wait for a Lookup.
@@ -137,9 +140,9 @@ std::string_view words_for(int status) {
         case ARES_ENODATA:
             return "the name has no address";
         case ARES_ETIMEOUT:
-        case ARES_ECONNREFUSED:
-        case ARES_EOF:
             return no_answer;
+        case ARES_ECONNREFUSED:  // c-ares 1.18 says this of SERVFAIL and REFUSED too, after it has asked every server
+            return "the name servers cannot be reached, or fail to answer";
         case ARES_ESERVFAIL:
             return "the name servers failed (SERVFAIL)";
         case ARES_EREFUSED:
@@ -151,6 +154,14 @@ std::string_view words_for(int status) {
         default:
             return ares_strerror(status);
     }
+}
+
+/// c-ares does not say why it had no socket.
+bool sockets_ran_out() {
+    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return true;
+    ::close(fd);
+    return false;
 }
 
 std::optional<IpAddress> address_of(const ares_addrinfo_node& node) {
@@ -203,7 +214,7 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
 
         void give_up() {
             const std::shared_ptr<Impl> keep = impl.shared_from_this();
-            keep->finish(*this, Answer{{}, no_answer, {}});
+            keep->finish(*this, Answer{{}, no_answer});
             keep->resume_finished();
         }
     };
@@ -211,7 +222,7 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
 
     /// A socket of c-ares', which alone closes it. Handlers hold a reference, and find out that it was closed.
     struct Watch {
-        Watch(Impl& i, int f) : impl(i), fd(f), descriptor(i.loop.io.get_executor(), f) {}
+        Watch(Impl& i, int f) : impl(i), fd(f), descriptor(i.loop.io.get_executor()) {}
 
         Impl& impl;
         int fd;
@@ -279,7 +290,7 @@ Resolver::Impl::LookupPtr Resolver::Impl::look_up(const std::string& host) {
 
 void Resolver::Impl::ask(const LookupPtr& lookup) {
     if (!channel) {
-        finish(*lookup, Answer{{}, "the system's resolver configuration cannot be read", {}});
+        finish(*lookup, Answer{{}, "the system's resolver configuration cannot be read"});
         return;
     }
     ares_addrinfo_hints hints{};
@@ -314,6 +325,10 @@ void Resolver::Impl::answered(Lookup& lookup, int status, const ares_addrinfo* i
         answer.fault = words_for(status);
     }
     if (status == ARES_ENOTFOUND || status == ARES_ENODATA) answer.ttl = options.negative_ttl;
+    if (status == ARES_ECONNREFUSED && sockets_ran_out()) {
+        answer.fault = "no socket to ask the name servers with";
+        answer.reason = Reason::overloaded;
+    }
     cache.put(lookup.host, answer, Loop::now());
     finish(lookup, std::move(answer));
 }
@@ -361,7 +376,7 @@ ares_channel Resolver::Impl::make_channel() const {
     wanted.sock_state_cb_data = const_cast<Impl*>(this);
     wanted.timeout = 1000;  // doubled by each round: a lost datagram must not spend the whole of `connect` (2 s)
     wanted.tries = 3;
-    wanted.udp_port = wanted.tcp_port = htons(options.port);
+    wanted.udp_port = wanted.tcp_port = options.port;  // in host order, whatever the manual says
     std::string resolv_conf = options.servers.empty() ? options.resolv_conf : "/dev/null";
     wanted.resolvconf_path = resolv_conf.data();
     mask |= ARES_OPT_RESOLVCONF;
@@ -390,8 +405,16 @@ void Resolver::Impl::watch(int fd, bool read, bool write) {
         watches.erase(found);
         return;
     }
-    const WatchPtr watch = found != watches.end() ? found->second : std::make_shared<Watch>(*this, fd);
-    if (found == watches.end()) watches.emplace(fd, watch);
+    WatchPtr watch;
+    if (found != watches.end()) {
+        watch = found->second;
+    } else {
+        boost::system::error_code error;  // an exception must not pass through c-ares
+        watch = std::make_shared<Watch>(*this, fd);
+        watch->descriptor.assign(fd, error);
+        if (error) return;  // the query ends by its time
+        watches.emplace(fd, watch);
+    }
     watch->want_read = read;
     watch->want_write = write;
     wait_for(watch);
@@ -466,7 +489,7 @@ Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string host, TimePoi
     if (!is_host_name(host)) co_return failed("the authority", "not a host name");
     if (is_localhost(host)) co_return loopback();
     if (const Answer* known = impl_->cache.find(host, Loop::now())) {
-        if (!known->fault.empty()) co_return failed(host, known->fault);
+        if (!known->fault.empty()) co_return failed(host, known->fault, known->reason);
         co_return known->addresses;
     }
     const Impl::LookupPtr lookup = impl_->look_up(host);
@@ -482,7 +505,7 @@ Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string host, TimePoi
                              Reason::timeout_connect);
         }
     }
-    if (!lookup->answer.fault.empty()) co_return failed(host, lookup->answer.fault);
+    if (!lookup->answer.fault.empty()) co_return failed(host, lookup->answer.fault, lookup->answer.reason);
     co_return lookup->answer.addresses;
 }
 

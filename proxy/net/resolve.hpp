@@ -39,7 +39,7 @@ class Resolver {
     /// which are the loopback addresses and never asked of a name server (RFC 6761 6.3). Failures, all replay safe:
     /// dns_failed (origin vendor) whose detail says the name and why ("no such host", "no answer from the name
     /// servers"); timeout_connect at the deadline, which ends the wait but not the lookup that others may wait for;
-    /// overloaded (origin sluice) when too many names are being looked up.
+    /// overloaded (origin sluice) when too many names are being looked up, or descriptors have run out.
     Task<Result<std::vector<IpAddress>>> resolve(std::string host, TimePoint deadline);
 
   private:
