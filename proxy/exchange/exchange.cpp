@@ -24,6 +24,7 @@ void Exchange::clear() {
     detail.clear();
     status = 0;
     application_gone = false;
+    trip.reset();
 }
 
 }  // namespace sluice

@@ -38,7 +38,7 @@ struct Exchange {
     std::string detail;
     unsigned status = 0;
     bool application_gone = false;
-    RoundTrip* trip = nullptr;               // under way
+    std::optional<RoundTrip> trip;           // under way; kept here rather than in a coroutine's frame, which is only recycled under 1 KiB
 
     /// For the next exchange; memory is kept, what may be secret is wiped.
     void clear();

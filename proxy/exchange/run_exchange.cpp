@@ -130,12 +130,11 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     ex.request.fields.remove(Known::sluice);
     ex.request.fields.remove_hop_by_hop();
 
-    RoundTrip trip;
-    ex.trip = &trip;
+    RoundTrip& trip = ex.trip.emplace();
     Result<void> done = co_await attempt(core, ex, trip);
     if (done) done = co_await deliver(ex, trip);
-    ex.trip = nullptr;
     co_await core.transport.finish(trip);
+    ex.trip.reset();
     if (!done) done = co_await report(ex, done.error());
     co_return done;
 }

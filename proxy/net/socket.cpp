@@ -126,7 +126,8 @@ Io Socket::write(std::span<const iovec> pieces) {
     message.msg_iov = const_cast<iovec*>(pieces.data());
     message.msg_iovlen = pieces.size();
     for (;;) {
-        const ssize_t sent = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+        const ssize_t sent =
+            pieces.size() == 1 ? ::send(fd(), pieces[0].iov_base, wanted, MSG_NOSIGNAL) : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
         if (sent >= 0) {
             if (static_cast<std::size_t>(sent) < wanted) state_->writable = false;
             return {Io::Kind::some, static_cast<std::size_t>(sent), {}};
