@@ -11,7 +11,7 @@ present=$'ca-certificates\nlibc6'
 needed=$(while read -r library; do
     file=$(realpath "$(ldd "$SLUICE" | awk -v library="$library" '$1 == library {print $3}')")
     dpkg-query -S "$file" 2>/dev/null || dpkg-query -S "${file#/usr}"
-done < <(objdump -p "$SLUICE" | awk '$1 == "NEEDED" {print $2}') | cut -d: -f1 | sort -u)
+done < <(objdump -p "$SLUICE" | awk '$1 == "NEEDED" && $2 !~ /^ld-linux/ {print $2}') | cut -d: -f1 | sort -u)
 listed=$("$SLUICE_SOURCE_DIR/deploy/packages.sh" --list run | sort -u)
 
 status=0
