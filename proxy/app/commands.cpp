@@ -47,6 +47,9 @@ class CommandLine {
     /// `command`: what stood after "--".
     int run(int argc, const char* const* argv, std::vector<std::string> command) {
         exec_.command = std::move(command);
+        if (argc > 1 && argv[1][0] != '-' && std::find(names_.begin(), names_.end(), argv[1]) == names_.end()) {
+            return tell_unknown(argv[1]);
+        }
         try {
             app_.parse(argc, argv);
         } catch (const CLI::ParseError& error) {
@@ -58,6 +61,7 @@ class CommandLine {
   private:
     CLI::App* add(const std::string& name, const std::string& what, const std::string& examples,
                   std::function<int()> carry_out) {
+        names_.push_back(name);
         CLI::App* command = app_.add_subcommand(name, what);
         command->footer(examples);
         command->callback([this, carry_out = std::move(carry_out)] { chosen_ = carry_out; });
@@ -219,6 +223,14 @@ class CommandLine {
         take_output(command);
     }
 
+    int tell_unknown(std::string_view word) {
+        const std::vector<std::string_view> candidates(names_.begin(), names_.end());
+        streams_.err << "unknown command " << quoted(word);
+        if (const auto meant = nearest(word, candidates)) streams_.err << " (did you mean '" << *meant << "'?)";
+        streams_.err << "; sluice --help lists them\n";
+        return code_of(Exit::usage);
+    }
+
     /// Help and version are answers; everything else is usage.
     int tell(const CLI::ParseError& error) {
         std::ostringstream out, err;
@@ -234,6 +246,7 @@ class CommandLine {
         "credentials,\n"
         "applies the policy and measures.",
         "sluice"};
+    std::vector<std::string> names_;  // of the commands
     std::function<int()> chosen_;
     std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_;
     bool stay_ = false, path_only_ = false;

@@ -22,7 +22,7 @@ namespace sluice {
 namespace {
 
 constexpr const char* vendor_host = "api.vendor.demo";
-constexpr const char* other_host = "not-allowed.demo";
+const std::string other_host = "not-allowed.demo";
 constexpr const char* vendor_key = "demo-key-that-no-application-has";
 
 /// A directory (0700) that is gone when the demo is over.
@@ -164,8 +164,7 @@ class Story {
 
     void spoofed_host() {
         begin("A Host that is not the CONNECT target gets no credential");
-        const DemoAnswer answer =
-            request({.named = other_host, .path = "/v1/hello"}, std::string("Host: ") + other_host);
+        const DemoAnswer answer = request({.named = other_host, .path = "/v1/hello"}, "Host: " + other_host);
         expect(answer.status == 421 && answer.reason == "authority_mismatch", "a 421 authority_mismatch");
     }
 

@@ -262,8 +262,8 @@ void print_explanation(Console& console, const Explanation& explanation) {
     } else {
         print_line(console, "verdict", console.paint(Colour::green, "allowed"));
     }
-    print_line(console, "way", way_in_words(explanation));
     if (!explanation.vendor) return;
+    print_line(console, "way", way_in_words(explanation));
     const Vendor& vendor = *explanation.vendor;
     const std::string& file = vendor.file;
     if (explanation.unmatched) {
@@ -275,7 +275,7 @@ void print_explanation(Console& console, const Explanation& explanation) {
     if (explanation.rule) {
         print_line(console, "rule", (explanation.denied ? "deny " : "allow ") + quoted(explanation.rule->text),
                    place_of(file, explanation.rule->line));
-    } else if (!vendor.access.allow.empty() && explanation.refusal) {
+    } else if (explanation.refusal && explanation.refusal->reason == Reason::not_allowed) {
         print_line(console, "rule", "none of `allow` matches");
     }
     if (explanation.route) {
@@ -313,16 +313,15 @@ boost::json::object timeouts_as_json(const Timeouts& timeout) {
 }  // namespace
 
 boost::json::object explanation_as_json(const Explanation& explanation) {
-    boost::json::object out{{"method", explanation.method},
-                            {"url", explanation.url},
-                            {"way", name_of(explanation.way)},
-                            {"allowed", !explanation.refusal.has_value()}};
+    boost::json::object out{
+        {"method", explanation.method}, {"url", explanation.url}, {"allowed", !explanation.refusal}};
     if (const auto& refusal = explanation.refusal) {
         out["status"] = status_of(refusal->reason);
         out["reason"] = name_of(refusal->reason);
         out["detail"] = refusal->detail;
     }
     if (!explanation.vendor) return out;
+    out["way"] = name_of(explanation.way);
     const Vendor& vendor = *explanation.vendor;
     const auto placed = [](boost::json::object object, const std::string& file, int line) {
         if (line > 0) object["place"] = place_as_json(file, line);

@@ -14,6 +14,7 @@
 
 #include "proxy/app/environment.hpp"
 #include "proxy/app/policy_file.hpp"
+#include "proxy/base/text.hpp"
 #include "proxy/http/authority.hpp"
 
 namespace sluice {
@@ -26,6 +27,20 @@ constexpr std::size_t most_answer = 16 * 1024;
 
 std::string in_words(int error) {
     return std::generic_category().message(error);
+}
+
+/// As its Content-Length says; an answer without one ends with the connection.
+bool is_whole(std::string_view answer) {
+    const std::size_t head = answer.find("\r\n\r\n");
+    if (head == std::string_view::npos) return false;
+    const std::string fields = to_lower(answer.substr(0, head + 2));
+    constexpr std::string_view name = "\r\ncontent-length:";
+    const std::size_t at = fields.find(name);
+    if (at == std::string::npos) return false;
+    const std::size_t value = at + name.size();
+    const auto length =
+        parse_decimal(trimmed(std::string_view(fields).substr(value, fields.find('\r', value) - value)));
+    return length && answer.size() - head - 4 >= *length;
 }
 
 /// A plain socket that never waits past one deadline.
@@ -66,10 +81,10 @@ class Connection {
         return 0;
     }
 
-    /// Everything up to the end, bounded.
-    int receive_all(std::string& into) {
+    /// One answer, bounded.
+    int receive(std::string& into) {
         char piece[2048];
-        while (into.size() < most_answer) {
+        while (!is_whole(into) && into.size() < most_answer) {
             const ssize_t got = ::recv(fd_, piece, sizeof piece, 0);
             if (got == 0) return 0;
             if (got > 0) {
@@ -131,7 +146,7 @@ std::string ask_ready(const ListenAddress& admin, Duration patience) {
     int error = connection.connect(admin);
     if (!error)
         error = connection.send("GET /ready HTTP/1.1\r\nHost: " + admin.text() + "\r\nConnection: close\r\n\r\n");
-    if (!error) error = connection.receive_all(answer);
+    if (!error) error = connection.receive(answer);
     return error ? in_words(error) : judge_answer(answer);
 }
 

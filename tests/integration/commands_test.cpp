@@ -1,0 +1,414 @@
+// The commands as a person calls them, in this process: what they print, and what they end with.
+#include <catch2/catch.hpp>
+
+#include <sys/stat.h>
+
+#include <boost/json/parse.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "proxy/app/commands.hpp"
+#include "proxy/app/policy_file.hpp"
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+struct Ran {
+    int code = -1;
+    std::string out, err;
+};
+
+Ran sluice_command(const std::vector<std::string>& words, bool coloured = false) {
+    std::ostringstream out, err;
+    Streams streams{Console(out, coloured, coloured), Console(err, coloured, coloured)};
+    std::vector<const char*> argv = {"sluice"};
+    for (const std::string& word : words) argv.push_back(word.c_str());
+    Ran ran;
+    ran.code = run_command_line(static_cast<int>(argv.size()), argv.data(), streams);
+    ran.out = out.str();
+    ran.err = err.str();
+    return ran;
+}
+
+bool holds(const std::string& text, std::string_view part) {
+    return text.find(part) != std::string::npos;
+}
+
+std::string contents(const std::string& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Unset again, or as it was.
+class Variable {
+  public:
+    Variable(const char* name, const std::string& value) : name_(name) {
+        if (const char* before = ::getenv(name)) before_ = before;
+        ::setenv(name, value.c_str(), 1);
+    }
+    ~Variable() {
+        if (before_) {
+            ::setenv(name_, before_->c_str(), 1);
+        } else {
+            ::unsetenv(name_);
+        }
+    }
+
+  private:
+    const char* name_;
+    std::optional<std::string> before_;
+};
+
+constexpr const char* good = R"(version: 1
+state: /nonexistent/state
+listen: {proxy: 127.0.0.1:15601, admin: 127.0.0.1:15600}
+no_proxy: [internal.example]
+credentials:
+  key: {type: bearer, value: {file: /nonexistent/secret}}
+vendors:
+  pay:
+    hosts: [api.pay.example, "*.pay.example"]
+    allow: ["GET /v1/**", "POST /v1/charges"]
+    deny: ["GET /v1/internal/**"]
+    credential: key
+    timeout: {first_byte: 10s}
+    routes:
+      - {name: rates, match: "GET /v1/rates", timeout: {total: 3s}}
+  plain:
+    hosts: [plain.example]
+    endpoints: [{url: "http://10.1.2.3:8080/base"}]
+    credential: key
+  inside:
+    hosts: [inside.example]
+    endpoints: [{url: "https://10.1.2.3"}]
+    addresses: [10.0.0.0/8]
+  pinned:
+    hosts: [pinned.example]
+    mode: tunnel
+  wide:
+    hosts: ["*.wide.example"]
+)";
+
+/// `sluice explain -o json METHOD URL` of the policy above (or another).
+boost::json::object explained(const std::string& method, const std::string& url, const std::string& policy = good) {
+    const TemporaryDirectory directory;
+    const Ran ran = sluice_command({"explain", "-o", "json", "-c", directory.file("p.yaml", policy), method, url});
+    INFO(ran.err);
+    REQUIRE(ran.code == 0);
+    return boost::json::parse(ran.out).as_object();
+}
+
+std::string text_at(const boost::json::object& object, std::string_view key) {
+    const auto* value = object.if_contains(key);
+    return value ? std::string(value->as_string()) : std::string();
+}
+
+std::int64_t line_of(const boost::json::object& object, std::string_view key) {
+    return object.at(key).at("place").at("line").to_number<std::int64_t>();
+}
+
+}  // namespace
+
+TEST_CASE("a good policy passes without a look at its secrets") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("sluice.yaml", good);
+    const Ran ran = sluice_command({"check", "--config", policy});
+    CHECK(ran.code == 0);
+    CHECK(ran.out == policy + ": the policy is fine: 5 vendors, 1 credential\n");
+    CHECK(ran.err.empty());
+}
+
+TEST_CASE("every fault of a bad policy is told with its line and a caret, and ends in 78") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("sluice.yaml", "version: 1\nvendros: {}\nworkers: -3\n");
+    const Ran ran = sluice_command({"check", "--config", policy});
+    CHECK(ran.code == 78);
+    CHECK(ran.out.empty());
+    CHECK(holds(ran.err, policy + ":2:1: "));
+    CHECK(holds(ran.err, "did you mean 'vendors'?"));
+    CHECK(holds(ran.err, policy + ":3:"));
+    CHECK(holds(ran.err, "^\n"));
+    CHECK(holds(ran.err, policy + ": 2 errors\n"));
+    for (const char* command : {"run", "env", "ca", "healthcheck"}) {
+        INFO(command);
+        const Ran other = sluice_command({command, "--config", policy});
+        CHECK(other.code == 78);
+        CHECK(holds(other.err, policy + ":2:1: "));
+    }
+    CHECK(sluice_command({"exec", "--config", policy, "--", "true"}).code == 78);
+}
+
+TEST_CASE("machines read faults and the effective policy as JSON") {
+    const TemporaryDirectory directory;
+    const auto bad = boost::json::parse(
+        sluice_command({"check", "-o", "json", "-c", directory.file("bad.yaml", "version: 1\nx: 1\n")}).out);
+    CHECK(bad.at("ok") == false);
+    CHECK(bad.at("faults").as_array().size() == 1);
+    CHECK(bad.at("faults").at(0).at("line") == 2);
+    CHECK(bad.at("faults").at(0).at("severity") == "error");
+    const auto fine =
+        boost::json::parse(sluice_command({"check", "-o", "json", "-c", directory.file("good.yaml", good)}).out);
+    CHECK(fine.at("ok") == true);
+    CHECK(fine.at("policy").is_object());
+}
+
+TEST_CASE("faults are coloured for people only") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("sluice.yaml", "version: 1\nx: 1\n");
+    CHECK(holds(sluice_command({"check", "-c", policy}, true).err, "\x1b[1;31m"));
+    CHECK(!holds(sluice_command({"check", "-c", policy}, false).err, "\x1b"));
+}
+
+TEST_CASE("the policy is the one given, else $SLUICE_CONFIG") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("named.yaml", good);
+    const Variable named("SLUICE_CONFIG", policy);
+    CHECK(holds(sluice_command({"check"}).out, policy));
+    const std::string other = directory.file("other.yaml", good);
+    CHECK(holds(sluice_command({"check", "-c", other}).out, other));
+    const Ran missing = sluice_command({"check", "-c", directory.path() + "/none.yaml"});
+    CHECK(missing.code == 78);
+    CHECK(holds(missing.err, "none.yaml"));
+}
+
+TEST_CASE("what is not understood ends in 2 and says what would be") {
+    const auto [words, said] = GENERATE(table<std::vector<std::string>, std::string>({
+        {std::vector<std::string>{}, "run"},
+        {{"chekc"}, "did you mean 'check'?"},
+        {{"check", "--confg", "x"}, "--confg"},
+        {{"check", "-o", "xml"}, "xml"},
+        {{"run", "--drain", "30"}, "not a duration: '30'"},
+        {{"env", "--format", "powershell"}, "powershell"},
+        {{"explain", "GET"}, "URL"},
+        {{"explain", "GE T", "https://x/"}, "not a method"},
+        {{"exec"}, "no command"},
+        {{"exec", "ls"}, "ls"},
+        {{"check", "--", "ls"}, "ls"},
+        {{"healthcheck", "--admin", "admin.example:1"}, "--admin"},
+    }));
+    const Ran ran = sluice_command(words);
+    INFO(ran.err);
+    CHECK(ran.code == 2);
+    CHECK(holds(ran.err, said));
+    CHECK(ran.out.empty());
+}
+
+TEST_CASE("each command has help with examples") {
+    for (const char* command :
+         {"run", "check", "schema", "env", "exec", "explain", "demo", "healthcheck", "ca", "version"}) {
+        INFO(command);
+        const Ran ran = sluice_command({command, "--help"});
+        CHECK(ran.code == 0);
+        CHECK(holds(ran.out, "Example"));
+        CHECK(holds(ran.out, std::string("sluice ") + command));
+    }
+    CHECK(sluice_command({"version"}).out.starts_with("sluice " SLUICE_VERSION " "));
+    CHECK(sluice_command({"--version"}).out == "sluice " SLUICE_VERSION "\n");
+}
+
+TEST_CASE("a request is explained by the lines that decide it") {
+    const auto allowed = explained("GET", "https://api.pay.example/v1/rates?key=hidden");
+    CHECK(allowed.at("allowed") == true);
+    CHECK(line_of(allowed, "vendor") == 8);
+    CHECK(text_at(allowed, "host") == "api.pay.example");
+    CHECK(line_of(allowed, "rule") == 10);
+    CHECK(allowed.at("route").at("name") == "rates");
+    CHECK(line_of(allowed, "route") == 15);
+    CHECK(text_at(allowed, "upstream") == "https://api.pay.example/v1/rates");
+    CHECK(allowed.at("credential").at("name") == "key");
+    CHECK(line_of(allowed, "credential") == 6);
+    CHECK(allowed.at("timeout").at("total") == "3s");
+    CHECK(text_at(allowed, "url") == "https://api.pay.example/v1/rates");
+
+    const auto denied = explained("GET", "https://eu.pay.example/v1/internal/x");
+    CHECK(denied.at("allowed") == false);
+    CHECK(text_at(denied, "reason") == "not_allowed");
+    CHECK(denied.at("status") == 403);
+    CHECK(text_at(denied, "host") == "*.pay.example");
+    CHECK(denied.at("rule").at("kind") == "deny");
+    CHECK(line_of(denied, "rule") == 11);
+}
+
+TEST_CASE("explain and the data plane refuse for the same reasons") {
+    struct Row {
+        const char *method, *url, *reason, *way;
+    };
+    const Row row = GENERATE(
+        Row{"DELETE", "https://api.pay.example/v1/x", "not_allowed", "forward"},
+        Row{"GET", "https://unknown.example/", "unknown_vendor", ""},
+        Row{"GET", "https://pay.example/", "unknown_vendor", ""},
+        Row{"GET", "https://api.pay.example:8443/v1/x", "unknown_vendor", ""},
+        Row{"GET", "https://api.pay.example/v1/%2e%2e/x", "bad_request", "forward"},
+        Row{"GET", "ftp://api.pay.example/", "bad_request", ""},
+        Row{"POST", "http://api.pay.example/v1/charges", "credential_unavailable", "forward"},
+        Row{"GET", "https://plain.example/x", "address_refused", "forward"},
+        Row{"GET", "https://inside.example/x", "", "forward"}, Row{"GET", "wss://inside.example/x", "", "forward"},
+        Row{"GET", "/inside/x", "", "base_url"}, Row{"GET", "http://127.0.0.1:15601/inside/x", "", "base_url"},
+        Row{"GET", "http://localhost:15601/inside/x", "", "base_url"}, Row{"GET", "/wide/x", "bad_request", "base_url"},
+        Row{"GET", "/nobody/x", "unknown_vendor", ""}, Row{"CONNECT", "api.pay.example:443", "", "intercept"},
+        Row{"CONNECT", "pinned.example:443", "", "tunnel"}, Row{"CONNECT", "unknown.example:443", "unknown_vendor", ""},
+        Row{"CONNECT", "pinned.example", "bad_request", ""});
+    INFO(row.method << ' ' << row.url);
+    const auto said = explained(row.method, row.url);
+    CHECK(said.at("allowed").as_bool() == std::string_view(row.reason).empty());
+    CHECK(text_at(said, "reason") == row.reason);
+    if (*row.way) CHECK(text_at(said, "way") == row.way);
+}
+
+TEST_CASE("an endpoint, its prefix and base-URL mode are explained to the path that the vendor sees") {
+    CHECK(text_at(explained("GET", "/inside/v1/x"), "upstream") == "https://10.1.2.3/v1/x");
+    CHECK(text_at(explained("GET", "/inside"), "upstream") == "https://10.1.2.3/");
+    CHECK(text_at(explained("GET", "http://plain.example/x"), "upstream") == "http://10.1.2.3:8080/base/x");
+}
+
+TEST_CASE("what no vendor has goes through where `unmatched` says so, but never to an inner address") {
+    const std::string open = "version: 1\nstate: /x\nunmatched: tunnel\n";
+    CHECK(explained("GET", "http://any.example/", open).at("allowed") == true);
+    CHECK(text_at(explained("CONNECT", "any.example:443", open), "way") == "tunnel");
+    CHECK(text_at(explained("GET", "http://169.254.169.254/latest/meta-data", open), "reason") == "address_refused");
+    CHECK(text_at(explained("CONNECT", "[::ffff:127.0.0.1]:443", open), "reason") == "address_refused");
+}
+
+TEST_CASE("people read the explanation in lines with places") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", good);
+    const Ran ran = sluice_command({"explain", "-c", policy, "GET", "https://api.pay.example/v1/rates"});
+    CHECK(holds(ran.out, "allowed\n"));
+    CHECK(holds(ran.out, "allow \"GET /v1/**\"  " + policy + ":10\n"));
+    CHECK(holds(ran.out, "{file: /nonexistent/secret}"));
+    CHECK(holds(ran.out, "connect 2s, tls 3s, first_byte 3s, idle 3s, total 3s"));
+}
+
+TEST_CASE("env tells the policy's listener and where it publishes") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", good);
+    const Ran ran = sluice_command({"env", "-c", policy, "--format", "json"});
+    REQUIRE(ran.code == 0);
+    const auto variables = boost::json::parse(ran.out).as_object();
+    CHECK(variables.at("HTTPS_PROXY") == "http://127.0.0.1:15601");
+    CHECK(variables.at("SSL_CERT_FILE") == "/nonexistent/state/public/bundle.pem");
+    CHECK(holds(text_at(variables, "NO_PROXY"), ",internal.example,.internal.example"));
+
+    const Ran picked = sluice_command(
+        {"env", "-c", directory.file("q.yaml", "version: 1\nlisten: {proxy: \"127.0.0.1:0\"}\nstate: /x\n")});
+    CHECK(picked.code == 1);
+    CHECK(holds(picked.err, "port 0"));
+}
+
+TEST_CASE("ca prints what a running Sluice published") {
+    TestProxy proxy("");
+    const std::string policy =
+        proxy.directory().file("p.yaml", "version: 1\nstate: " + proxy.directory().path() + "/state\n");
+    CHECK(sluice_command({"ca", "-c", policy}).out == proxy.ca());
+    CHECK(sluice_command({"ca", "-c", policy, "--path"}).out == proxy.supervisor().published().ca_crt + "\n");
+    const Ran none =
+        sluice_command({"ca", "-c", proxy.directory().file("q.yaml", "version: 1\nstate: /nonexistent\n")});
+    CHECK(none.code == 1);
+    CHECK(holds(none.err, "/nonexistent/public/ca.crt"));
+}
+
+TEST_CASE("healthcheck says whether admin is ready, and if not, why") {
+    TestProxy proxy("");
+    const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
+    CHECK(sluice_command({"healthcheck", "--admin", admin}).code == 0);
+    const std::string policy =
+        proxy.directory().file("p.yaml", "version: 1\nstate: /x\nlisten: {admin: \"" + admin + "\"}\n");
+    CHECK(sluice_command({"healthcheck", "-c", policy}).code == 0);
+
+    FakeVendor draining(
+        always("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"ready\":false}"));
+    const Ran waiting = sluice_command({"healthcheck", "--admin", "127.0.0.1:" + std::to_string(draining.port())});
+    CHECK(waiting.code == 1);
+    CHECK(holds(waiting.err, "503: {\"ready\":false}"));
+
+    FakeVendor mute([](Wire& wire) { wire.read_all(); });
+    const Ran silent = sluice_command({"healthcheck", "--admin", "127.0.0.1:" + std::to_string(mute.port())});
+    CHECK(silent.code == 1);
+    CHECK(holds(silent.err, "timed out"));
+}
+
+TEST_CASE("an address in use is told with what to do, and nothing that was published is replaced") {
+    TestProxy first("authority: {ca: ephemeral}");
+    const std::string before = first.ca();
+    const std::string policy = first.directory().file(
+        "p.yaml", "version: 1\nauthority: {ca: ephemeral}\nstate: " + first.directory().path() +
+                      "/state\nlisten: {admin: \"127.0.0.1:0\", proxy: \"127.0.0.1:" + std::to_string(first.port()) +
+                      "\"}\n");
+    const Ran ran = sluice_command({"run", "-c", policy});
+    CHECK(ran.code == 1);
+    CHECK(holds(ran.err, "127.0.0.1:" + std::to_string(first.port())));
+    CHECK(first.ca() == before);
+}
+
+TEST_CASE("a command behind `exec` has the environment, loses the secrets, and gives its exit code") {
+    const TemporaryDirectory directory;
+    const Variable secret("SLUICE_TEST_TOKEN", "not-for-the-command");
+    const std::string policy =
+        directory.file("p.yaml", "version: 1\nstate: " + directory.path() +
+                                     "/state\ncredentials: {key: {type: bearer, value: {env: SLUICE_TEST_TOKEN}}}\n"
+                                     "vendors: {pay: {hosts: [api.pay.example], credential: key}}\n");
+    const auto exec = [&](const std::string& script) {
+        return sluice_command({"exec", "-c", policy, "--log", directory.path() + "/log", "--", "sh", "-c", script})
+            .code;
+    };
+    CHECK(exec("echo \"$HTTPS_PROXY $SSL_CERT_FILE ${SLUICE_TEST_TOKEN-gone}\" > " + directory.path() +
+               "/seen; exit 7") == 7);
+    const std::string seen = contents(directory.path() + "/seen");
+    CHECK(seen.starts_with("http://127.0.0.1:"));
+    CHECK(!holds(seen, ":15001 "));
+    CHECK(holds(seen, directory.path() + "/state/public/bundle.pem gone\n"));
+    CHECK(exec("test -s \"$NODE_EXTRA_CA_CERTS\" -a -s \"$SSL_CERT_FILE\"") == 0);
+    CHECK(exec("kill -KILL $$") == 128 + 9);
+    const std::string log = contents(directory.path() + "/log");
+    CHECK(holds(log, "\"event\":\"started\""));
+    CHECK(!holds(log, "not-for-the-command"));
+}
+
+TEST_CASE("signals to `exec` reach its command") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", "version: 1\nstate: " + directory.path() + "/state\n");
+    const std::string script =
+        "trap 'exit 42' TERM; trap 'kill -TERM $PPID' USR1; kill -USR1 $PPID; while :; do sleep 0.05; done";
+    CHECK(sluice_command({"exec", "-c", policy, "--log", directory.path() + "/log", "--", "sh", "-c", script}).code ==
+          42);
+}
+
+TEST_CASE("a command behind `exec` inherits nothing that Sluice opened, and its own limits") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", "version: 1\nstate: " + directory.path() + "/state\n");
+    const auto exec = [&](const std::string& script) {
+        return sluice_command({"exec", "-c", policy, "--log", directory.path() + "/log", "--", "sh", "-c", script})
+            .code;
+    };
+    CHECK(exec("ls -l /proc/$$/fd > " + directory.path() + "/fds") == 0);
+    const std::string open = contents(directory.path() + "/fds");
+    CHECK(!holds(open, "socket:"));
+    CHECK(!holds(open, "eventpoll"));
+    CHECK(!holds(open, directory.path() + "/log"));
+    CHECK(exec("trap - PIPE; kill -PIPE $$; exit 0") == 128 + 13);
+}
+
+TEST_CASE("a command that cannot be run ends as a shell would end it") {
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", "version: 1\nstate: " + directory.path() + "/state\n");
+    const std::string log = directory.path() + "/log";
+    const Ran none = sluice_command({"exec", "-c", policy, "--log", log, "--", "no-such-command-anywhere"});
+    CHECK(none.code == 127);
+    CHECK(holds(none.err, "no-such-command-anywhere"));
+    CHECK(sluice_command({"exec", "-c", policy, "--log", log, "--", directory.file("not-executable", "")}).code == 126);
+}
+
+TEST_CASE("the demo goes as it should") {
+    const Ran ran = sluice_command({"demo"});
+    INFO(ran.out << ran.err);
+    CHECK(ran.code == 0);
+    CHECK(holds(ran.out, "Authorization: Bearer demo-…"));
+    CHECK(holds(ran.out, "timeout_first_byte"));
+    CHECK(holds(ran.out, "unknown_vendor"));
+    CHECK(holds(ran.out, "authority_mismatch"));
+    CHECK(!holds(ran.out, "demo-key-that-no-application-has"));
+}
