@@ -22,6 +22,11 @@ std::size_t characters(std::string_view text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !continues(c); }));
 }
 
+/// The first byte of U+0080 to U+009F, which are controls too: C2 80 to C2 9F.
+bool is_high_control(std::string_view text, std::size_t i) {
+    return text[i] == '\xC2' && i + 1 < text.size() && continues(text[i + 1]) && text[i + 1] < '\xA0';
+}
+
 bool is_control(char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
 }
@@ -56,8 +61,7 @@ std::string escaped(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
-        // U+0080 to U+009F are controls too: C2 80 to C2 9F.
-        const bool control = is_control(c) || (c == '\xC2' && i + 1 < text.size() && text[i + 1] < '\xA0');
+        const bool control = is_control(c) || is_high_control(text, i) || (i > 0 && is_high_control(text, i - 1));
         if (c == '\n')
             out += "\\n";
         else if (control)
@@ -66,6 +70,18 @@ std::string escaped(std::string_view text) {
             out += c;
     }
     return out;
+}
+
+/// A line for a terminal, byte for byte as long as it was.
+void make_printable(std::string& line) {
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        if (is_control(line[i]) && line[i] != '\t') line[i] = '?';
+        // U+0080 to U+009F become a middle dot, U+00B7.
+        if (is_high_control(line, i)) line[i + 1] = '\xB7';
+    }
+    if (!judge_text(line)) return;
+    for (char& c : line)
+        if (static_cast<unsigned char>(c) >= 0x80) c = '?';
 }
 
 }  // namespace
@@ -215,8 +231,7 @@ void FaultList::fill_source(Fault& fault, const Found& found) {
 
     std::size_t at = found.at.column;
     std::string safe = without_secrets(*found.file, found.at.line, at);
-    for (char& c : safe)
-        if (is_control(c) && c != '\t') c = '?';
+    make_printable(safe);
     const std::size_t begin =
         safe.size() <= max_source || at <= source_lead ? 0 : character_start(safe, at - source_lead);
     const std::size_t end = character_start(safe, begin + max_source);

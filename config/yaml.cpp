@@ -10,6 +10,8 @@
 #include <sstream>
 #include <unordered_map>
 
+#include "proxy/base/text.hpp"
+
 namespace sluice {
 namespace {
 
@@ -278,7 +280,7 @@ bool indented_by_tab(std::string_view line) {
 std::string explain_syntax(const YAML::Exception& error, const SourceFile& file) {
     const Position at = position_of(error.mark);
     if (indented_by_tab(file.line(at.line))) return "a tab in the indentation: YAML allows only spaces there";
-    static constexpr std::pair<std::string_view, std::string_view> words[] = {
+    static const std::pair<std::string_view, std::string_view> words[] = {
         {YAML::ErrorMsg::END_OF_MAP,
          "a line that does not belong to the map before it: is the indentation off, or a ':' missing?"},
         {YAML::ErrorMsg::END_OF_SEQ,
@@ -332,6 +334,16 @@ Position place_of(const YAML::Exception& error) {
     return at;
 }
 
+/// yaml-cpp passes over directives that it does not know, and reads YAML 1.1 for a document that says so.
+void judge_directives(const SourceFile& file, FaultList& faults) {
+    for (std::uint32_t number = 0; number < file.line_starts.size(); ++number) {
+        const std::string_view line = file.line(number);
+        if (line.empty() || line.starts_with('#') || trimmed(line).empty() || trimmed(line) == "%YAML 1.2") continue;
+        if (!line.starts_with('%')) return;
+        faults.add(file, {number, 0}, "a directive: a policy has none but '%YAML 1.2'");
+    }
+}
+
 /// One pass. A syntax fault, if that ended it; `undefined_anchor` tells the one that another pass can step over.
 std::optional<LocalFault> run_pass(TreeBuilder& builder, const std::string& text, const SourceFile& file,
                                    bool& undefined_anchor) {
@@ -382,6 +394,7 @@ YamlTree parse_yaml(const SourceFile& file, std::deque<Node>& arena, YamlBounds&
         faults.add(file.path, "too large: more than two million of '[', '{', ',' and ':'");
         return {};
     }
+    judge_directives(file, faults);
     std::string text = file.text;
     std::vector<Position> undefined;
     const std::size_t started = arena.size();

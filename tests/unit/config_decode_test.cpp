@@ -281,7 +281,7 @@ TEST_CASE("a policy may be JSON, have anchors, tags of the core schema, comments
         "  b: {hosts: [b.example], timeout: *slow, owner: !!str 12}\r\n");
     CHECK(config->vendors.at(1).timeout.connect == 9s);
     CHECK(config->vendors.at(1).catalogue.owner == "12");
-    CHECK(sound("---\nversion: 1\n...\n"));
+    CHECK(sound("%YAML 1.2\n---\nversion: 1\n...\n"));
 }
 
 TEST_CASE("an endpoint may be plain http even with a credential: the operator wrote it so") {

@@ -74,6 +74,9 @@ TEST_CASE("what YAML itself does not allow, or a policy does not, is told with i
          {"3:6: '*one' has no anchor '&one' before it", "4:14: '*two' has no anchor '&two' before it",
           "4:20: unknown key 'timeot' in vendors.b (did you mean 'timeout'?)"}},
         {"version: 1\nvendors: &v {a: *v}\n", {"2:17: an alias inside the value that it stands for"}},
+        {"# a policy\n%YAML 1.1\n%# no comment\n---\nversion: 1\n",
+         {"2:1: a directive: a policy has none but '%YAML 1.2'",
+          "3:1: a directive: a policy has none but '%YAML 1.2'"}},
         {"version: 1\n---\nversion: 1\n",
          {"2:1: a policy is one document: another one, or something that does not belong to the first, begins here"}},
         {"{version: 1} {workers: 2}\n",
@@ -114,6 +117,24 @@ TEST_CASE("what YAML itself does not allow, or a policy does not, is told with i
         CHECK(told(decoded) == faults);
         CHECK_FALSE(decoded.config);
     }
+}
+
+TEST_CASE("a fault's line holds nothing that a terminal would obey, or that is not UTF-8") {
+    const std::pair<std::string, std::string> table[] = {
+        {"version: 1\nstate: /a\x1b[2J\n", "state: /a?[2J"},
+        {"version: 1\nstate: /\xC2\x9B\x32J\n", "state: /\xC2\xB7\x32J"},
+        {"version: 1\nstate: /\xC3\xA4\xFF\n", "state: /???"},
+        {"version: 1\nstate: \"\\e[2J\xC3\xA4\"\n", "state: \"\\e[2J\xC3\xA4\""},
+    };
+    for (const auto& [policy, source] : table) {
+        const Decoded decoded = PolicyWorld{}.decode(policy);
+        REQUIRE(decoded.faults.size() == 1);
+        CHECK(decoded.faults[0].source == source);
+        CHECK(decoded.faults[0].text().find('\x1b') == std::string::npos);
+    }
+    CHECK(told(PolicyWorld{}.decode("version: 1\nstate: \"\\e[2J\\u009b\"\n")) ==
+          std::vector<std::string>{
+              "2:8: '\\x1b[2J\\xc2\\x9b' is not an absolute path in state: it does not begin with '/'"});
 }
 
 TEST_CASE("a value that is nothing has the place of its key") {
