@@ -182,6 +182,7 @@ CertResult<void> judge_issuer(X509* issuer, const std::string& cert_file, WallTi
     // Asked of the parsed extensions: X509_check_ca would let pass a certificate of version 1, or one without
     // constraints.
     const auto flags = X509_get_extension_flags(issuer);
+    ERR_clear_error();  // parsing may have complained
     if ((flags & EXFLAG_INVALID) || !(flags & EXFLAG_BCONS) || !(flags & EXFLAG_CA))
         return CertFault{cert_file +
                          " is no certificate authority (basicConstraints lacks CA:TRUE), so it may not sign"};

@@ -40,13 +40,16 @@ class CertAuthority {
     /// SKI; ten years, from an hour before `now`. The common name carries eight hex digits of the key, so that two
     /// sidecars' CAs can be told apart: "Sluice CA 1a2b3c4d".
     static CertResult<CertAuthority> make(WallTime now);
-    /// `<directory>/ca.crt` and `<directory>/ca.key` (PKCS#8 PEM, 0600), made where they do not exist or (with a
-    /// warning in `note`) when the certificate ends within 30 days. Creates the directory (0700). Two processes that
-    /// start at once end up with the same pair. A key file that others may read is refused, a pair that does not belong
-    /// together too: the fault names file and fix. Writes are by rename, fsynced.
+    /// `<directory>/ca.crt` and `<directory>/ca.key` (PKCS#8 PEM, 0600), made where they do not exist. A certificate
+    /// that ends within 30 days is renewed over the same key, so that both vouch for the same leaves; `note` then says
+    /// so (or why it could not be done). Creates the directory (0700); one that is there may have any mode. Processes
+    /// that start at once end up with the same pair, and a crash never leaves a mixed one. A key file that others may
+    /// touch is refused, a pair that does not belong together too: the fault names file and fix. Writes are by rename,
+    /// fsynced.
     static CertResult<CertAuthority> persistent(const std::string& directory, WallTime now, std::string& note);
-    /// Any CA in PEM (a chain: the first is the issuer). Refused when it may not sign (CA:FALSE, no keyCertSign), has
-    /// ended, or the key is not its own.
+    /// Any CA in PEM (a chain: the first is the issuer, each signed by the next). Refused when it may not sign
+    /// (CA:FALSE, no keyCertSign), has ended or not begun, or the key is encrypted or not its own. The key file's mode
+    /// is the operator's matter: a mounted Kubernetes secret is readable by a group.
     static CertResult<CertAuthority> given(const std::string& cert_file, const std::string& key_file, WallTime now);
 
     const X509* certificate() const { return certificate_.get(); }

@@ -248,9 +248,8 @@ std::string sanitized(const ASN1_STRING* text) {
 
 /// ", only for a.example, b.example, ..."
 std::string names_in(const X509* certificate) {
-    const auto free_names = [](GENERAL_NAMES* names) { GENERAL_NAMES_free(names); };
-    std::unique_ptr<GENERAL_NAMES, decltype(free_names)> names(
-        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)), free_names);
+    const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
     std::string text;
     int left = 3;
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {

@@ -216,29 +216,31 @@ TEST_CASE("a directory shared by a group is used, and the key in it is still pri
 
 TEST_CASE("processes that start at once end up with the same pair") {
     TempDir directory;
-    const auto state = directory / "state";
-    constexpr int processes = 8;
-    int gate[2];
-    REQUIRE(::pipe(gate) == 0);
-    std::vector<pid_t> children;
-    for (int i = 0; i < processes; ++i) {
-        const pid_t child = ::fork();
-        if (child == 0) {
-            char go = 0;
-            ::close(gate[1]);
-            [[maybe_unused]] const auto opened =
-                ::read(gate[0], &go, 1);  // all at once, when the parent closes its end
-            const auto mine = persistent(state);
-            std::ofstream(directory / ("seen." + std::to_string(i))) << (mine ? mine->pem() : mine.error().what);
-            ::_exit(0);
+    constexpr int processes = 6;
+    for (int round = 0; round < 5; ++round) {
+        const auto state = directory / ("round" + std::to_string(round) + "/deep/state");
+        const auto seen = [&](int i) { return directory / ("seen." + std::to_string(i)); };
+        int gate[2];
+        REQUIRE(::pipe(gate) == 0);
+        std::vector<pid_t> children;
+        for (int i = 0; i < processes; ++i) {
+            const pid_t child = ::fork();
+            if (child == 0) {
+                char go = 0;
+                ::close(gate[1]);
+                [[maybe_unused]] const auto opened = ::read(gate[0], &go, 1);  // all at once: when the parent closes it
+                const auto mine = persistent(state);
+                std::ofstream(seen(i)) << (mine ? mine->pem() : mine.error().what);
+                ::_exit(0);
+            }
+            children.push_back(child);
         }
-        children.push_back(child);
+        ::close(gate[0]);
+        ::close(gate[1]);
+        for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+        const auto kept = persistent(state).value().pem();
+        for (int i = 0; i < processes; ++i) CHECK(read(seen(i)) == kept);
     }
-    ::close(gate[0]);
-    ::close(gate[1]);
-    for (const pid_t child : children) ::waitpid(child, nullptr, 0);
-    const auto kept = persistent(state).value().pem();
-    for (int i = 0; i < processes; ++i) CHECK(read(directory / ("seen." + std::to_string(i))) == kept);
 }
 
 TEST_CASE("a start that was cut off after the key is completed over that key") {
@@ -453,6 +455,8 @@ TEST_CASE("no work with certificates leaves an error for the thread's next TLS o
     directory.write("bad", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     CHECK_FALSE(CertAuthority::given(directory / "bad", directory / "ca.key", now()).has_value());
     CHECK_FALSE(CertAuthority::given(directory / "ca.crt", directory / "bad", now()).has_value());
+    directory.write("stranger", a_root().key_pem());
+    CHECK_FALSE(CertAuthority::given(directory / "ca.crt", directory / "stranger", now()).has_value());
     CHECK(ERR_peek_error() == 0);
     const auto authority = an_authority();
     const auto key = a_key();

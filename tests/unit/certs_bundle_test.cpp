@@ -59,6 +59,7 @@ TEST_CASE("the bundle is the system's roots and our CA, the CA file ours alone")
     CHECK(files.ca_crt == directory / "public/ca/ca.crt");
     CHECK(files.bundle_pem == directory / "public/ca/bundle.pem");
     CHECK(files.truststore_p12 == directory / "public/ca/truststore.p12");
+    CHECK(ERR_peek_error() == 0);
     CHECK(read(files.ca_crt) == authority->pem());
     CHECK(read(files.bundle_pem) == read(roots) + authority->pem());
 }
@@ -171,6 +172,14 @@ TEST_CASE("a place that cannot hold the files is named") {
     CHECK(
         fault_of(publish(*an_authority(), directory / "other")).find("cannot write " + (directory / "other/ca.crt")) ==
         0);
+}
+
+TEST_CASE("a file that could not take its place does not stay beside it") {
+    TempDir directory;
+    std::filesystem::create_directories(directory / "ca.crt/full");
+    REQUIRE_FALSE(publish(*an_authority(), directory.path()).has_value());
+    const std::filesystem::directory_iterator entries(directory.path());
+    CHECK(std::distance(begin(entries), end(entries)) == 1);
 }
 
 TEST_CASE("without SSL_CERT_FILE the system's own file is found") {

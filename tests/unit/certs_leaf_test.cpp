@@ -163,19 +163,18 @@ TEST_CASE("a host's leaf is minted once, and again at two thirds of its life") {
     LeafCache leaves(an_identity());
     const auto at = now();
     auto* first = context_of(leaves, "a.example", at);
-    const X509Ptr leaf([&] {
-        auto* held = SSL_CTX_get0_certificate(first);
-        X509_up_ref(held);
-        return held;
-    }());
+    const X509Ptr leaf(X509_dup(SSL_CTX_get0_certificate(first)));
     const auto renewal = renewal_of(leaf.get());
     CHECK(renewal == at - 1h + 20 * 24h);
-    const auto same_at = [&](WallTime time) {
-        return X509_cmp(SSL_CTX_get0_certificate(context_of(leaves, "a.example", time)), leaf.get()) == 0;
+    const auto serves = [&](WallTime time, const X509* certificate) {
+        return X509_cmp(SSL_CTX_get0_certificate(context_of(leaves, "a.example", time)), certificate) == 0;
     };
-    CHECK(same_at(at));
-    CHECK(same_at(renewal - 1s));
-    CHECK_FALSE(same_at(renewal));
+    CHECK(serves(at, leaf.get()));
+    CHECK(serves(renewal - 1s, leaf.get()));
+    CHECK_FALSE(serves(renewal, leaf.get()));
+    const X509Ptr second(X509_dup(SSL_CTX_get0_certificate(context_of(leaves, "a.example", renewal))));
+    CHECK(serves(renewal + 24h, second.get()));
+    CHECK_FALSE(serves(renewal_of(second.get()), second.get()));
     CHECK(leaves.size() == 1);
 }
 
@@ -189,12 +188,16 @@ TEST_CASE("a connection keeps its context when the leaf is renewed or pushed out
 
 TEST_CASE("the cache is bounded, and what was used least recently goes first") {
     LeafCache leaves(an_identity(), 3);
-    const auto kept = [&](const std::string& host, SSL_CTX* context) { return context_of(leaves, host) == context; };
-    auto* a = context_of(leaves, "a.example");
-    auto* b = context_of(leaves, "b.example");
-    SSL_CTX_up_ref(b);  // so that its address is not given to another
-    const SslCtxPtr hold(b);
-    auto* c = context_of(leaves, "c.example");
+    // Held, so that the address of one that was dropped is not given to another.
+    const auto held = [&](const std::string& host) {
+        auto* context = context_of(leaves, host);
+        SSL_CTX_up_ref(context);
+        return SslCtxPtr(context);
+    };
+    const auto kept = [&](const std::string& host, const SslCtxPtr& context) {
+        return context_of(leaves, host) == context.get();
+    };
+    const auto a = held("a.example"), b = held("b.example"), c = held("c.example");
     CHECK(kept("a.example", a));
     context_of(leaves, "d.example");
     CHECK(leaves.size() == 3);

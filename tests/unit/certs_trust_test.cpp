@@ -132,7 +132,6 @@ TEST_CASE("an issuer's fault is told from the vendor's own") {
 TEST_CASE("names out of certificates cannot forge a line of the log") {
     TempDir directory;
     const auto client = trusting(directory, a_root().certificate_pem());
-    const auto evil = self_signed(for_host("x"));
     auto recipe = for_host("api.pay.example");
     recipe.name = "evil\r\n{\"level\":\"info\"}\x1b[2J";
     const auto fault = connect(client.get(), serving(self_signed(recipe)).get(), "api.pay.example");
@@ -382,6 +381,7 @@ TEST_CASE("files that cannot be used are named with what is wrong") {
         return fault_of(make_client_context(rules));
     };
     CHECK(fault(good, "", "") == "");
+    CHECK(ERR_peek_error() == 0);
     CHECK(fault(good, good, key) == "");
     CHECK(fault(none, "", "") == "cannot read " + none + ": No such file or directory");
     CHECK(fault(empty, "", "") == empty + " holds no certificate in PEM (-----BEGIN CERTIFICATE-----)");
@@ -429,6 +429,7 @@ TEST_CASE("SSL_CERT_DIR is asked, alone or beside SSL_CERT_FILE") {
     {
         Environment file("SSL_CERT_FILE", nullptr);
         const auto client = make_client_context({});
+        CHECK(sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(client->get()))) == 0);
         CHECK(connect(client->get(), by_directory.get(), "a.example") == "");
         CHECK(connect(client->get(), by_file.get(), "a.example") == "the issuer is not trusted: CN=File Root");
     }
@@ -454,6 +455,29 @@ TEST_CASE("a body that ends without close_notify is an error, never an end") {
     CHECK(SSL_get_error(joined.client.get(), got) == SSL_ERROR_SSL);
     CHECK(ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
     ERR_clear_error();
+}
+
+TEST_CASE("what openssl.cnf loosened is tightened again") {
+    SslCtxPtr context(SSL_CTX_new(TLS_client_method()));
+    SSL_CTX_set_options(context.get(), SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
+                                           SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_NO_TLSv1_3);
+    SSL_CTX_clear_options(context.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_security_level(context.get(), 0);
+    REQUIRE(SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION) == 1);
+    REQUIRE(SSL_CTX_set_max_proto_version(context.get(), TLS1_1_VERSION) == 1);
+    REQUIRE(harden(context.get()));
+    const auto options = SSL_CTX_get_options(context.get());
+    CHECK((options & (SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
+                      SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_NO_TLSv1_3)) == 0);
+    CHECK((options & SSL_OP_NO_COMPRESSION) != 0);
+    CHECK((options & SSL_OP_NO_RENEGOTIATION) != 0);
+    CHECK(SSL_CTX_get_security_level(context.get()) == 2);
+    CHECK(SSL_CTX_get_min_proto_version(context.get()) == TLS1_2_VERSION);
+    CHECK(SSL_CTX_get_max_proto_version(context.get()) == 0);
+    CHECK(SSL_CTX_get_read_ahead(context.get()) == 1);
+    constexpr long modes =
+        SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+    CHECK((SSL_CTX_get_mode(context.get()) & modes) == modes);
 }
 
 TEST_CASE("weak certificates are refused whatever openssl.cnf says") {
