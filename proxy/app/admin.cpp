@@ -38,7 +38,6 @@ using Response = http::response<http::string_body>;
 
 constexpr std::size_t most_connections = 64;
 constexpr std::uint32_t most_head = 16 * 1024;
-constexpr Duration patience = 10s;  // for a request (keep-alive included), and for its answer to be taken
 
 constexpr auto with_error = asio::as_tuple(use_task);
 
@@ -172,8 +171,8 @@ Response written(const Answer& answer, const Request& request, bool keep_alive) 
 
 /// One connection. Closed by its timer when either side is too slow.
 struct Session {
-    Session(asio::io_context& io, TcpSocket connected, Admin::Door by)
-        : socket(std::move(connected)), timer(io.get_executor()), door(by) {
+    Session(asio::io_context& io, TcpSocket connected, Admin::Door by, Duration patient)
+        : socket(std::move(connected)), timer(io.get_executor()), door(by), patience(patient) {
         boost::system::error_code error;
         const asio::ip::address own = socket.local_endpoint(error).address();
         own_address = own.is_v6() && own.to_v6().is_v4_mapped()
@@ -188,7 +187,7 @@ struct Session {
     }
 
     static void watch(const std::shared_ptr<Session>& session) {
-        session->timer.expires_after(patience);
+        session->timer.expires_after(session->patience);
         session->timer.async_wait([weak = std::weak_ptr(session)](boost::system::error_code error) {
             const auto overdue = weak.lock();
             if (!error && overdue) overdue->close();
@@ -198,6 +197,7 @@ struct Session {
     TcpSocket socket;
     Timer timer;
     Admin::Door door;
+    Duration patience;
     std::string own_address;
     boost::beast::flat_buffer buffer{most_head + 1024};
 };
@@ -256,7 +256,8 @@ Task<bool> serve_one(const AdminViews& views, std::shared_ptr<Session> session) 
 }  // namespace
 
 struct Admin::Impl : std::enable_shared_from_this<Admin::Impl> {
-    Impl(asio::io_context& loop, AdminViews shown) : io(loop), views(std::move(shown)) {}
+    Impl(asio::io_context& loop, AdminViews shown, Duration patient)
+        : io(loop), views(std::move(shown)), patience(patient) {}
 
     static Task<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
         const auto place = impl->sessions.insert(impl->sessions.end(), session);
@@ -285,10 +286,12 @@ struct Admin::Impl : std::enable_shared_from_this<Admin::Impl> {
 
     asio::io_context& io;
     AdminViews views;
+    Duration patience;
     std::list<std::shared_ptr<Session>> sessions;
 };
 
-Admin::Admin(asio::io_context& io, AdminViews views) : impl_(std::make_shared<Impl>(io, std::move(views))) {}
+Admin::Admin(asio::io_context& io, AdminViews views, Duration patience)
+    : impl_(std::make_shared<Impl>(io, std::move(views), patience)) {}
 Admin::~Admin() {
     close();
 }
@@ -305,7 +308,7 @@ void Admin::adopt(int fd, Door door) {
         return;
     }
     if (impl_->sessions.size() >= most_connections) return;  // the socket closes itself
-    auto session = std::make_shared<Session>(impl_->io, std::move(socket), door);
+    auto session = std::make_shared<Session>(impl_->io, std::move(socket), door, impl_->patience);
     asio::co_spawn(impl_->io, Impl::serve(impl_, std::move(session)), asio::detached);
 }
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "proxy/base/time.hpp"
+
 namespace sluice {
 
 /// What is shown. Called on the admin's thread, one call an answer.
@@ -29,7 +31,8 @@ class Admin {
                   // service that we cannot know
     };
 
-    Admin(boost::asio::io_context& io, AdminViews views);
+    /// `patience`: for a request (keep-alive included), and for its answer to be taken.
+    Admin(boost::asio::io_context& io, AdminViews views, Duration patience = 10s);
     ~Admin();
 
     /// Takes over an accepted TCP socket.

@@ -90,9 +90,8 @@ class CommandLine {
     void add_run() {
         CLI::App* command =
             add("run", "Run the proxy until it is told to end",
-                "SIGTERM and SIGINT drain; a second one ends at once. The log goes to standard output, JSON unless "
-                "that is a\n"
-                "terminal; its first line has \"event\":\"started\" and the addresses it listens on.\n\n"
+                "SIGTERM and SIGINT drain; a second one ends at once. The log goes to standard output, in JSON unless\n"
+                "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
                 "Examples:\n"
                 "  sluice run --config sluice.yaml\n"
                 "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",

@@ -247,8 +247,8 @@ void show_what_to_try(Console& out, const Supervisor& supervisor, const Temporar
     offer("the vendor hangs: 504 after a second", through + vendor + std::string(DemoVendor::slow_path));
     offer("a host that no policy names: 403 to CONNECT", through + "https://" + other_host + "/");
     offer("a spoofed Host: 421", through + "-H 'Host: " + other_host + "' " + vendor + "/v1/hello");
-    offer("metrics, and the catalogue", "curl --noproxy '*' " + admin + "/metrics");
-    offer("", "curl --noproxy '*' " + admin + "/vendors");
+    offer("what Prometheus scrapes", "curl --noproxy '*' " + admin + "/metrics");
+    offer("the catalogue of vendors", "curl --noproxy '*' " + admin + "/vendors");
     out << "  "
         << out.paint(Colour::dim,
                      "# policy and log: " + directory.file("sluice.yaml") + ' ' + directory.file("sluice.log"))

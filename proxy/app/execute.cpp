@@ -69,10 +69,18 @@ struct Inheritance {
         unsigned from = 3;
         for (int fd : descriptors) {
             const auto kept = static_cast<unsigned>(std::max(fd, 2));
-            if (kept > from) ::close_range(from, kept - 1, CLOSE_RANGE_CLOEXEC);
+            if (kept > from) close_when_executed(from, kept - 1);
             from = std::max(from, kept + 1);
         }
-        ::close_range(from, ~0u, CLOSE_RANGE_CLOEXEC);
+        close_when_executed(from, ~0u);
+    }
+
+    static void close_when_executed(unsigned from, unsigned to) {
+        if (::close_range(from, to, CLOSE_RANGE_CLOEXEC) == 0) return;
+        rlimit limit{};  // a kernel before 5.11
+        if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+        for (unsigned fd = from; fd <= to && fd < limit.rlim_cur; ++fd)
+            ::fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
     }
 };
 
@@ -92,8 +100,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
     ::execvpe(command[0], command, environment);
     const int error = errno;
-    const ssize_t written = ::write(report, &error, sizeof error);
-    ::_exit(written == sizeof error ? 127 : 126);
+    ::_exit(::write(report, &error, sizeof error) < 0 ? 126 : 127);  // nobody looks at it: the report is what counts
 }
 
 /// The running command.

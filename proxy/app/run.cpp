@@ -11,7 +11,7 @@ namespace sluice {
 namespace {
 
 /// For whoever sits in front of it; machines read the log's "started" line.
-void greet(Console& console, const Supervisor& supervisor) {
+void greet(Console& console, const Supervisor& supervisor, const std::string& policy) {
     const Addresses& at = supervisor.addresses();
     const auto line = [&console](std::string_view label, const std::string& value) {
         console << "  " << console.paint(Colour::dim, label) << std::string(10 - label.size(), ' ') << value << "\n";
@@ -22,12 +22,15 @@ void greet(Console& console, const Supervisor& supervisor) {
     line("admin", "http://" + at.admin.text() + "/metrics /live /ready /config /vendors");
     if (at.metrics) line("metrics", "http://" + at.metrics->text() + "/metrics");
     line("CA", supervisor.published().ca_crt);
-    console << console.paint(Colour::dim, "  another shell: eval \"$(sluice env)\"; end with Ctrl-C") << "\n";
+    console << console.paint(Colour::dim,
+                             "  another shell: eval \"$(sluice env --config " + policy + ")\"; end with Ctrl-C")
+            << "\n";
     console.flush();
 }
 
 int serve(std::shared_ptr<const Config> config, Supervisor::Options options, Streams& streams) {
     const BlockedSignals signals({SIGTERM, SIGINT, SIGHUP});
+    const std::string policy = options.policy;
     Supervisor supervisor(std::move(config), std::move(options));
     bool leaving = false;
     const SignalReader reader(signals, supervisor.io(), [&](const Signal& signal) {
@@ -41,7 +44,7 @@ int serve(std::shared_ptr<const Config> config, Supervisor::Options options, Str
             supervisor.drain();
         }
     });
-    if (streams.err.terminal()) greet(streams.err, supervisor);
+    if (streams.err.terminal()) greet(streams.err, supervisor, policy);
     return code_of(supervisor.run() ? Exit::fine : Exit::failure);
 }
 

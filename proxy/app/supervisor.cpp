@@ -170,7 +170,7 @@ struct Supervisor::Impl {
             telemetry->notice(Level::warning, "vendor_tls_unavailable", {{"vendor", vendor.name}, {"detail", fault}});
         }
         secrets = std::make_unique<SecretFiles>(config, [this](std::string_view line) {
-            telemetry->notice(Level::info, "credential", {{"detail", line}});
+            telemetry->notice(Level::warning, "credential", {{"detail", line}});
         });
         world.telemetry = telemetry.get();
         world.secrets = secrets.get();

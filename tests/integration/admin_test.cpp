@@ -1,12 +1,15 @@
 // Admin as probes, scrapers, operators and hostile web pages meet it.
 #include <catch2/catch.hpp>
 
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/json/parse.hpp>
 
+#include "proxy/app/admin.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
 using namespace sluice::testing;
+namespace asio = boost::asio;
 
 namespace {
 
@@ -228,6 +231,26 @@ TEST_CASE_METHOD(Fixture, "at most 64 connections are held, and a place that was
         Wire wire = Wire::to(proxy.admin_port());
         return wire.try_write(get_text("/live", "localhost")) && wire.read_response().has_value();
     }));
+}
+
+TEST_CASE("who sends no request, or takes no answer, is closed upon") {
+    asio::io_context io;
+    AdminViews views;
+    views.metrics = [] { return std::string(64 << 20, 'm'); };  // more than the sockets' buffers hold
+    Admin admin(io, views, 200ms);
+    const auto [what, sent] = GENERATE(table<std::string, std::string>({
+        {"nothing", ""},
+        {"half a head", "GET /metrics HTTP/1.1\r\nHost: "},
+        {"takes no answer", "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"},
+        {"idle after an answer", "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"},
+    }));
+    INFO(what);
+    asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+    Wire wire = Wire::to(acceptor.local_endpoint().port());
+    wire.write(sent);
+    admin.adopt(acceptor.accept().release(), Admin::Door::admin);
+    io.run_for(5s);
+    CHECK(admin.connections() == 0);
 }
 
 TEST_CASE("while it drains it is not ready, and still lives") {

@@ -1,7 +1,9 @@
 // The commands as a person calls them, in this process: what they print, and what they end with.
 #include <catch2/catch.hpp>
 
-#include <sys/stat.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <boost/json/parse.hpp>
 #include <cstdlib>
@@ -161,6 +163,28 @@ TEST_CASE("faults are coloured for people only") {
     const std::string policy = directory.file("sluice.yaml", "version: 1\nx: 1\n");
     CHECK(holds(sluice_command({"check", "-c", policy}, true).err, "\x1b[1;31m"));
     CHECK(!holds(sluice_command({"check", "-c", policy}, false).err, "\x1b"));
+}
+
+TEST_CASE("a terminal gets colours unless NO_COLOR or TERM say otherwise") {
+    const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+    REQUIRE(terminal >= 0);
+    std::ostringstream stream;
+    const auto painted = [&](int fd) { return Console::of(stream, fd).paint(Colour::red, "x") != "x"; };
+    const Variable term("TERM", "xterm"), none("NO_COLOR", "");
+    CHECK(painted(terminal));
+    {
+        const Variable set("NO_COLOR", "1");
+        CHECK(!painted(terminal));
+    }
+    {
+        const Variable dumb("TERM", "dumb");
+        CHECK(!painted(terminal));
+    }
+    const TemporaryDirectory directory;
+    const int file = ::open(directory.file("f", "").c_str(), O_WRONLY);
+    CHECK(!painted(file));
+    ::close(file);
+    ::close(terminal);
 }
 
 TEST_CASE("the policy is the one given, else $SLUICE_CONFIG") {
@@ -389,6 +413,12 @@ TEST_CASE("a command behind `exec` inherits nothing that Sluice opened, and its 
     CHECK(!holds(open, "socket:"));
     CHECK(!holds(open, "eventpoll"));
     CHECK(!holds(open, directory.path() + "/log"));
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit lowered{256, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &lowered) == 0);
+    CHECK(exec("test \"$(ulimit -Sn)\" = 256") == 0);
+    ::setrlimit(RLIMIT_NOFILE, &before);
     CHECK(exec("trap - PIPE; kill -PIPE $$; exit 0") == 128 + 13);
 }
 
