@@ -137,15 +137,9 @@ class Assembler {
         spec.line = line_of(*named.key);
         take(spec.eager, written.eager);
         switch (written.type ? written.type->value : 0) {
-            case 0:
-                spec.kind = bearer(written);
-                break;
-            case 1:
-                spec.kind = api_key(written);
-                break;
-            case 2:
-                spec.kind = basic(written);
-                break;
+        case 0: spec.kind = bearer(written); break;
+        case 1: spec.kind = api_key(written); break;
+        case 2: spec.kind = basic(written); break;
         }
         credential_index_.emplace(spec.name, spec.index);
         config_.credentials.push_back(std::move(spec));

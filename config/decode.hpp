@@ -18,8 +18,8 @@ struct Fault {
     std::string file;
     int line = 0, column = 0;  // from 1, in characters; 0 where the fault is the file's as a whole
     std::string message;       // "unknown key 'timeot' in vendors.pay (did you mean 'timeout'?)"
-    std::string source;  // the line itself, or what of a long one stands around the fault; plain-text secrets masked
-    int caret = 0;       // where in `source` the fault is, from 1
+    std::string source;        // the line, or what of a long one stands around the fault; plain-text secrets masked
+    int caret = 0;             // where in `source` the fault is, from 1
     bool warning = false;
 
     /// "policy.yaml:12:5: message\n  source\n      ^" ; "warning: " before the message of a warning.
@@ -28,9 +28,10 @@ struct Fault {
 
 /// Where the decoder gets what it does not do itself, so that tests and the fuzzer need no file system.
 struct PolicyInputs {
-    std::function<std::optional<std::string>(const std::string& path)> read_file;  // nothing: cannot be read
-    std::function<std::vector<std::string>(const std::string& pattern)>
-        list_files;  // of an include pattern, lexical order
+    /// Nothing: it cannot be read.
+    std::function<std::optional<std::string>(const std::string& path)> read_file;
+    /// The files that an include pattern names, in lexical order.
+    std::function<std::vector<std::string>(const std::string& pattern)> list_files;
     std::function<std::optional<std::string>(const std::string& name)> environment;
     std::string default_state;  // $XDG_STATE_HOME/sluice, or ~/.local/state/sluice
 

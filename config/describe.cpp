@@ -12,32 +12,25 @@ namespace json = boost::json;
 
 std::string_view word_of(Unmatched unmatched) {
     switch (unmatched) {
-        case Unmatched::deny:
-            return "deny";
-        case Unmatched::report:
-            return "report";
-        case Unmatched::tunnel:
-            return "tunnel";
+    case Unmatched::deny: return "deny";
+    case Unmatched::report: return "report";
+    case Unmatched::tunnel: return "tunnel";
     }
     return {};
 }
 
 std::string_view word_of(Mode mode) {
     switch (mode) {
-        case Mode::intercept:
-            return "intercept";
-        case Mode::tunnel:
-            return "tunnel";
+    case Mode::intercept: return "intercept";
+    case Mode::tunnel: return "tunnel";
     }
     return {};
 }
 
 std::string_view word_of(TlsRules::Version version) {
     switch (version) {
-        case TlsRules::Version::tls12:
-            return "1.2";
-        case TlsRules::Version::tls13:
-            return "1.3";
+    case TlsRules::Version::tls12: return "1.2";
+    case TlsRules::Version::tls13: return "1.3";
     }
     return {};
 }
@@ -48,12 +41,9 @@ json::object describe_file(const std::string& path) {
 
 json::value describe(const SecretSource& source) {
     switch (source.kind) {
-        case SecretSource::Kind::none:
-            return nullptr;
-        case SecretSource::Kind::file:
-            return json::object{{"file", source.name}};
-        case SecretSource::Kind::environment:
-            return json::object{{"env", source.name}};
+    case SecretSource::Kind::none: return nullptr;
+    case SecretSource::Kind::file: return json::object{{"file", source.name}};
+    case SecretSource::Kind::environment: return json::object{{"env", source.name}};
     }
     return nullptr;
 }
@@ -188,16 +178,12 @@ json::object describe(const Listen& listen) {
 json::object describe(const AuthoritySpec& authority, const std::string& state) {
     json::object out;
     switch (authority.kind) {
-        case AuthoritySpec::Kind::persistent:
-            out["ca"] = "persistent";
-            break;
-        case AuthoritySpec::Kind::ephemeral:
-            out["ca"] = "ephemeral";
-            break;
-        case AuthoritySpec::Kind::given:
-            out["ca"] =
-                json::object{{"cert", describe_file(authority.cert_file)}, {"key", describe_file(authority.key_file)}};
-            break;
+    case AuthoritySpec::Kind::persistent: out["ca"] = "persistent"; break;
+    case AuthoritySpec::Kind::ephemeral: out["ca"] = "ephemeral"; break;
+    case AuthoritySpec::Kind::given:
+        out["ca"] =
+            json::object{{"cert", describe_file(authority.cert_file)}, {"key", describe_file(authority.key_file)}};
+        break;
     }
     if (!authority.publish.empty())
         out["publish"] = authority.publish;

@@ -12,16 +12,11 @@ constexpr std::size_t max_suggested_from = 500;  // names that "did you mean" lo
 
 std::string_view name_of(Node::Kind kind) {
     switch (kind) {
-        case Node::Kind::null:
-            return "nothing";
-        case Node::Kind::scalar:
-            return "a single value";
-        case Node::Kind::sequence:
-            return "a list";
-        case Node::Kind::map:
-            return "a map";
-        case Node::Kind::broken:
-            break;
+    case Node::Kind::null: return "nothing";
+    case Node::Kind::scalar: return "a single value";
+    case Node::Kind::sequence: return "a list";
+    case Node::Kind::map: return "a map";
+    case Node::Kind::broken: break;
     }
     return "something broken";
 }
@@ -160,25 +155,13 @@ std::optional<Scalar> Reader::text(const Place& at, std::string_view what, bool 
     if (numbers && number) return scalar;
     std::string_view why;
     switch (scalar->type) {
-        case CoreType::text:
-            return scalar;
-        case CoreType::null:
-            why = "it is nothing";
-            break;
-        case CoreType::boolean:
-            why = "it is true or false";
-            break;
-        case CoreType::integer:
-            [[fallthrough]];
-        case CoreType::floating:
-            why = "it is a number";
-            break;
-        case CoreType::octal_looking:
-            why = "some readers of YAML take it for an octal number";
-            break;
-        case CoreType::yes_or_no:
-            why = "some readers of YAML take it for true or false";
-            break;
+    case CoreType::text: return scalar;
+    case CoreType::null: why = "it is nothing"; break;
+    case CoreType::boolean: why = "it is true or false"; break;
+    case CoreType::integer: [[fallthrough]];
+    case CoreType::floating: why = "it is a number"; break;
+    case CoreType::octal_looking: why = "some readers of YAML take it for an octal number"; break;
+    case CoreType::yes_or_no: why = "some readers of YAML take it for true or false"; break;
     }
     wrong(at, *scalar, what, std::string(why) + "; put it in quotes if text is meant");
     return {};

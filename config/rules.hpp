@@ -32,7 +32,6 @@ struct Named {
     std::string name;
     const Node* key = nullptr;
     V value;
-    const Node* node = nullptr;
 };
 
 /// Where the reader stands: a node, and the keys that led to it. Lives on the stack of the reading functions.
@@ -59,7 +58,6 @@ class Reader {
   public:
     Reader(FaultList& faults, const PolicyInputs& inputs) : faults_(faults), inputs_(inputs) {}
 
-    FaultList& faults() { return faults_; }
     /// "<what> in <path>: <why><tail>", at the node.
     void fault(const Place& at, const std::string& what, const std::string& why = {}, const std::string& tail = {});
     /// The same, at the key that led to the node, `text` as it is.
@@ -234,7 +232,7 @@ struct NamedRule {
             if (const std::string why = form.judge(key.text); !why.empty())
                 reader.key_fault(here,
                                  shown(key.text) + " is not " + std::string(form.what) + at.in_path() + ": " + why);
-            if (auto value = item.read(reader, here)) list.push_back({key.text, &key, std::move(*value), &here.node});
+            if (auto value = item.read(reader, here)) list.push_back({key.text, &key, std::move(*value)});
         }
         return list;
     }

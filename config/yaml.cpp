@@ -5,7 +5,6 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <sstream>
 #include <unordered_map>
@@ -181,11 +180,10 @@ class TreeBuilder final : public YAML::EventHandler {
     bool judge_key(const Node& key, Position at) {
         if (key.kind == Node::Kind::broken) return false;
         if (key.kind != Node::Kind::scalar || key.text.empty()) {
-            fail(at, "a key must be a word, not " +
-                         std::string(key.kind == Node::Kind::sequence ? "a list"
-                                     : key.kind == Node::Kind::map    ? "a map"
-                                                                      : "nothing") +
-                         in_path());
+            const std::string_view what = key.kind == Node::Kind::sequence ? "a list"
+                                          : key.kind == Node::Kind::map    ? "a map"
+                                                                           : "nothing";
+            fail(at, "a key must be a word, not " + std::string(what) + in_path());
             return false;
         }
         if (key.plain && key.text == "<<") {
