@@ -126,10 +126,10 @@ Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {
 
 Task<Result<void>> report(Exchange& ex, const Failure& failure) {
     ex.outcome = failure.origin == Origin::sluice ? Outcome::refused : Outcome::failed;
-    if (failure.gone) {
+    if (failure.gone || ex.application->stopped()) {   // nobody is left to be answered
         ex.application_gone = true;
         ex.outcome = Outcome::failed;
-        ex.detail = failure.detail;
+        ex.detail = "the application went away";
         co_return failure;
     }
     if (ex.application->began()) {   // too late for a status: the connection is cut, the log says why

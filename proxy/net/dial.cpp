@@ -129,7 +129,7 @@ Attempt begin(Loop& loop, const IpAddress& address, std::uint16_t port) {
         return attempt;
     }
     try {
-        attempt.socket = Socket(loop, fd);
+        attempt.socket = Socket(loop, fd, Socket::Begin::connecting);
     } catch (const std::exception&) {  // the kernel gives no room to watch it
         attempt.error = ENOBUFS;
         ::close(fd);

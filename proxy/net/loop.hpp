@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proxy/net/deadline.hpp"
+#include "proxy/net/poller.hpp"
 
 namespace sluice {
 
@@ -36,6 +37,7 @@ class BlockPool {
 struct Loop {
     asio::io_context io{1};
     Wheel wheel{io};
+    Poller poller{io};
     BlockPool blocks;
 
     static TimePoint now() { return std::chrono::steady_clock::now(); }

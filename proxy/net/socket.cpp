@@ -2,25 +2,19 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <cerrno>
 
 namespace sluice {
 
-namespace {
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-}
-
-// Lives as long as the Socket or a wait that Asio still knows of: a handler that comes in after the socket was closed must find something to look at.
-struct Socket::State {
-    State(Loop& l, int fd) : loop(l), descriptor(l.io.get_executor(), fd) {}
+// Lives as long as the Socket, or as a coroutine that waits in it: whoever closes the socket must not take the slot away that somebody else waits in.
+struct Socket::State : Polled {
+    State(Loop& l, int f) : Polled(told), loop(l), fd(f) { loop.poller.add(fd, *this); }
 
     Loop& loop;
-    Descriptor descriptor;
+    int fd;   // -1 once closed
     unsigned references = 0;
-    bool read_armed = false;
-    bool write_armed = false;
     bool readable = true;   // until a read says otherwise
     bool writable = true;
     bool stirred = false;
@@ -31,13 +25,9 @@ struct Socket::State {
     class Ref {
       public:
         explicit Ref(State* state) : state_(state) { ++state_->references; }
-        Ref(const Ref& other) : state_(other.state_) {
-            if (state_) ++state_->references;
-        }
-        Ref(Ref&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-        Ref& operator=(const Ref&) = delete;
+        Ref(const Ref&) = delete;
         ~Ref() {
-            if (state_ && --state_->references == 0) delete state_;
+            if (--state_->references == 0) delete state_;
         }
         State* operator->() const { return state_; }
 
@@ -45,33 +35,26 @@ struct Socket::State {
         State* state_;
     };
 
-    void arm_read() {
-        if (read_armed) return;
-        read_armed = true;
-        descriptor.async_wait(Descriptor::wait_read, [ref = Ref(this)](const boost::system::error_code& error) {
-            ref->read_armed = false;
-            if (error) return;   // closed: `close` has woken whoever waited
-            ref->readable = true;
-            ref->stirred = true;
-            ref->reader.notify(Wait::ready);
-        });
-    }
-    void arm_write() {
-        if (write_armed) return;
-        write_armed = true;
-        descriptor.async_wait(Descriptor::wait_write, [ref = Ref(this)](const boost::system::error_code& error) {
-            ref->write_armed = false;
-            if (error) return;
-            ref->writable = true;
-            ref->writer.notify(Wait::ready);
-        });
+    static void told(Polled* polled, std::uint32_t events) {
+        const Ref state(static_cast<State*>(polled));   // the first to be woken may destroy the socket
+        const bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
+        if (over || (events & (EPOLLIN | EPOLLRDHUP)) != 0) {
+            state->readable = true;
+            state->stirred = true;
+            state->reader.notify(Wait::ready);
+        }
+        if (over || (events & EPOLLOUT) != 0) {
+            state->writable = true;
+            state->writer.notify(Wait::ready);
+        }
     }
 };
 
-Socket::Socket(Loop& loop, int fd) {
+Socket::Socket(Loop& loop, int fd, Begin begin) {
     const int flags = ::fcntl(fd, F_GETFL);
     if ((flags & O_NONBLOCK) == 0) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     state_ = new State(loop, fd);
+    state_->writable = begin == Begin::connected;
     ++state_->references;
 }
 
@@ -83,19 +66,11 @@ Socket& Socket::operator=(Socket&& other) noexcept {
     return *this;
 }
 
-int Socket::fd() const { return state_->descriptor.native_handle(); }
+int Socket::fd() const { return state_->fd; }
 Loop& Socket::loop() const { return state_->loop; }
+// Where the last read filled its buffer, more may be there already and no edge would tell.
+void Socket::watch() { state_->stirred = state_->readable; }
 bool Socket::stirred() const { return state_->stirred; }
-
-void Socket::watch() {
-    state_->stirred = false;
-    if (state_->readable) {
-        // The last read filled its buffer, so more may be there already and no edge would tell.
-        state_->stirred = true;
-        return;
-    }
-    state_->arm_read();
-}
 
 Io Socket::read(std::span<char> into) {
     if (!state_) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
@@ -144,8 +119,7 @@ Io Socket::write(std::span<const iovec> pieces) {
 Task<Wait> Socket::readable(TimePoint deadline) {
     if (!state_) co_return Wait::interrupted;
     if (state_->readable) co_return Wait::ready;
-    const State::Ref state(state_);   // a close meanwhile must not take the slot we wait in away
-    state->arm_read();
+    const State::Ref state(state_);
     if (deadline != never) state->loop.wheel.arm(state->read_deadline, deadline);
     const Wait how = co_await state->reader.wait();
     state->read_deadline.disarm();
@@ -154,8 +128,8 @@ Task<Wait> Socket::readable(TimePoint deadline) {
 
 Task<Wait> Socket::writable(TimePoint deadline) {
     if (!state_) co_return Wait::interrupted;
+    if (state_->writable) co_return Wait::ready;
     const State::Ref state(state_);
-    state->arm_write();
     if (deadline != never) state->loop.wheel.arm(state->write_deadline, deadline);
     const Wait how = co_await state->writer.wait();
     state->write_deadline.disarm();
@@ -185,10 +159,10 @@ void Socket::close(bool reset) {
     --state->references;
     if (reset) {
         const linger hard{1, 0};
-        ::setsockopt(state->descriptor.native_handle(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        ::setsockopt(state->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     }
-    boost::system::error_code ignored;
-    state->descriptor.close(ignored);
+    state->loop.poller.remove(state->fd, *state);
+    ::close(std::exchange(state->fd, -1));
     state->read_deadline.disarm();
     state->write_deadline.disarm();
     state->reader.notify(Wait::interrupted);

@@ -23,9 +23,11 @@ struct Io {
 
 class Socket {
   public:
+    enum class Begin : unsigned char { connected, connecting };
+
     Socket() = default;
-    /// Takes over `fd` (made non-blocking).
-    Socket(Loop& loop, int fd);
+    /// Takes over `fd` (made non-blocking). A `connecting` one is not writable until it is connected, or failed. Throws std::system_error where the kernel has no room to watch it; `fd` is the caller's then.
+    Socket(Loop& loop, int fd, Begin begin = Begin::connected);
     Socket(Socket&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
     Socket& operator=(Socket&& other) noexcept;
     ~Socket() { close(); }
@@ -38,16 +40,16 @@ class Socket {
     Io read(std::span<char> into);
     Io write(std::span<const iovec> pieces);
 
-    /// Until readable (or at its end, or broken); `never` for no deadline.
+    /// Until readable (or at its end, or broken); `never` for no deadline. At once, where no read has found it drained since.
     Task<Wait> readable(TimePoint deadline);
     Task<Wait> writable(TimePoint deadline);
     /// Ends the waits of other coroutines with Wait::interrupted.
     void interrupt_reader();
     void interrupt_writer();
 
-    /// Asks to be told early of whatever comes in (a pooled connection's end), without anyone waiting.
+    /// From here on `stirred` tells.
     void watch();
-    /// Since the last read: has something (bytes, end, error) come in?
+    /// Since `watch`: has something (bytes, end, error) come in?
     bool stirred() const;
 
     void shutdown_send();

@@ -163,7 +163,7 @@ Task<Session::Next> Session::serve_one() {
 }
 
 Task<Session::Next> Session::answer(Exchange& ex) {
-    reply_.begin(ex.request.method, ex.request.minor, keeps_alive(ex.request.minor, ex.request.fields) && !floor_.core.draining);
+    reply_.begin(ex.request.method, ex.request.minor, keeps_alive(ex.request.minor, ex.request.fields));
     Result<Framing> framing = judge_request_framing(ex.request);
     if (framing) {
         ex.framing = *framing;

@@ -70,7 +70,7 @@ class Session {
     Entrance entrance_;
     H1Channel channel_{Origin::application};
     bool stopped_ = false;
-    H1Reply reply_{channel_, stopped_};
+    H1Reply reply_{channel_, floor_.core.draining, stopped_};
     std::unique_ptr<Inside> inside_;
     Exchange* current_ = nullptr;
     bool idle_ = true;

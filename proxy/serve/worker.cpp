@@ -1,6 +1,7 @@
 #include "proxy/serve/worker.hpp"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -130,7 +131,14 @@ Task<void> turn_away(Loop& loop, Socket socket) {
 }  // namespace
 
 void Worker::Impl::serve(int fd, Entrance entrance) {
-    Socket socket(loop, fd);
+    Socket socket;
+    try {
+        socket = Socket(loop, fd);
+    } catch (const std::system_error& error) {   // the kernel has no room to watch one more
+        ::close(fd);
+        world.telemetry->notice(Level::error, "accept_failed", {{"error", error.what()}});
+        return;
+    }
     if (world.connections.fetch_add(1, std::memory_order_relaxed) >= world.max_connections) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         ExchangeRecord record;

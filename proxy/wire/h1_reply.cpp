@@ -25,7 +25,7 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
     const bool bodiless = head_only_ || head.status == 304;
     if (body && framing.kind != Framing::Kind::length) out.kind = minor_ == 0 ? Framing::Kind::until_close : Framing::Kind::chunked;
     // A request whose body is still on its way leaves the connection in no state for another.
-    if (out.kind == Framing::Kind::until_close || !channel_.body_done()) keep_alive_ = false;
+    if (out.kind == Framing::Kind::until_close || !channel_.body_done() || draining_) keep_alive_ = false;
 
     Stream& stream = channel_.stream();
     scratch_.clear();

@@ -7,10 +7,10 @@ namespace sluice {
 
 class H1Reply final : public ReplySink {
   public:
-    /// `stopped` outlives the reply.
-    H1Reply(H1Channel& channel, const bool& stopped) : channel_(channel), stopped_(stopped) {}
+    /// `draining` and `stopped` outlive the reply: the worker takes no further requests; this connection is about to be cut.
+    H1Reply(H1Channel& channel, const bool& draining, const bool& stopped) : channel_(channel), draining_(draining), stopped_(stopped) {}
 
-    /// For the next request. `keep_alive`: as far as the request and the worker go.
+    /// For the next request. `keep_alive`: as far as the request goes.
     void begin(std::string_view method, unsigned minor, bool keep_alive);
     /// May another request follow on the connection, now that the answer is out?
     bool keep_alive() const { return keep_alive_; }
@@ -23,6 +23,7 @@ class H1Reply final : public ReplySink {
 
   private:
     H1Channel& channel_;
+    const bool& draining_;
     const bool& stopped_;
     std::string scratch_;
     unsigned minor_ = 1;

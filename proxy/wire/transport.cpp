@@ -185,12 +185,12 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     scratch_.clear();
     append_request_head(scratch_, *trip.request, trip.destination.prefix, trip.destination.authority.text(trip.destination.scheme), trip.request_framing, trip.upgrade);
     stream.stage(scratch_);
-    wipe(scratch_);
+    wipe(scratch_);   // it holds the credential
+    trip.activity->last = Loop::now();
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     if (!whole) co_return Result<void>{};   // the upload sends the head with what it has of the body
 
     if (held) stage_chunk(stream, trip.request_framing, *held);
-    trip.activity->last = Loop::now();
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
     if (sent.kind != Io::Kind::blocked)   // not a byte was taken
@@ -270,7 +270,9 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
     }
     Result<Framing> framing = judge_response_framing(head, trip.request->method);
     if (!framing) return std::move(framing.error());
-    connection.reusable = keeps_alive(head.minor, head.fields) && framing->kind != Framing::Kind::until_close;
+    const bool announces_body = head.fields.find(Known::content_length) || head.fields.find(Known::transfer_encoding);
+    const bool doubtful = head.status == 204 && announces_body;   // it has no body, but its sender may think otherwise
+    connection.reusable = keeps_alive(head.minor, head.fields) && framing->kind != Framing::Kind::until_close && !doubtful;
     connection.keep_alive_for = promised_keep_alive(head.fields);
     if (is_event_stream(head)) loosen_for_streams(trip);
     trip.response_framing = *framing;
