@@ -333,11 +333,25 @@ TEST_CASE("a file that changes is published, however it changes") {
         fs::rename(directory / "next", directory / "current");
         CHECK(watched.becomes(secret("new")));
     }
-    SECTION("by appearing, with the directories that it is in") {
-        const fs::path late = directory / "not" / "there" / "yet";
-        Watched watched({bearer("k", file(late))});
+    SECTION("by a swap, and then in place where the link leads now") {
+        swap_data(directory.path, "..2026_01", secret("0"));
+        fs::create_symlink("..data/token", key);
+        Watched watched({bearer("k", file(key))});
+        swap_data(directory.path, "..2026_02", secret("1"));
+        REQUIRE(watched.becomes(secret("1")));
+        write(directory / "..2026_02" / "token", secret("2"));
+        CHECK(watched.becomes(secret("2")));
+    }
+    SECTION("by appearing, each directory that it is in after the one before") {
+        const fs::path late = directory / "not" / "there" / "key";
+        write(key, secret("0"));
+        Watched watched({bearer("k", file(late)), bearer("other", file(key))});
         REQUIRE(watched.now().starts_with("!"));
-        fs::create_directories(late.parent_path());
+        for (const fs::path& made : {late.parent_path().parent_path(), late.parent_path()}) {
+            fs::create_directory(made);
+            replace(key, secret(made.filename().string()));
+            REQUIRE(watched.becomes(secret(made.filename().string()), 1));  // so this was looked at
+        }
         write(late, secret("new"));
         CHECK(watched.becomes(secret("new")));
         CHECK(watched.notices().back() == "credential 'k': available again");

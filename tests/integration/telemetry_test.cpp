@@ -172,6 +172,29 @@ TEST_CASE("a reader that comes late gets whole lines, as many as were not droppe
     CHECK(got.find("}{") == got.npos);
 }
 
+TEST_CASE("a reader that keeps up loses nothing, however much there is in all") {
+    auto config = make_config();
+    Ends ends = Ends::pipe();
+    Telemetry telemetry(config, ends.write, LogFormat::json);
+    const auto journal = telemetry.journal();
+    const std::string path(1000, 'p');
+    ExchangeRecord record = exchange(*config);
+    record.path = path;
+    std::string buffer(64 * 1024, '\0');
+    for (int round = 0; round < 12; ++round) {  // 1 MB each, read before the next
+        std::ptrdiff_t left = 1000;
+        for (std::ptrdiff_t i = 0; i < left; ++i) journal->record(record);
+        journal->flush();
+        while (left > 0) {
+            const ssize_t got = read(ends.read, buffer.data(), buffer.size());
+            REQUIRE(got > 0);
+            left -= std::count(buffer.begin(), buffer.begin() + got, '\n');
+        }
+        CHECK(left == 0);
+    }
+    CHECK(value_of(telemetry, "sluice_log_dropped_total") == 0);
+}
+
 TEST_CASE("a reader that went away is no signal and no crash") {
     auto config = make_config();
     Ends ends = GENERATE(0, 1) ? Ends::pipe() : Ends::socket();
