@@ -283,7 +283,7 @@ TEST_CASE("basic takes a username and a password from wherever they are") {
     CHECK(watched.becomes("Basic YWxhZGRpbjpjaGFuZ2Vk", 1));
 }
 
-TEST_CASE("a file that changes is published, however it changes") {
+TEST_CASE("a file that changes is published, however it changes", "[multi-worker]") {
     Directory directory;
     const fs::path key = directory / "key", elsewhere = directory / "elsewhere";
     fs::create_directory(elsewhere);
@@ -432,7 +432,7 @@ TEST_CASE("one credential that changes leaves the others' states as they were") 
     CHECK(Watched::describe(*before, 0) == secret("a"));  // a snapshot never changes
 }
 
-TEST_CASE("a subscriber is told at once, and no more once it has unsubscribed") {
+TEST_CASE("a subscriber is told at once, and no more once it has unsubscribed", "[multi-worker]") {
     Directory directory;
     write(directory / "key", secret("old"));
     Watched watched({bearer("k", file(directory / "key"))});

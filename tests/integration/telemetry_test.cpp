@@ -114,7 +114,7 @@ TEST_CASE("a line that was flushed is read while the process goes on") {
     CHECK(ends.line().find(R"("event":"started","listen":"127.0.0.1:15001"})") != std::string::npos);
 }
 
-TEST_CASE("a full buffer goes to the writer without a flush") {
+TEST_CASE("a full buffer goes to the writer without a flush", "[multi-worker]") {
     auto config = make_config();
     Ends ends = Ends::pipe();
     Telemetry telemetry(config, ends.write, LogFormat::json);
@@ -153,7 +153,7 @@ TEST_CASE("nobody who reads: workers go on, lines are dropped and counted, and t
     CHECK(std::chrono::steady_clock::now() - before < 10s);  // a second, and what a loaded machine adds
 }
 
-TEST_CASE("a reader that comes late gets whole lines, as many as were not dropped") {
+TEST_CASE("a reader that comes late gets whole lines, as many as were not dropped", "[multi-worker]") {
     auto config = make_config();
     Ends ends = Ends::pipe();
     std::size_t lines = 0, dropped = 0;
@@ -225,7 +225,7 @@ TEST_CASE("the descriptor's flags, which others share, are left alone") {
     CHECK(fcntl(ends.write, F_GETFL) == flags);
 }
 
-TEST_CASE("workers count and log at once while others scrape, and nothing is lost") {
+TEST_CASE("workers count and log at once while others scrape, and nothing is lost", "[multi-worker]") {
     auto config = make_config();
     Ends ends = Ends::pipe();
     auto text = std::async(std::launch::async, [from = ends.read] {
