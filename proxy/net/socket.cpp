@@ -17,6 +17,7 @@ struct Socket::State : Polled {
     unsigned references = 0;
     bool readable = true;   // until a read says otherwise
     bool writable = true;
+    bool ending = false;      // the peer has said its last: that edge may have told of bytes too, and comes only once
     bool stirred = false;
     Wakeup reader, writer;
     Deadline read_deadline{[](void* state) { static_cast<State*>(state)->reader.notify(Wait::timed_out); }, this};
@@ -38,6 +39,7 @@ struct Socket::State : Polled {
     static void told(Polled* polled, std::uint32_t events) {
         const Ref state(static_cast<State*>(polled));   // the first to be woken may destroy the socket
         const bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
+        if (over || (events & EPOLLRDHUP) != 0) state->ending = true;
         if (over || (events & (EPOLLIN | EPOLLRDHUP)) != 0) {
             state->readable = true;
             state->stirred = true;
@@ -78,8 +80,9 @@ Io Socket::read(std::span<char> into) {
     for (;;) {
         const ssize_t got = ::recv(fd(), into.data(), into.size(), 0);
         if (got > 0) {
-            // A short read drained it: what comes later is a new edge, and asking again would only cost an EAGAIN.
-            if (static_cast<std::size_t>(got) < into.size()) state_->readable = false;
+            // A short read drained it: what comes later is a new edge, and asking again would only cost an EAGAIN. But
+            // the end itself has still to be read where its edge has already come.
+            if (static_cast<std::size_t>(got) < into.size() && !state_->ending) state_->readable = false;
             return {Io::Kind::some, static_cast<std::size_t>(got), {}};
         }
         if (got == 0) return {Io::Kind::eof, 0, {}};
