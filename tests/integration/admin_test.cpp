@@ -269,6 +269,6 @@ TEST_CASE("while it drains it is not ready, and still lives") {
     CHECK(boost::json::parse(get(proxy.admin_port(), "/ready").body).at("ready") == false);
     CHECK(get(proxy.admin_port(), "/live").status() == 200);
     CHECK(get(proxy.admin_port(), "/metrics").status() == 200);
-    busy.close();
+    busy.close(true);
     proxy.join();
 }
