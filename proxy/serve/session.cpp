@@ -165,7 +165,8 @@ Task<Session::Next> Session::serve_one() {
 Task<Session::Next> Session::answer(Exchange& ex) {
     reply_.begin(ex.request.method, ex.request.minor, keeps_alive(ex.request.minor, ex.request.fields));
     Result<Framing> framing = judge_request_framing(ex.request);
-    if (framing) {
+    const bool sound = framing.has_value();
+    if (sound) {
         ex.framing = *framing;
         if (ex.request.method == "CONNECT") co_return co_await connect(ex);
         ex.refused_already = address(ex);
@@ -178,7 +179,7 @@ Task<Session::Next> Session::answer(Exchange& ex) {
     if (!done) co_return Next::reset;
     if (ex.upgrade && ex.status != 101) channel_.start_body({}, nullptr, nullptr);   // nobody has read a byte of it
     if (reply_.keep_alive() && channel_.body_done()) co_return Next::request;
-    co_return channel_.body_done() && !channel_.has_input() ? Next::close : Next::close_gently;
+    co_return sound && channel_.body_done() && !channel_.has_input() ? Next::close : Next::close_gently;
 }
 
 void Session::prepare_body(Exchange& ex) {
