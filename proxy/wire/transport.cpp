@@ -116,7 +116,7 @@ Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& co
     SSL_set_app_data(ssl.get(), &connection);
     static constexpr unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     SSL_set_alpn_protos(ssl.get(), alpn, sizeof alpn);
-    if (SSL_SESSION* session = sessions_.find(connection.key)) SSL_set_session(ssl.get(), session);
+    if (SSL_SESSION* session = sessions_.find(connection.key)) offer_session(ssl.get(), session, authority.host);
 
     Stream& stream = connection.channel.stream();
     stream.start_tls(std::move(ssl), {});

@@ -1,0 +1,287 @@
+// Bodies stream in both directions, as they come, in bounded memory; streams that nobody ends have no total.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <condition_variable>
+#include <fstream>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+// A gate that one thread opens for another.
+class Gate {
+  public:
+    void open() {
+        const std::lock_guard lock(mutex_);
+        open_ = true;
+        changed_.notify_all();
+    }
+    bool wait() {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, 10s, [this] { return open_; });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool open_ = false;
+};
+
+std::size_t resident_kib() {
+    std::ifstream statm("/proc/self/statm");
+    std::size_t pages = 0, resident = 0;
+    statm >> pages >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) / 1024;
+}
+
+std::string pattern(std::size_t size) {
+    std::string out(size, ' ');
+    for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<char>('a' + (i * 7 + i / 251) % 26);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("server-sent events reach the application one by one, as they come") {
+    Gate second, third;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            wire.read_request();
+            wire.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+            second.wait();
+            wire.write("9\r\ndata: 2\n\n\r\n");
+            third.wait();
+            wire.write("9\r\ndata: 3\n\n\r\n0\r\n\r\n");
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("llm", "llm.example", vendor, true));
+    Wire app = proxy.connected("llm.example");
+    app.write("GET /stream HTTP/1.1\r\nHost: llm.example\r\n\r\n");
+    const auto head = app.read_head();
+    REQUIRE(head);
+    CHECK(head->status() == 200);
+    CHECK(app.read_exactly(14) == "9\r\ndata: 1\n\n\r\n");   // while the vendor still waits
+    second.open();
+    CHECK(app.read_exactly(14) == "9\r\ndata: 2\n\n\r\n");
+    third.open();
+    CHECK(app.read_exactly(19) == "9\r\ndata: 3\n\n\r\n0\r\n\r\n");
+}
+
+TEST_CASE("the head of a response leaves at once, before its body has a byte") {
+    Gate body;
+    FakeVendor vendor([&](Wire& wire) {
+        wire.read_request();
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        body.wait();
+        wire.write("done");
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    CHECK(app.read_head()->status() == 200);
+    body.open();
+    CHECK(app.read_exactly(4) == "done");
+}
+
+TEST_CASE("a request body streams to the vendor before the application has sent it all") {
+    Gate rest;
+    std::atomic<bool> first_came{false};
+    FakeVendor vendor([&](Wire& wire) {
+        auto head = wire.read_head();
+        first_came = wire.read_exactly(8) == "5\r\nhello";
+        rest.open();
+        wire.read_exactly(2);
+        Message body;
+        body.fields = {{"transfer-encoding", "chunked"}};
+        wire.read_body(body, true);
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.body.size()) + "\r\n\r\n" + body.body);
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    Wire app = proxy.connected("v.example");
+    app.write("POST / HTTP/1.1\r\nHost: v.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    REQUIRE(rest.wait());
+    CHECK(first_came);
+    app.write("6\r\n world\r\n0\r\n\r\n");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->body == " world");
+}
+
+TEST_CASE("bodies of every framing arrive as they were sent, whatever their size") {
+    FakeVendor vendor(
+        [](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                const std::string& body = request->body;
+                if (request->start_line.find("/chunked") != std::string::npos) {
+                    wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                    for (std::size_t at = 0; at < body.size(); at += 10'000) {
+                        const std::string piece = body.substr(at, 10'000);
+                        char size[16];
+                        std::snprintf(size, sizeof size, "%zX\r\n", piece.size());
+                        wire.write(size + piece + "\r\n");
+                    }
+                    wire.write("0\r\nX-Checked: yes\r\n\r\n");
+                } else if (request->start_line.find("/close") != std::string::npos) {
+                    wire.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body);
+                    return;
+                } else {
+                    wire.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+                }
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    Wire app = proxy.connected("v.example");
+    for (const std::size_t size : {0, 1, 1000, 16384, 16385, 100'000, 3'000'000}) {
+        const std::string body = pattern(size);
+        for (const std::string path : {"/length", "/chunked", "/close"}) {
+            INFO(path << " " << size);
+            // Written beside the reading: the echo begins only when all has come, but the sockets' buffers are smaller than the body.
+            app.write("PUT " + path + " HTTP/1.1\r\nHost: v.example\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + body);
+            const auto answer = app.read_response();
+            REQUIRE(answer);
+            CHECK(answer->status() == 200);
+            CHECK(answer->whole);
+            CHECK(answer->body == body);
+            if (path == "/chunked") CHECK(answer->trailers == "X-Checked: yes\n");
+        }
+    }
+}
+
+TEST_CASE("an application that reads slowly slows the vendor down instead of filling memory") {
+    constexpr std::size_t size = 256 * 1024 * 1024;
+    std::atomic<std::size_t> sent{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            wire.read_request();
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n");
+            const std::string piece(1 << 20, 'x');
+            for (std::size_t i = 0; i < size / piece.size(); ++i) {
+                if (!wire.try_write(piece)) return;
+                sent += piece.size();
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(app.read_head());
+    const std::size_t before = resident_kib();
+    // The vendor comes to a stop somewhere, with the kernel's buffers full.
+    std::size_t last = 0;
+    REQUIRE(eventually([&] {
+        const std::size_t now = sent;
+        const bool still = now > 0 && now == last;
+        last = now;
+        std::this_thread::sleep_for(50ms);
+        return still;
+    }));
+    CHECK(sent < size / 2);
+    CHECK(resident_kib() < before + 8 * 1024);
+    std::size_t got = 0;
+    for (std::string more = app.read_some(); !more.empty() && got < size; more = app.read_some()) got += more.size();
+    CHECK(got == size);
+    CHECK(resident_kib() < before + 16 * 1024);
+}
+
+TEST_CASE("a websocket is upgraded and carries bytes both ways; other upgrades are not asked of the vendor") {
+    Seen seen;
+    FakeVendor vendor([&](Wire& wire) {
+        auto request = wire.read_head();
+        if (!request) return;
+        const bool upgrade = request->field("upgrade") == "websocket";
+        seen.add(*request);
+        if (!upgrade) {
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");
+            return;
+        }
+        wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: abc\r\n\r\nhello");
+        const std::string got = wire.read_exactly(4);
+        wire.write("you said " + got);
+        CHECK(wire.read_all().empty());   // the application's half-close comes through
+        wire.write("bye");
+        wire.half_close();
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    {
+        Wire app = proxy.connected("v.example");
+        app.write("GET /ws HTTP/1.1\r\nHost: v.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\nping");
+        const auto head = app.read_head();
+        REQUIRE(head);
+        CHECK(head->status() == 101);
+        CHECK(head->field("upgrade") == "websocket");
+        CHECK(head->field("sec-websocket-accept") == "abc");
+        CHECK(app.read_exactly(18) == "helloyou said ping");
+        app.half_close();
+        CHECK(app.read_all() == "bye");
+    }
+    {
+        Wire app = proxy.connected("v.example");
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n");
+        CHECK(app.read_response()->body == "no");
+        const Message last = seen.all().back();
+        CHECK(last.count("upgrade") == 0);
+        CHECK(last.count("http2-settings") == 0);
+    }
+}
+
+TEST_CASE("Expect: 100-continue is the vendor's to answer") {
+    FakeVendor vendor([](Wire& wire) {
+        auto head = wire.read_head();
+        if (head->field("expect") != "100-continue") return;
+        if (head->start_line.starts_with("POST /no")) {
+            wire.write("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n");
+            return;
+        }
+        CHECK(wire.silent_for(50ms));
+        wire.write("HTTP/1.1 100 Continue\r\n\r\n");
+        wire.read_body(*head, true);
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + head->body);
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    Wire app = proxy.connected("v.example");
+    app.write("POST /yes HTTP/1.1\r\nHost: v.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    CHECK(app.read_response()->status() == 100);
+    app.write("hello");
+    CHECK(app.read_response()->body == "hello");
+
+    Wire other = proxy.connected("v.example");
+    other.write("POST /no HTTP/1.1\r\nHost: v.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    const auto answer = other.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 417);
+    CHECK(answer->field("connection") == "close");   // the body may come or not: no request can follow
+}
+
+TEST_CASE("an answer that comes before the request was sent whole reaches the application") {
+    FakeVendor vendor([](Wire& wire) {
+        wire.read_head();
+        wire.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+        wire.half_close();
+        wire.read_all();
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    Wire app = proxy.connected("v.example");
+    app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 50000000\r\n\r\n" + std::string(100'000, 'x'));
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 413);
+    CHECK(answer->body == "big");
+}
+
+TEST_CASE("a plain connection that the application has half-closed still gets its answer") {
+    FakeVendor vendor(echo());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    Wire app = Wire::to(proxy.port());
+    app.write("GET http://v.example/x HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    app.fin();
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+}
