@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 
 namespace sluice {
@@ -122,6 +123,18 @@ bool Stream::quiet() {
     ERR_clear_error();
     if (SSL_peek_ex(ssl_.get(), &byte, 1, &got) == 1) return false;
     return SSL_get_error(ssl_.get(), 0) == SSL_ERROR_WANT_READ;   // a session ticket, a key update
+}
+
+bool Stream::hung_up() {
+    if (!socket_.open()) return true;
+    char byte;
+    if (!ssl_) {
+        const ssize_t got = ::recv(socket_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        return got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+    }
+    std::size_t got = 0;
+    ERR_clear_error();
+    return SSL_peek_ex(ssl_.get(), &byte, 1, &got) != 1 && SSL_get_error(ssl_.get(), 0) != SSL_ERROR_WANT_READ;
 }
 
 void Stream::append_out(const char* bytes, std::size_t size) {

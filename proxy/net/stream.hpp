@@ -44,6 +44,9 @@ class Stream {
     /// Nothing came in since `watch`, or nothing but TLS's own messages.
     bool quiet();
 
+    /// Has the peer gone, as far as can be told without taking anything from it? A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
+    bool hung_up();
+
     /// Stages: copied, or encrypted, never sent yet.
     void stage(std::string_view bytes);
     std::size_t staged() const { return out_bytes_ + plain_size_; }

@@ -1,7 +1,6 @@
 #include "proxy/serve/session.hpp"
 
 #include <openssl/err.h>
-#include <sys/socket.h>
 
 #include "proxy/base/text.hpp"
 
@@ -98,11 +97,8 @@ void Session::abort() {
 void Session::look_for_hang_up() {
     if (!current_ || !current_->trip || !channel_.open() || stopped_) return;
     if (Loop::now() - current_->phases.started < 500ms) return;
-    char byte;
-    const ssize_t got = ::recv(channel_.stream().socket().fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    // A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
-    const bool gone = (got == 0 && channel_.stream().encrypted()) || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-    if (!gone) return;
+    // A body that is still being read will show it by itself.
+    if (!channel_.body_done() || !channel_.stream().hung_up()) return;
     stopped_ = true;
     floor_.core.transport.abort(*current_->trip);
 }
@@ -240,9 +236,13 @@ std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view 
     const bool through_file = entrance_ == Entrance::unix_socket && named && named->host == "localhost";
     if (!through_file && (!named || !is_own(floor_.world, *named)))
         return mismatch("a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)");
-    if (const auto origin = ex.request.fields.find(Known::origin); origin && foreign_origin(floor_.world, *origin)) return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
-    if (const auto site = ex.request.fields.find(Known::sec_fetch_site); site && same_text(*site, "cross-site"))
-        return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Sec-Fetch-Site: cross-site)", {}};
+    // Each of them: who sends two may be read by either.
+    for (const Field field : ex.request.fields) {
+        if (field.known == Known::origin && foreign_origin(floor_.world, field.value))
+            return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
+        if (field.known == Known::sec_fetch_site && same_text(field.value, "cross-site"))
+            return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Sec-Fetch-Site: cross-site)", {}};
+    }
 
     const std::string_view path = rest.substr(1);
     const std::size_t end = std::min(path.find_first_of("/?"), path.size());
