@@ -166,7 +166,7 @@ class Tally {
         std::string detail = "connecting to " + authority.text() + " failed: ";
         if (!authority.is_address) detail += address_.text() + ": ";
         detail += cause.message();
-        if (tried_.size() > 1) detail += " (the last of " + std::to_string(tried_.size()) + " addresses tried)";
+        if (tried_.size() > 1) detail += " (" + std::to_string(tried_.size()) + " addresses tried)";
         return failure_of(Origin::vendor, Reason::connect_failed, std::move(detail), cause);
     }
     Failure timeout(const Authority& authority) const {
@@ -259,7 +259,7 @@ Task<void> run_race(Dialling& dialling, std::shared_ptr<Race> race) {
     }
 }
 
-/// `first` did not connect within its time, and there are other candidates.
+/// `first` did not connect within its time: on with the other candidates, if time is left.
 Task<Result<Attempt>> race_others(Dialling& dialling, Attempt first) {
     const auto race = std::make_shared<Race>();
     run(dialling, race, std::move(first));
@@ -284,7 +284,6 @@ Task<Result<Attempt>> connect_any(Dialling& dialling) {
         Task<Wait> writable = attempt.socket.writable(std::min(paced, dialling.deadline));
         const Wait how = co_await std::move(writable);
         if (how == Wait::timed_out) {
-            if (paced >= dialling.deadline) co_return dialling.tally.timeout(dialling.authority);
             Task<Result<Attempt>> raced = race_others(dialling, std::move(attempt));
             co_return co_await std::move(raced);
         }

@@ -72,6 +72,7 @@ Stream::~Stream() {
 
 void Stream::start_tls(SslPtr ssl, std::string_view already) {
     ssl_ = std::move(ssl);
+    SSL_clear_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
     already_ = already;
     BIO* bio = BIO_new(StreamBio::method());
     BIO_set_data(bio, this);
@@ -108,6 +109,10 @@ Io Stream::read(std::span<char> into) {
     case SSL_ERROR_ZERO_RETURN: return {Io::Kind::eof, 0, {}};
     default: return {Io::Kind::failed, 0, error_ ? error_ : std::make_error_code(std::errc::connection_aborted)};
     }
+}
+
+void Stream::release_buffers() {
+    if (ssl_) SSL_free_buffers(ssl_.get());
 }
 
 bool Stream::quiet() {

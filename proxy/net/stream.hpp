@@ -32,6 +32,9 @@ class Stream {
     SSL* ssl() const { return ssl_.get(); }
     bool encrypted() const { return ssl_ != nullptr; }
 
+    /// Gives OpenSSL's buffers (34 KiB) back, where nothing is in them. Called for connections that are idle for a while: SSL_MODE_RELEASE_BUFFERS would do it, and allocate them anew, with each message.
+    void release_buffers();
+
     /// From here on TLS; `ssl` has its role set. `already` was read before anybody knew that this is TLS.
     void start_tls(SslPtr ssl, std::string_view already);
     enum class Handshake : unsigned char { done, failed, timed_out, interrupted, closed };

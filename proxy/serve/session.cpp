@@ -94,6 +94,15 @@ void Session::abort() {
     if (lives() && channel_.open()) channel_.close(true);
 }
 
+void Session::tidy() {
+    if (!idle_) {
+        look_for_hang_up();
+    } else if (!rested_ && channel_.open()) {
+        channel_.stream().release_buffers();
+        rested_ = true;
+    }
+}
+
 void Session::look_for_hang_up() {
     if (!current_ || !current_->trip || !channel_.open() || stopped_) return;
     if (Loop::now() - current_->phases.started < 500ms) return;
@@ -120,7 +129,7 @@ Task<Session::Next> Session::serve_one() {
     if (floor_.core.draining && !fresh_) co_return Next::close;
     const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? head_time : keep_alive_time));
     if (first != H1Channel::Got::head) co_return Next::close;
-    idle_ = false;
+    idle_ = rested_ = false;
 
     std::unique_ptr<Exchange> exchange = floor_.take_exchange();
     Exchange& ex = *exchange;

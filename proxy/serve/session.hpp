@@ -43,8 +43,8 @@ class Session {
     void close_if_idle();
     /// Ends whatever is under way.
     void abort();
-    /// About once a second: an application that has hung up while its vendor thinks need not be waited for.
-    void look_for_hang_up();
+    /// About once a second: an idle connection gives its buffers back; an application that has hung up while its vendor thinks need not be waited for.
+    void tidy();
 
   private:
     // What a CONNECT has settled for all requests inside it.
@@ -65,6 +65,7 @@ class Session {
     std::optional<Refusal> address_base_url(Exchange& ex, std::string_view rest);
     void prepare_body(Exchange& ex);
     Task<void> linger();
+    void look_for_hang_up();
 
     Floor& floor_;
     Entrance entrance_;
@@ -74,6 +75,7 @@ class Session {
     std::unique_ptr<Inside> inside_;
     Exchange* current_ = nullptr;
     bool idle_ = true;
+    bool rested_ = false;   // has been idle since the last tidying
     bool fresh_ = true;   // no request was read yet
     std::list<Session*>::iterator place_;
 };

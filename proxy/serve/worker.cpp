@@ -84,7 +84,7 @@ void Worker::Impl::tidy() {
     const TimePoint now = Loop::now();
     transport.sweep(now);
     std::vector<Session*> sessions(floor.sessions.begin(), floor.sessions.end());   // one that ends leaves the list
-    for (Session* session : sessions) session->look_for_hang_up();
+    for (Session* session : sessions) session->tidy();
     loop.wheel.arm(tidying, later(now, 1s));
 }
 

@@ -55,6 +55,7 @@ void Pool::sweep(TimePoint now) {
         for (std::size_t i = 0; i < idle.size();) {
             const Duration limit = idle[i]->keep_alive_for > Duration{} ? std::min(idle[i]->keep_alive_for, max_idle_time) : max_idle_time;
             if (now - idle[i]->idle_since < limit && idle[i]->channel.stream().quiet()) {
+                if (now - idle[i]->idle_since > rest_after) idle[i]->channel.stream().release_buffers();
                 ++i;
                 continue;
             }

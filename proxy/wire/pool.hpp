@@ -78,7 +78,7 @@ class SslSessionStore {
 class Pool {
   public:
     static constexpr std::size_t max_idle_per_key = 256, max_idle = 2048;
-    static constexpr Duration max_idle_time = 60s, trusted_idle_time = 2s;
+    static constexpr Duration max_idle_time = 60s, trusted_idle_time = 2s, rest_after = 1s;
 
     explicit Pool(WorkerJournal& journal) : journal_(journal) {}
     ~Pool() { clear(); }
