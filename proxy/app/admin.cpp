@@ -170,7 +170,7 @@ Response written(const Answer& answer, const Request& request, bool keep_alive) 
 }
 
 /// One connection. Closed by its timer when either side is too slow.
-struct Session {
+struct Session : std::enable_shared_from_this<Session> {
     Session(asio::io_context& io, TcpSocket connected, Admin::Door by, Duration patient)
         : socket(std::move(connected)), timer(io.get_executor()), door(by), patience(patient) {
         boost::system::error_code error;
@@ -186,9 +186,10 @@ struct Session {
         socket.close(error);
     }
 
-    static void watch(const std::shared_ptr<Session>& session) {
-        session->timer.expires_after(session->patience);
-        session->timer.async_wait([weak = std::weak_ptr(session)](boost::system::error_code error) {
+    /// From now on `patience`.
+    void watch() {
+        timer.expires_after(patience);
+        timer.async_wait([weak = weak_from_this()](boost::system::error_code error) {
             const auto overdue = weak.lock();
             if (!error && overdue) overdue->close();
         });
@@ -219,69 +220,62 @@ bool has_body(const http::request_parser<http::empty_body>& parser) {
     return parser.chunked() || parser.get().count(http::field::transfer_encoding) || (length && *length > 0);
 }
 
-Task<bool> send(std::shared_ptr<Session> session, Answer answer, Request request, bool keep_alive) {
-    Session::watch(session);
-    Response response = written(answer, request, keep_alive);
-    http::response_serializer<http::string_body> serializer(response);
-    auto writing = [&]() -> Task<boost::system::error_code> {
-        if (request.method() == http::verb::head) {
-            const auto [error, size] = co_await http::async_write_header(session->socket, serializer, with_error);
-            co_return error;
-        }
-        const auto [error, size] = co_await http::async_write(session->socket, serializer, with_error);
-        co_return error;
-    };
-    const boost::system::error_code error = co_await writing();
-    co_return !error && keep_alive;
+// What the coroutines below take is named and outlives them: g++ 12 destroys some temporaries of a co_await twice.
+Task<bool> send(Session& session, const Response& response) {
+    session.watch();
+    const auto [error, size] = co_await http::async_write(session.socket, response, with_error);
+    co_return !error && response.keep_alive();
 }
 
-Task<bool> serve_one(const AdminViews& views, std::shared_ptr<Session> session) {
-    Session::watch(session);
+Task<bool> serve_one(const AdminViews& views, Session& session) {
+    session.watch();
     http::request_parser<http::empty_body> parser;
     parser.header_limit(most_head);
-    const auto [error, size] = co_await http::async_read_header(session->socket, session->buffer, parser, with_error);
+    const auto [error, size] = co_await http::async_read_header(session.socket, session.buffer, parser, with_error);
+    std::optional<Answer> answer;
     if (error) {
-        if (const auto answer = answer_to(error)) co_await send(session, *answer, Request{}, false);
-        co_return false;
+        answer = answer_to(error);
+        if (!answer) co_return false;
+    } else if (has_body(parser)) {
+        answer = problem(413, "no body is accepted", "admin is read with GET or HEAD, without a body");
+    } else {
+        answer = Desk(views, session.door, session.own_address).answer(parser.get());
     }
-    const Request& request = parser.get();
-    if (has_body(parser)) {
-        Answer answer = problem(413, "no body is accepted", "admin is read with GET or HEAD, without a body");
-        co_return co_await send(session, std::move(answer), request, false);
+    const bool keep_alive = !error && answer->status != 413 && parser.get().keep_alive();
+    const Response response = written(*answer, parser.get(), keep_alive);
+    co_return co_await send(session, response);
+}
+
+/// Takes in what the caller is still sending (a body that was refused): closing over it would reset the connection, and
+/// the answer would be lost.
+Task<void> linger(Session& session) {
+    boost::system::error_code shut;
+    session.socket.shutdown(tcp::socket::shutdown_send, shut);
+    std::array<char, 4096> dropped;
+    const auto room = asio::buffer(dropped);
+    for (int reads = 0; !shut && reads < 64; ++reads) {
+        const auto [error, size] = co_await session.socket.async_read_some(room, with_error);
+        if (error) co_return;
     }
-    Answer answer = Desk(views, session->door, session->own_address).answer(request);
-    co_return co_await send(session, std::move(answer), request, request.keep_alive());
 }
 
 }  // namespace
 
-struct Admin::Impl : std::enable_shared_from_this<Admin::Impl> {
+struct Admin::Impl {
     Impl(asio::io_context& loop, AdminViews shown, Duration patient)
         : io(loop), views(std::move(shown)), patience(patient) {}
 
     static Task<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
         const auto place = impl->sessions.insert(impl->sessions.end(), session);
         try {
-            while (co_await serve_one(impl->views, session)) {
+            while (co_await serve_one(impl->views, *session)) {
             }
         } catch (const std::exception&) {
             // A view that fails (out of memory) costs its caller the connection, and nobody else anything.
         }
-        co_await linger(session);
+        co_await linger(*session);
         session->close();
         impl->sessions.erase(place);
-    }
-
-    /// Takes in what the caller is still sending (a body that was refused): closing over it would reset the connection,
-    /// and the answer would be lost.
-    static Task<void> linger(std::shared_ptr<Session> session) {
-        boost::system::error_code shut;
-        session->socket.shutdown(tcp::socket::shutdown_send, shut);
-        std::array<char, 4096> dropped;
-        for (int reads = 0; !shut && reads < 64; ++reads) {
-            const auto [error, size] = co_await session->socket.async_read_some(asio::buffer(dropped), with_error);
-            if (error) co_return;
-        }
     }
 
     asio::io_context& io;
