@@ -116,24 +116,15 @@ class Connection {
 
     Step take_step(std::span<char> scratch) {
         switch (phase_) {
-            case Phase::closed:
-                return broken(Mishap::closed, "not open");
-            case Phase::connecting:
-                return finish_connect();
-            case Phase::asking_tunnel:
-                return write_out(Phase::awaiting_tunnel, Mishap::tunnel);
-            case Phase::awaiting_tunnel:
-                return read_tunnel_reply(scratch);
-            case Phase::handshake:
-                return shake_hands();
-            case Phase::idle:
-                return watch_idle(scratch);
-            case Phase::sending:
-                return write_out(Phase::head, Mishap::closed);
-            case Phase::head:
-                return read_head(scratch);
-            case Phase::body:
-                return read_body(scratch);
+        case Phase::closed: return broken(Mishap::closed, "not open");
+        case Phase::connecting: return finish_connect();
+        case Phase::asking_tunnel: return write_out(Phase::awaiting_tunnel, Mishap::tunnel);
+        case Phase::awaiting_tunnel: return read_tunnel_reply(scratch);
+        case Phase::handshake: return shake_hands();
+        case Phase::idle: return watch_idle(scratch);
+        case Phase::sending: return write_out(Phase::head, Mishap::closed);
+        case Phase::head: return read_head(scratch);
+        case Phase::body: return read_body(scratch);
         }
         return broken(Mishap::closed, "not a phase");
     }

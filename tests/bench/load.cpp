@@ -174,17 +174,10 @@ class Load {
         Connection::Event event = connection.proceed(scratch_);
         tally_.bytes += connection.take_bytes();
         switch (event) {
-            case Connection::Event::waiting:
-                break;
-            case Connection::Event::ready:
-                on_ready(at);
-                break;
-            case Connection::Event::answered:
-                on_answered(at);
-                break;
-            case Connection::Event::broken:
-                on_broken(at);
-                break;
+        case Connection::Event::waiting: break;
+        case Connection::Event::ready: on_ready(at); break;
+        case Connection::Event::answered: on_answered(at); break;
+        case Connection::Event::broken: on_broken(at); break;
         }
         if (connection.is_closed() || connection.wants_write() == connection.watched_for_write) return;
         connection.watched_for_write = connection.wants_write();
@@ -192,15 +185,13 @@ class Load {
     }
 
     void on_ready(std::size_t at) {
-        if (finishing_) return;
+        if (finishing_ || finished()) return;
         switch (plan_.mode) {
-            case Mode::closed:
-            case Mode::idle:
-                return send(at, Clock::now());
-            case Mode::fresh:  // the time of a new connection is counted from its first packet
-                return send(at, connections_[at].started());
-            case Mode::paced:
-                return free_.push_back(at);
+        case Mode::closed:
+        case Mode::idle: return send(at, Clock::now());
+        case Mode::fresh:  // the time of a new connection is counted from its first packet
+            return send(at, connections_[at].started());
+        case Mode::paced: return free_.push_back(at);
         }
     }
 
@@ -208,19 +199,15 @@ class Load {
         Clock::time_point now = Clock::now();
         ++tally_.answered;
         tally_.latency.add(now - connections_[at].started());
-        if (finishing_) return;
+        if (finishing_ || finished()) return;
         switch (plan_.mode) {
-            case Mode::closed:
-                return send(at, now);
-            case Mode::fresh:
-                connections_[at].close();
-                return open(at);
-            case Mode::paced:
-                if (overdue_.empty()) return free_.push_back(at);
-                send(at, overdue_.front());
-                return overdue_.pop_front();
-            case Mode::idle:
-                return;
+        case Mode::closed: return send(at, now);
+        case Mode::fresh: connections_[at].close(); return open(at);
+        case Mode::paced:
+            if (overdue_.empty()) return free_.push_back(at);
+            send(at, overdue_.front());
+            return overdue_.pop_front();
+        case Mode::idle: return;
         }
     }
 

@@ -90,16 +90,10 @@ build_what_is_not_given() {
     if has sluice "$only" && [[ ! -x $binary ]]; then die "no sluice at $binary"; fi
 }
 
-taskset -c "$proxy_cpu,$load_cpu" true 2>/dev/null || die "needs two cores: $proxy_cpu and $load_cpu"
-[[ $proxy_cpu != "$load_cpu" ]] || die "proxy and load must have a core each"
-ulimit -n "$(ulimit -Hn)"
-install_missing
-build_what_is_not_given
-
 # ---- what it leaves behind: nothing
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bench.XXXXXX")
-proxy_pid='' watched='' upstream_pid='' load_pid=''
+work='' proxy_pid='' watched='' upstream_pid='' load_pid='' spoiled=0
+
 stop_proxy() {
     [[ -n $proxy_pid ]] || return 0
     kill -TERM "$proxy_pid" 2>/dev/null || true
@@ -112,6 +106,7 @@ stop_proxy() {
     wait "$proxy_pid" 2>/dev/null || true
     proxy_pid=''
 }
+
 # shellcheck disable=SC2317 # called by the trap
 leave() {
     if [[ -n $load_pid ]]; then kill -TERM "$load_pid" 2>/dev/null || true; fi
@@ -123,8 +118,6 @@ leave() {
     fi
     rm -rf "$work"
 }
-trap leave EXIT
-trap 'exit 130' INT TERM
 
 # ---- certificates, ports, upstream
 
@@ -180,9 +173,28 @@ write_configurations() {
     done
 }
 
+answers_ready() {
+    local line=''
+    {
+        printf 'GET /ready HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$admin_port" >&9
+        read -r -t 5 -u 9 line || true
+    } 9<>"/dev/tcp/127.0.0.1/$admin_port"
+    [[ $line == 'HTTP/1.1 200 '* ]]
+}
+
+# A listening socket is not enough: nginx has it before its worker, Sluice before its CA is published.
+is_ready() { # subject
+    workers=$(cat /proc/"$proxy_pid"/task/*/children)
+    case $1 in
+    haproxy) listens "$tls_port" ;;
+    nginx) [[ -n $workers ]] && listens "$tls_port" ;;
+    sluice) answers_ready 2>/dev/null ;;
+    esac
+}
+
 # Each measurement has a fresh process: no heap grown by another row, and one proxy at a time on its core.
 start_proxy() { # subject
-    local command
+    local command workers
     case $1 in
     haproxy) command=(haproxy -db -f "$work/haproxy.cfg") ;;
     nginx) command=(nginx -p "$work" -e "$work/nginx.log" -c "$work/nginx.conf") ;;
@@ -192,9 +204,8 @@ start_proxy() { # subject
     proxy_pid=$! watched=$!
     for _ in {1..500}; do
         kill -0 "$proxy_pid" 2>/dev/null || break
-        if listens "$tls_port"; then
-            watched=$(cat /proc/"$proxy_pid"/task/*/children) # nginx has its worker there
-            watched=$(tr -s ' \n' , <<<"$proxy_pid $watched" | sed 's/,*$//')
+        if is_ready "$1"; then
+            watched=$(tr -s ' \n' , <<<"$proxy_pid $workers" | sed 's/,*$//')
             return
         fi
         sleep 0.02
@@ -256,20 +267,33 @@ measure() { # row, round, subject
         >>"$work/results.jsonl"
 }
 
-spoiled=0
-make_certificates
-pick_port; tls_port=$port
-pick_port; plain_port=$port
-pick_port; admin_port=$port
-start_upstream
-write_configurations
-for row in ${rows//,/ }; do
-    for ((round = 1; round <= rounds; ++round)); do
-        say "$row, round $round of $rounds"
-        [[ $row != latency ]] || measure "$row" "$round" direct
-        for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
-    done
-done
+main() {
+    taskset -c "$proxy_cpu,$load_cpu" true 2>/dev/null || die "needs two cores: $proxy_cpu and $load_cpu"
+    [[ $proxy_cpu != "$load_cpu" ]] || die "proxy and load must have a core each"
+    ulimit -n "$(ulimit -Hn)"
+    install_missing
+    build_what_is_not_given
 
-jq -r --slurp --arg output "$output" --arg subjects "$only" -f "$here/report.jq" "$work/results.jsonl"
-exit "$spoiled"
+    work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bench.XXXXXX")
+    trap leave EXIT
+    trap 'exit 130' INT TERM
+    make_certificates
+    pick_port; tls_port=$port
+    pick_port; plain_port=$port
+    pick_port; admin_port=$port
+    start_upstream
+    write_configurations
+
+    local row round subject
+    for row in ${rows//,/ }; do
+        for ((round = 1; round <= rounds; ++round)); do
+            say "$row, round $round of $rounds"
+            [[ $row != latency ]] || measure "$row" "$round" direct
+            for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
+        done
+    done
+    jq -r --slurp --arg output "$output" --arg subjects "$only" -f "$here/report.jq" "$work/results.jsonl"
+    exit "$spoiled"
+}
+
+main # read whole before it runs: an edit of this file must not reach a measurement under way

@@ -182,14 +182,10 @@ class Stream {
     Moved from_ssl(int count) const {
         if (count > 0) return {Moved::Kind::some, static_cast<std::size_t>(count)};
         switch (SSL_get_error(ssl_.get(), count)) {
-            case SSL_ERROR_WANT_READ:
-                return {Moved::Kind::want_read};
-            case SSL_ERROR_WANT_WRITE:
-                return {Moved::Kind::want_write};
-            case SSL_ERROR_ZERO_RETURN:
-                return {Moved::Kind::ended};
-            default:
-                return {Moved::Kind::broken};
+        case SSL_ERROR_WANT_READ: return {Moved::Kind::want_read};
+        case SSL_ERROR_WANT_WRITE: return {Moved::Kind::want_write};
+        case SSL_ERROR_ZERO_RETURN: return {Moved::Kind::ended};
+        default: return {Moved::Kind::broken};
         }
     }
 

@@ -72,17 +72,11 @@ class Peer {
         for (;;) {
             Moved moved = step(scratch);
             switch (moved.kind) {
-                case Moved::Kind::some:
-                    continue;
-                case Moved::Kind::want_read:
-                    wants_write_ = false;
-                    return true;
-                case Moved::Kind::want_write:
-                    wants_write_ = true;
-                    return true;
-                case Moved::Kind::ended:
-                case Moved::Kind::broken:
-                    return false;
+            case Moved::Kind::some: continue;
+            case Moved::Kind::want_read: wants_write_ = false; return true;
+            case Moved::Kind::want_write: wants_write_ = true; return true;
+            case Moved::Kind::ended:
+            case Moved::Kind::broken: return false;
             }
         }
     }
@@ -96,17 +90,14 @@ class Peer {
 
     Moved step(std::span<char> scratch) {
         switch (phase_) {
-            case Phase::handshake: {
-                Moved moved = stream_.handshake();
-                if (moved.kind == Moved::Kind::some) phase_ = Phase::head;
-                return moved;
-            }
-            case Phase::head:
-                return read_head(scratch);
-            case Phase::body:
-                return read_body(scratch);
-            case Phase::answer:
-                return send_answer();
+        case Phase::handshake: {
+            Moved moved = stream_.handshake();
+            if (moved.kind == Moved::Kind::some) phase_ = Phase::head;
+            return moved;
+        }
+        case Phase::head: return read_head(scratch);
+        case Phase::body: return read_body(scratch);
+        case Phase::answer: return send_answer();
         }
         return {Moved::Kind::broken};
     }
