@@ -281,7 +281,26 @@ TEST_CASE("a policy may be JSON, have anchors, tags of the core schema, comments
         "  b: {hosts: [b.example], timeout: *slow, owner: !!str 12}\r\n");
     CHECK(config->vendors.at(1).timeout.connect == 9s);
     CHECK(config->vendors.at(1).catalogue.owner == "12");
+    CHECK(sound("version: 1\nstate: /\xF4\x8F\xBF\xBF\n")->state == "/\xF4\x8F\xBF\xBF");
     CHECK(sound("%YAML 1.2\n---\nversion: 1\n...\n"));
+}
+
+TEST_CASE("the authority may be kept, be made anew at each start, or be given") {
+    using Kind = AuthoritySpec::Kind;
+    const std::pair<const char*, Kind> table[] = {{"persistent", Kind::persistent},
+                                                  {"ephemeral", Kind::ephemeral},
+                                                  {"{cert: {file: a}, key: {file: b}}", Kind::given}};
+    for (const auto& [ca, kind] : table)
+        CHECK(sound(std::string("version: 1\nauthority: {ca: ") + ca + "}\n")->authority.kind == kind);
+}
+
+TEST_CASE("a query parameter may have any unreserved character in its name") {
+    const auto config = sound(R"(
+version: 1
+credentials: {key: {type: api_key, query: a-b.c_d~E9, value: {env: KEY}}}
+vendors: {a: {hosts: [a.example], credential: key}}
+)");
+    CHECK(std::get<ApiKeySpec>(config->credentials.at(0).kind).query == "a-b.c_d~E9");
 }
 
 TEST_CASE("an endpoint may be plain http even with a credential: the operator wrote it so") {

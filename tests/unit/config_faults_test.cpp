@@ -256,6 +256,10 @@ TEST_CASE("listeners are addresses with a port, of loopback unless exposed, and 
         {"listen: {proxy: 127.1:80}",
          {"2:17: '127.1:80' is not an address and a port in listen.proxy: what stands before its port is not an IP "
           "address"}},
+        {"listen: {proxy: \"[127.0.0.1]:80\"}",
+         {"2:17: '[127.0.0.1]:80' is not an address and a port in listen.proxy: what stands before its port is not an "
+          "IP "
+          "address"}},
         {"listen: {proxy: 0.0.0.0:15001}", {"2:17: 0.0.0.0:15001 is not loopback in listen.proxy: " + exposed}},
         {"listen: {admin: \"[::]:15000\"}", {"2:17: [::]:15000 is not loopback in listen.admin: " + exposed}},
         {"listen: {proxy: 10.0.0.1:15001, exposed: false}",
@@ -278,6 +282,7 @@ TEST_CASE("listeners are addresses with a port, of loopback unless exposed, and 
 TEST_CASE("paths of directories are absolute, files are references") {
     check({
         {"state: var/lib", {"2:8: 'var/lib' is not an absolute path in state: it does not begin with '/'"}},
+        {"state: \"/a\\0b\"", {"2:8: '/a\\x00b' is not an absolute path in state: it is too long, or holds a NUL"}},
         {"state: ~/sluice", {"2:8: '~/sluice' is not an absolute path in state: it does not begin with '/'"}},
         {"authority: {publish: ca}",
          {"2:22: 'ca' is not an absolute path in authority.publish: it does not begin with '/'"}},
@@ -289,6 +294,58 @@ TEST_CASE("paths of directories are absolute, files are references") {
         {"vendors: {a: {hosts: [a.example], tls: {ca: {env: CA}}}}",
          {"2:41: 'file' is missing in vendors.a.tls.ca", "2:46: unknown key 'env' in vendors.a.tls.ca"}},
     });
+}
+
+TEST_CASE("a line of text is one line, and not endless") {
+    const std::string longest(256, 'x');
+    const auto owner = [](const std::string& text) {
+        return told(PolicyWorld{}.decode("version: 1\nvendors: {a: {hosts: [a.example], owner: \"" + text + "\"}}\n"));
+    };
+    const std::string place = " is not a line of text in vendors.a.owner: ";
+    CHECK(owner("").front() == "2:42: ''" + place + "it is empty");
+    CHECK(owner("a\\nb").front() == "2:42: 'a\\nb'" + place + "it holds a line break or a control character");
+    CHECK(owner(longest).empty());
+    CHECK(owner(longest + "x").front() ==
+          "2:42: '" + longest.substr(0, 64) + "...'" + place + "it is longer than 256 bytes");
+}
+
+TEST_CASE("a prefix goes into a header as it is, and so holds nothing that a header cannot") {
+    const auto prefix = [](const std::string& text) {
+        return PolicyWorld{}.decode("version: 1\ncredentials: {k: {type: bearer, value: {env: K}, prefix: \"" + text +
+                                    "\"}}\nvendors: {a: {hosts: [a.example], credential: k}}\n");
+    };
+    const std::string longest(64, 'p');
+    for (const std::string& good : {std::string(), std::string("Token "), std::string("a~ "), longest}) {
+        INFO(good);
+        CHECK(prefix(good).config);
+    }
+    for (const std::string& bad :
+         {std::string("a\\r\\nHost: x"), std::string("\\t"), std::string("\\x7f"), std::string("ä"), longest + "p"}) {
+        INFO(bad);
+        REQUIRE(prefix(bad).faults.size() == 1);
+        CHECK(prefix(bad).faults[0].message.ends_with(
+            " is not a prefix in credentials.k.prefix: it is at most 64 printable ASCII characters"));
+    }
+}
+
+TEST_CASE("ten thousand files can be included, and the one that is too many is told once") {
+    PolicyWorld world;
+    world.files["/top.yaml"] = "version: 1\ninclude: ['/d/*']\n";
+    for (int i = 0; i < 10'000; ++i) world.files["/d/" + std::to_string(i)] = "";
+    CHECK(world.load("/top.yaml").config);
+    world.files["/d/x1"] = world.files["/d/x2"] = world.files["/d/x3"] = "";
+    CHECK(told(world.load("/top.yaml")) ==
+          std::vector<std::string>{"/top.yaml:2:11: '/d/x1' in include: more than 10,000 files"});
+}
+
+TEST_CASE("columns are counted for each file and each line anew") {
+    PolicyWorld world;
+    world.files["/top.yaml"] = "version: 1\ninclude: [/a, /b]\n";
+    world.files["/a"] = "{'ä': 1, 'ö': 2,\n 'ü': 3}\n";
+    world.files["/b"] = "{'aa': 1, 'oo': 2,\n 'uu': 3}\n";
+    std::vector<int> columns;
+    for (const Fault& fault : world.load("/top.yaml").faults) columns.push_back(fault.column);
+    CHECK(columns == std::vector<int>{2, 10, 2, 2, 11, 2});
 }
 
 TEST_CASE("names of vendors and credentials are path segments and metric labels") {
@@ -476,6 +533,9 @@ TEST_CASE("a secret in plain text is refused and never shown") {
         "credentials:\n  k:\n    type: bearer\n    value: hunter2: x",
         "credentials:\n  k:\n    type: basic\n    password: 'hunter2\n",
         "password: hunter2",
+        "\"password\" : hunter2",
+        "{'api key' : 'hunter2', x",
+        "listen: {token: hunter2, proxy: 1, admin: 2}",
         "vendors: {a: {hosts: [a.example], api_key: hunter2}}",
         "vendors: {a: {endpoints: [{url: \"https://joe:hunter2@a.example\"}]}}",
     };

@@ -108,6 +108,9 @@ TEST_CASE("what YAML itself does not allow, or a policy does not, is told with i
         {"version: 1\nstate: /\xC3\x28\n", {"2:9: not UTF-8: a policy is UTF-8 text"}},
         {"version: 1\nstate: /\xED\xA0\x80\n", {"2:9: not UTF-8: a policy is UTF-8 text"}},
         {"version: 1\nstate: /\xC0\xAF\n", {"2:9: not UTF-8: a policy is UTF-8 text"}},
+        {"version: 1\nstate: /\x80\n", {"2:9: not UTF-8: a policy is UTF-8 text"}},
+        {"version: 1\nstate: /\xF4\x90\x80\x80\n", {"2:9: not UTF-8: a policy is UTF-8 text"}},
+        {"version: 1\nstate: /\xE2\x82", {"2:9: not UTF-8: a policy is UTF-8 text"}},
         {"\xFF\xFEv\0e\0", {"1:1: not UTF-8: a policy is UTF-8 text"}},
         {"version: 1\rworkers: 2\n", {"1:11: a carriage return without a line feed: a policy is UTF-8 text"}},
     };
@@ -162,9 +165,12 @@ TEST_CASE("aliases that would grow without end are refused before they grow") {
     CHECK(decoded.faults[0].message == "aliases make this policy too large: more than two million values");
 }
 
-TEST_CASE("a file of nothing but brackets is refused before it is read") {
-    const Decoded decoded = PolicyWorld{}.decode("version: 1\nvendors: " + std::string(3'000'000, '['));
-    CHECK(told(decoded) == std::vector<std::string>{"too large: more than two million of '[', '{', ',' and ':'"});
+TEST_CASE("a file of nothing but indicators is refused before it is read") {
+    for (const char indicator : {'[', '{', ',', ':'}) {
+        INFO(indicator);
+        const Decoded decoded = PolicyWorld{}.decode("version: 1\nvendors: [" + std::string(2'000'001, indicator));
+        CHECK(told(decoded) == std::vector<std::string>{"too large: more than two million of '[', '{', ',' and ':'"});
+    }
 }
 
 TEST_CASE("a hundred aliases without anchors are not a hundred passes") {
