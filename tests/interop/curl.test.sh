@@ -11,7 +11,8 @@ if curl --silent --cacert "$scratch/vendor-ca.crt" https://api.vendor.test/seen;
     fail 'curl trusts a CA that is not ours'
 fi
 
-# A host that no policy names is refused at CONNECT.
+# A host that no policy names is refused, at CONNECT where there is one.
+curl --silent http://unknown.vendor.test/ | grep -q '"reason":"unknown_vendor"' || fail 'unknown over http'
 same 'the answer to CONNECT' \
     "$(curl --silent --write-out '%{http_connect}' https://unknown.vendor.test/ || true)" 403
 
@@ -21,9 +22,9 @@ same 'https in absolute-form' \
         curl --silent --no-buffer "telnet://$proxy" | tail -n 1)" "GET https /seen [Bearer $api_secret]"
 
 # `sluice exec` is the same environment around one command.
-same 'curl inside of sluice exec' \
-    "$("$SLUICE" exec --config "$scratch/started.yaml" -- curl --silent --show-error https://api.vendor.test/seen 2>"$scratch/client.err")" \
-    "GET https /seen [Bearer $api_secret]"
+executed=$("$SLUICE" exec --config "$scratch/started.yaml" -- \
+    curl --silent --show-error https://api.vendor.test/seen 2>"$scratch/client.err")
+same 'curl inside of sluice exec' "$executed" "GET https /seen [Bearer $api_secret]"
 
 require promtool prometheus
 curl --silent --show-error "http://$admin/metrics" >"$scratch/metrics"

@@ -43,6 +43,12 @@ require() {
     command -v "$1" >/dev/null || fail "$1 is missing; 'deploy/packages.sh interop' installs it ($2)"
 }
 
+# Node and the clients that Debian does not have.
+require_npm() {
+    node=$interop/node_modules/.bin/node
+    [[ -x $node ]] || fail "no clients from npm; 'tests/interop/install.sh' installs them"
+}
+
 # eventually SECONDS COMMAND...: until it succeeds.
 eventually() {
     local end=$((SECONDS + $1))
@@ -157,6 +163,13 @@ start_vendor() {
     fail "nginx does not start: $(cat "$scratch/client.err")"
 }
 
+# What answers below /live/: call it after `start`. It must not find the proxy that it stands behind.
+start_live() {
+    env -i "$node" "$interop/clients/live.mjs" "$scratch/live.sock" >"$scratch/live.log" 2>&1 &
+    pids+=($!)
+    eventually 20 grep -q listening "$scratch/live.log" || fail "the live vendor: $(cat "$scratch/live.log")"
+}
+
 # ---- Sluice
 
 # One vendor a line of the table: its endpoint's path puts an SDK's fake API below /live/.
@@ -250,7 +263,7 @@ PUT http://plain.vendor.test/files/absolute-form $scratch/www/big put
 PUT $base_url/api/files/base-url $scratch/www/big put
 GET https://api.vendor.test/redirect - redirected
 GET https://api.vendor.test/forbidden - forbidden
-GET http://unknown.vendor.test/seen - unknown
+GET $base_url/unknown/seen - unknown
 END
 }
 
