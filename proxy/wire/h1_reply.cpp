@@ -21,6 +21,14 @@ Task<Result<void>> H1Reply::inform(const ResponseHead& head) {
 }
 
 Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& framing, BodySource* body, const Limits& limits, Activity& activity) {
+    // What is bad from its first bytes on can still become a status.
+    std::optional<Chunk> first;
+    if (body) {
+        if (auto ready = body->next_ready()) {
+            if (!ready->has_value()) co_return std::move(ready->error());
+            first = **ready;
+        }
+    }
     Framing out = framing;
     const bool bodiless = head_only_ || head.status == 304;
     if (body && framing.kind != Framing::Kind::length) out.kind = minor_ == 0 ? Framing::Kind::until_close : Framing::Kind::chunked;
@@ -32,7 +40,7 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
     append_response_head(scratch_, head, out, keep_alive_, false, bodiless, minor_);
     began_ = true;
     stream.stage(scratch_);
-    if (body) co_return co_await pump(stream, Origin::application, *body, out, limits, activity);
+    if (body) co_return co_await pump(stream, Origin::application, *body, out, limits, activity, first ? &*first : nullptr);
     if (stream.try_flush().kind == Io::Kind::some) co_return Result<void>{};
     co_return co_await push(stream, Origin::application, {}, limits, activity);
 }
