@@ -1,31 +1,54 @@
 #!/usr/bin/env bash
-# git over https (GnuTLS, GIT_SSL_CAINFO), over http and in base-URL mode. nginx serves the repository's files.
+# git over https (GnuTLS, GIT_SSL_CAINFO), over http and in base-URL mode: from git's own server, and from plain files.
 . "$(dirname "$0")/support.sh"
 require git git
+require_npm # git's own server stands behind the live part of the vendor
 start
-
-author=(-c user.name=interop -c user.email=interop@vendor.test)
-git init --quiet --initial-branch=main "$scratch/origin"
-cp "$scratch/www/big" "$scratch/origin/big" # random bytes: the pack is as large
-git -C "$scratch/origin" add big
-git -C "$scratch/origin" "${author[@]}" commit --quiet --message 'three million bytes'
-git clone --quiet --bare "$scratch/origin" "$scratch/www/git/repository.git"
-git -C "$scratch/www/git/repository.git" repack -adq
-git -C "$scratch/www/git/repository.git" update-server-info
+start_live
 
 export GIT_TERMINAL_PROMPT=0
-clone() {
-    local name=$1 url=$2
-    : >"$scratch/vendor.log"
-    timeout 60 git -c http.extraHeader="Authorization: $APPLICATION_AUTHORIZATION" clone --quiet "$url" \
-        "$scratch/$name" 2>"$scratch/client.err" || fail "git clone ($name) ended with exit code $?"
-    cmp "$scratch/$name/big" "$scratch/www/big" || fail "$name: the clone differs"
-    same "$name: the commit" "$(git -C "$scratch/$name" log --format=%s)" 'three million bytes'
-    only_the_vendors_credential "git, $name" 3
+git config --global user.name interop
+git config --global user.email interop@vendor.test
+git config --global http.extraHeader "Authorization: $APPLICATION_AUTHORIZATION"
+
+commit_new_bytes() { # FOLDER MESSAGE: random, so that the pack is as large
+    head -c 3000001 /dev/urandom >"$1/big"
+    git -C "$1" add big
+    git -C "$1" commit --quiet --message "$2"
 }
-clone intercepted https://api.vendor.test/git/repository.git
-clone absolute-form http://plain.vendor.test/git/repository.git
-clone base-url "$base_url/api/git/repository.git"
+
+repository=$scratch/www/git/repository.git
+git init --quiet --initial-branch=main "$scratch/origin"
+commit_new_bytes "$scratch/origin" first
+git clone --quiet --bare "$scratch/origin" "$repository"
+git -C "$repository" repack -adq
+git -C "$repository" update-server-info
+
+# remotely NAME COUNT ARGUMENT...: git does it, and the vendor has seen at least so many requests.
+remotely() {
+    local name=$1 count=$2
+    shift 2
+    : >"$scratch/vendor.log"
+    timeout 60 git "$@" 2>"$scratch/client.err" || fail "git, $name, ended with exit code $?"
+    only_the_vendors_credential "git, $name" "$count"
+}
+
+clone() {
+    local folder=$scratch/clone
+    rm -rf "$folder"
+    remotely "clone $1" 2 clone --quiet "$1" "$folder"
+    cmp "$folder/big" "$scratch/origin/big" || fail "the clone of $1 differs"
+}
+for path in live/git git; do
+    clone "https://api.vendor.test/$path/repository.git"
+    clone "http://plain.vendor.test/$path/repository.git"
+    clone "$base_url/api/$path/repository.git"
+done
+
+# What is pushed is more than git buffers: it goes in chunks.
+commit_new_bytes "$scratch/origin" second
+remotely push 3 -C "$scratch/origin" push --quiet https://api.vendor.test/live/git/repository.git main
+same 'what the vendor has now' "$(git -C "$repository" log -1 --format=%s main)" second
 
 if git clone --quiet https://unknown.vendor.test/git/repository.git "$scratch/unknown" 2>"$scratch/client.err"; then
     fail 'git clones from a host that no policy names'

@@ -30,7 +30,7 @@ trap 'exit 143' INT TERM
 fail() {
     local file
     printf 'FAILED: %s\n' "$*" >&2
-    for file in sluice.log vendor.log nginx.log client.err; do
+    for file in sluice.log vendor.log nginx.log live.log client.err; do
         [[ -s $scratch/$file ]] || continue
         printf '%s\n' "-- the end of $file" >&2
         tail -n 15 "$scratch/$file" >&2
@@ -165,7 +165,8 @@ start_vendor() {
 
 # What answers below /live/: call it after `start`. It must not find the proxy that it stands behind.
 start_live() {
-    env -i "$node" "$interop/clients/live.mjs" "$scratch/live.sock" >"$scratch/live.log" 2>&1 &
+    env -i PATH="$PATH" HOME="$HOME" \
+        "$node" "$interop/clients/live.mjs" "$scratch/live.sock" "$scratch/www/git" >"$scratch/live.log" 2>&1 &
     pids+=($!)
     eventually 20 grep -q listening "$scratch/live.log" || fail "the live vendor: $(cat "$scratch/live.log")"
 }

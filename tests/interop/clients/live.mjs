@@ -1,5 +1,6 @@
-// The vendor's living part, behind nginx: an echo for WebSockets, events one by one, and as much of three APIs as
-// their SDKs need. `live.mjs SOCKET` listens on a socket file and prints a line when it does.
+// The vendor's living part, behind nginx: an echo for WebSockets, events one by one, git's own server, and as much of
+// three APIs as their SDKs need. `live.mjs SOCKET REPOSITORIES` listens on a socket file, and says so in a line.
+import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 
@@ -63,11 +64,39 @@ function bucket(request, path, body, answer) {
     }
 }
 
+// `git http-backend` is a CGI program: it answers with a head of its own, then the body.
+async function git(request, path, query, body, answer) {
+    const backend = spawn('git', ['-c', 'http.receivepack=true', 'http-backend'], {
+        env: {
+            PATH: process.env.PATH,
+            GIT_PROJECT_ROOT: process.argv[3],
+            GIT_HTTP_EXPORT_ALL: '1',
+            GIT_PROTOCOL: request.headers['git-protocol'] ?? '',
+            REQUEST_METHOD: request.method,
+            PATH_INFO: path,
+            QUERY_STRING: query,
+            CONTENT_TYPE: request.headers['content-type'] ?? '',
+            CONTENT_LENGTH: String(body.length),
+            HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
+        },
+        stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    backend.stdin.on('error', () => {}); // it may end before it has read everything; its answer counts
+    backend.stdin.end(body);
+    const parts = [];
+    for await (const part of backend.stdout) parts.push(part);
+    const output = Buffer.concat(parts);
+    const end = output.indexOf('\r\n\r\n');
+    const fields = output.toString('latin1', 0, end).split('\r\n').map((line) => line.split(': '));
+    const { Status: status = '200', ...headers } = Object.fromEntries(fields);
+    answer.writeHead(parseInt(status, 10), headers).end(output.subarray(end + 4));
+}
+
 async function handle(request, answer) {
     const parts = [];
     for await (const part of request) parts.push(part);
     const body = Buffer.concat(parts);
-    const path = request.url.replace('/live/', '').replace(/\?.*/, '');
+    const [path, query = ''] = request.url.replace('/live/', '').split('?');
     if (path.endsWith('/next')) {
         next();
         answer.writeHead(204).end();
@@ -78,6 +107,8 @@ async function handle(request, answer) {
     } else if (path === 'stripe/v1/customers') {
         const form = new URLSearchParams(body.toString());
         json(answer, { id: 'cus_1', object: 'customer', email: form.get('email') });
+    } else if (path.startsWith('git/')) {
+        await git(request, path.slice('git'.length), query, body, answer);
     } else if (path.startsWith('s3/')) {
         bucket(request, path, body, answer);
     } else {
