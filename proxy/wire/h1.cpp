@@ -1,12 +1,11 @@
 #include "proxy/wire/h1.hpp"
 
-#include <boost/beast/http/basic_parser.hpp>
 #include <charconv>
 #include <cstring>
 
-namespace sluice {
+#include "proxy/wire/h1_head.hpp"
 
-namespace http = boost::beast::http;
+namespace sluice {
 
 // ---- input ---------------------------------------------------------------------------------------------------------
 
@@ -41,96 +40,6 @@ void InputBuffer::release(Loop& loop) {
 }
 
 // ---- heads ---------------------------------------------------------------------------------------------------------
-
-namespace {
-
-std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
-
-// Beast's tokenizer over a head that is whole and has been judged; its bodies are never asked for.
-template <bool is_request, class Head>
-class HeadParser final : public http::basic_parser<is_request> {
-  public:
-    explicit HeadParser(Head& head) : head_(head) {
-        this->header_limit(H1Channel::max_head + 2);
-        this->body_limit(boost::none);
-        this->skip(true);
-    }
-    bool too_many_fields() const { return too_many_; }
-
-  private:
-    using Error = boost::beast::error_code;
-    using View = boost::beast::string_view;
-
-    void on_request_impl(http::verb, View method, View target, int version, Error&) override {
-        if constexpr (is_request) {
-            head_.method.assign(method.data(), method.size());
-            head_.target.assign(target.data(), target.size());
-            head_.minor = static_cast<unsigned>(version % 10);
-        }
-    }
-    void on_response_impl(int code, View phrase, int version, Error&) override {
-        if constexpr (!is_request) {
-            head_.status = static_cast<unsigned>(code);
-            head_.phrase.assign(phrase.data(), phrase.size());
-            head_.minor = static_cast<unsigned>(version % 10);
-        }
-    }
-    void on_field_impl(http::field, View name, View value, Error& error) override {
-        if (head_.fields.size() == H1Channel::max_fields) {
-            too_many_ = true;
-            error = http::error::header_limit;
-            return;
-        }
-        head_.fields.add(as_view(name), as_view(value));
-    }
-    void on_header_impl(Error&) override {}
-    void on_body_init_impl(const boost::optional<std::uint64_t>&, Error&) override {}
-    std::size_t on_body_impl(View body, Error&) override { return body.size(); }
-    void on_chunk_header_impl(std::uint64_t, View, Error&) override {}
-    std::size_t on_chunk_body_impl(std::uint64_t, View body, Error&) override { return body.size(); }
-    void on_finish_impl(Error&) override {}
-
-    Head& head_;
-    bool too_many_ = false;
-};
-
-// Looks for the end of a head in what has come in so far.
-struct HeadScan {
-    std::size_t line = 0;   // where the current line begins
-    std::size_t end = 0;    // of the head, once found
-    const char* fault = nullptr;
-
-    bool look(std::string_view in) {
-        while (line < in.size()) {
-            const auto* lf = static_cast<const char*>(std::memchr(in.data() + line, '\n', in.size() - line));
-            if (!lf) return false;
-            const auto at = static_cast<std::size_t>(lf - in.data());
-            if (at == line || in[at - 1] != '\r') {
-                fault = "a bare LF in the head";
-                return false;
-            }
-            if (at == line + 1) {
-                end = at + 1;
-                return true;
-            }
-            line = at + 1;
-        }
-        return false;
-    }
-};
-
-bool is_token_char(char c) { return is_token({&c, 1}); }
-
-// What cannot become a head is told apart by its first byte: nobody should wait for the rest of a TLS record.
-const char* judge_first_byte(char first, bool request) {
-    if (request) {
-        if (first == 0x16) return "TLS where plain HTTP was expected: the proxy's own URL is http://, for https targets too";
-        return is_token_char(first) ? nullptr : "the request does not begin with a method";
-    }
-    return first == 'H' ? nullptr : "the response does not begin with HTTP/1";
-}
-
-}  // namespace
 
 Failure H1Channel::invalid(std::string detail) const {
     if (side_ == Origin::application) return {Origin::application, Reason::bad_request, Replay::unsafe, std::move(detail)};
@@ -190,22 +99,9 @@ Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Fa
             const bool whole = !wrong && scan.look(in.substr(0, max_head));
             if (!wrong) wrong = scan.fault;
             if (!wrong && whole) {
-                const std::string_view raw = in.substr(0, scan.end);
-                if (const std::string_view bad = judge_raw_head(raw); !bad.empty()) {
-                    fault = invalid(std::string(bad));
-                    co_return Got::failed;
-                }
-                head.clear();
-                HeadParser<is_request, Head> parser(head);
-                boost::beast::error_code error;
-                parser.put(asio::const_buffer(raw.data(), raw.size()), error);
-                if (parser.too_many_fields()) {
-                    fault = invalid("more than " + std::to_string(max_fields) + " header fields");
-                    if (is_request) fault.reason = Reason::head_too_large;
-                    co_return Got::failed;
-                }
-                if (error || !parser.is_header_done()) {
-                    fault = invalid("the head is not valid HTTP/1.1: " + error.message());
+                if (auto bad = parse_head(in.substr(0, scan.end), head)) {
+                    fault = invalid(std::move(bad->detail));
+                    if (is_request && bad->too_large) fault.reason = Reason::head_too_large;
                     co_return Got::failed;
                 }
                 input_.consume(scan.end);
