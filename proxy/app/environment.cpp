@@ -11,10 +11,13 @@ namespace {
 
 /// What reads a whole bundle: the system's roots and our authority.
 constexpr std::array bundle_readers = {
-    "SSL_CERT_FILE",     "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",    "AWS_CA_BUNDLE",
-    "GIT_SSL_CAINFO",    "PIP_CERT",           "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "DENO_CERT",         "NIX_SSL_CERT_FILE",  "HTTPLIB2_CA_CERTS", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "npm_config_cafile",
+    "SSL_CERT_FILE",     "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",    "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",    "PIP_CERT",
+    "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "DENO_CERT",         "NIX_SSL_CERT_FILE",
+    "HTTPLIB2_CA_CERTS", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "npm_config_cafile", "PERL_LWP_SSL_CA_FILE",
 };
 
 bool unspecified(const IpAddress& address) {

@@ -59,7 +59,7 @@ TEST_CASE("what adds a CA reads ours alone, what replaces the roots reads the bu
     for (const char* name :
          {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT",
           "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "CARGO_HTTP_CAINFO", "DENO_CERT", "NIX_SSL_CERT_FILE",
-          "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "HTTPLIB2_CA_CERTS", "npm_config_cafile"}) {
+          "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "HTTPLIB2_CA_CERTS", "npm_config_cafile", "PERL_LWP_SSL_CA_FILE"}) {
         INFO(name);
         CHECK(variables.at(name) == "/run/sluice/ca/bundle.pem");
     }
