@@ -270,7 +270,7 @@ measure() { # row, round, subject
 main() {
     taskset -c "$proxy_cpu,$load_cpu" true 2>/dev/null || die "needs two cores: $proxy_cpu and $load_cpu"
     [[ $proxy_cpu != "$load_cpu" ]] || die "proxy and load must have a core each"
-    ulimit -n "$(ulimit -Hn)"
+    ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
     install_missing
     build_what_is_not_given
 
