@@ -1,10 +1,7 @@
 // The policy loader on any bytes: no crash, no hang, and either a Config or a fault. The input is the policy; what
 // follows a line "=====" is the file that it includes.
-#include <cstdint>
-#include <cstdlib>
-#include <string_view>
-
 #include "config/decode.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace sluice;
 
@@ -28,36 +25,32 @@ PolicyInputs inputs_with(std::string included) {
     return inputs;
 }
 
-void require(bool holds) {
-    if (!holds) std::abort();
-}
-
 /// What is true of every load.
 void judge(const Decoded& decoded) {
     bool failed = false;
     for (const Fault& fault : decoded.faults) {
         failed = failed || !fault.warning;
-        require(!fault.message.empty() && fault.line >= 0);
-        require((fault.line > 0) == (fault.column > 0));
-        require(fault.source.size() < 1000 && fault.caret <= static_cast<int>(fault.source.size()) + 1);
-        for (const char c : fault.text()) require(static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t');
+        REQUIRE(!fault.message.empty() && fault.line >= 0);
+        REQUIRE((fault.line > 0) == (fault.column > 0));
+        REQUIRE(fault.source.size() < 1000 && fault.caret <= static_cast<int>(fault.source.size()) + 1);
+        for (const char c : fault.text()) REQUIRE(static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t');
     }
-    require(failed == !decoded.config);
+    REQUIRE(failed == !decoded.config);
 }
 
 /// What is true of every Config.
 void judge(const Config& config) {
-    require(config.digest.size() == 64 && !describe_config(config).empty());
-    require(config.unmatched_vendor.index == config.vendors.size());
+    REQUIRE(config.digest.size() == 64 && !describe_config(config).empty());
+    REQUIRE(config.unmatched_vendor.index == config.vendors.size());
     for (const Vendor& vendor : config.vendors) {
-        require(config.find(vendor.name) == &vendor);
-        require(!vendor.hosts.empty() || !vendor.endpoints.empty());
-        require(!vendor.credential || *vendor.credential < config.credentials.size());
+        REQUIRE(config.find(vendor.name) == &vendor);
+        REQUIRE(!vendor.hosts.empty() || !vendor.endpoints.empty());
+        REQUIRE(!vendor.credential || *vendor.credential < config.credentials.size());
         for (const HostPattern& host : vendor.hosts) {
             const std::uint16_t port = host.port == 0 ? 443 : host.port;
             const auto named =
                 parse_authority((host.wildcard ? "x." : "") + host.text().substr(host.wildcard ? 2 : 0), port);
-            if (named && !host.wildcard) require(config.match(*named) == &vendor);
+            if (named && !host.wildcard) REQUIRE(config.match(*named) == &vendor);
         }
     }
 }
@@ -65,7 +58,7 @@ void judge(const Config& config) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    const std::string_view whole{reinterpret_cast<const char*>(data), size};
+    const std::string_view whole = as_text(data, size);
     const auto end = whole.find(separator);
     const std::string included{end == whole.npos ? std::string_view{} : whole.substr(end + separator.size())};
     const Decoded decoded = decode_policy(whole.substr(0, end), "policy.yaml", inputs_with(included));
