@@ -45,7 +45,8 @@ require() {
 
 # Node and the clients that Debian does not have.
 require_npm() {
-    node=$(compgen -G "$interop/node_modules/node-linux-*/bin/node") || fail "no clients from npm; 'tests/interop/install.sh' installs them"
+    node=$(compgen -G "$interop/node_modules/node-linux-*/bin/node") ||
+        fail "no clients from npm; 'tests/interop/install.sh' installs them"
 }
 
 # eventually SECONDS COMMAND...: until it succeeds.
