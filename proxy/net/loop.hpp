@@ -35,10 +35,10 @@ class BlockPool {
 };
 
 struct Loop {
+    BlockPool blocks;   // first: coroutines that go with the io_context give theirs back
     asio::io_context io{1};
     Wheel wheel{io};
     Poller poller{io};
-    BlockPool blocks;
 
     static TimePoint now() { return std::chrono::steady_clock::now(); }
 };
