@@ -142,6 +142,8 @@ class Explainer {
                    "credential '" + out_.credential->name + "' is not sent over plain http://: ask for https://" +
                        asked.authority.host + ", or write the http:// URL under `endpoints` of vendor '" + vendor.name +
                        "'");
+        } else if (out_.method == "TRACE") {
+            refuse(Reason::not_allowed, "TRACE would send the credential of vendor '" + vendor.name + "' back");
         }
     }
 

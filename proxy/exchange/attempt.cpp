@@ -14,6 +14,8 @@ Result<void> attach_credential(Core& core, Exchange& ex, const Destination& dest
     if (destination.scheme == Scheme::http && ex.vendor->endpoints.empty())
         return unavailable("a credential never travels in clear text: call https://" + destination.authority.host + " instead, or give vendor '" + ex.vendor->name +
                            "' an endpoint written as http:// if plain text is meant");
+    if (ex.request.method == "TRACE")   // its answer is the request: the application would read the credential (RFC 9110 9.3.8)
+        return Failure{Origin::sluice, Reason::not_allowed, Replay::safe, "TRACE would send the credential of vendor '" + ex.vendor->name + "' back"};
     Result<const Attachment*> attachment = core.credentials.current(*ex.vendor->credential);
     if (!attachment) return std::move(attachment.error());
     apply(**attachment, ex.request);

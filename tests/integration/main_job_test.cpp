@@ -33,6 +33,25 @@ TEST_CASE("the vendor sees a credential that the application never had") {
     CHECK(proxy.metric(R"(sluice_requests_total{vendor="pay",route="_none",method="GET",code="200",outcome="vendor"})") == 1);
 }
 
+TEST_CASE("TRACE, whose answer would hold the credential, is refused where there is one") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen), vendor_ca());
+    TemporaryDirectory secrets;
+    const std::string secret = secrets.file("token", "s3cr3t-t0ken\n");
+    TestProxy proxy("credentials: {key: {type: bearer, value: {file: " + secret + "}}}\nvendors:\n" + vendor_yaml("pay", "api.pay.example", vendor, true, "credential: key") +
+                    vendor_yaml("open", "open.example", vendor));
+    const auto trace = [&proxy](const std::string& host) {
+        Wire wire = proxy.connected(host);
+        wire.write("TRACE / HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+        return wire.read_response().value_or(Message{});
+    };
+    const Message refused = trace("api.pay.example");
+    CHECK(refused.status() == 403);
+    CHECK(refused.reason() == "not_allowed");
+    CHECK(seen.size() == 0);
+    CHECK(trace("open.example").status() == 200);
+}
+
 TEST_CASE("a host that no vendor has is refused, and the CONNECT itself is answered") {
     TestProxy proxy("");
     const Message answer = proxy.raw("CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n");
