@@ -109,11 +109,14 @@ class Desk {
                 return refused("the Host of the request is neither this listener's own address nor localhost");
             }
         }
-        if (request["Sec-Fetch-Site"] == "cross-site") return refused("a web page of another site asked");
-        if (request.count(http::field::origin)) {
-            const auto origin = request[http::field::origin];
-            const bool ours = origin.starts_with("http://") && origin.substr(7) == host;
-            if (!ours) return refused("a web page of another origin asked");
+        for (const auto& field : request) {  // each of them: who sends two may be read by either
+            const auto value = field.value();
+            if (boost::beast::iequals(field.name_string(), "Sec-Fetch-Site") &&
+                !boost::beast::iequals(value, "same-origin") && !boost::beast::iequals(value, "none")) {
+                return refused("a web page of another site asked");
+            }
+            const bool ours = value.starts_with("http://") && value.substr(7) == host;
+            if (field.name() == http::field::origin && !ours) return refused("a web page of another origin asked");
         }
         return std::nullopt;
     }

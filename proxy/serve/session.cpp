@@ -249,8 +249,9 @@ std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view 
     for (const Field field : ex.request.fields) {
         if (field.known == Known::origin && foreign_origin(floor_.world, field.value))
             return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
-        if (field.known == Known::sec_fetch_site && same_text(field.value, "cross-site"))
-            return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Sec-Fetch-Site: cross-site)", {}};
+        // A page on another port of this machine is of the same site, and sends no Origin with an image's GET.
+        if (field.known == Known::sec_fetch_site && !same_text(field.value, "same-origin") && !same_text(field.value, "none"))
+            return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Sec-Fetch-Site: " + std::string(field.value) + ")", {}};
     }
 
     const std::string_view path = rest.substr(1);

@@ -161,7 +161,11 @@ TEST_CASE_METHOD(Fixture, "web pages of other origins are refused") {
         {"Origin: http://localhost:3000\r\n", 403},
         {"Origin: https://evil.example\r\n", 403},
         {"Origin: null\r\n", 403},
+        {"Origin: http://" + own + "\r\nOrigin: https://evil.example\r\n", 403},
         {"Sec-Fetch-Site: cross-site\r\n", 403},
+        {"Sec-Fetch-Site: Cross-Site\r\n", 403},
+        {"Sec-Fetch-Site: same-site\r\n", 403},
+        {"Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n", 403},
         {"Sec-Fetch-Site: none\r\n", 200},
         {"Sec-Fetch-Site: same-origin\r\n", 200},
     }));

@@ -111,6 +111,7 @@ TEST_CASE("who names another host, or speaks for a web page, spends no credentia
          403, "not_allowed"},
         {"two origins in one", get(own, "Origin: http://" + own + ", https://evil.example\r\n"), 403, "not_allowed"},
         {"a cross-site fetch", get(own, "Sec-Fetch-Site: cross-site\r\n"), 403, "not_allowed"},
+        {"a fetch by a page on another port", get(own, "Sec-Fetch-Site: same-site\r\n"), 403, "not_allowed"},
         {"a cross-site fetch in capitals", get(own, "Sec-Fetch-Site: Cross-Site\r\n"), 403, "not_allowed"},
         {"a cross-site fetch beside another", get(own, "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n"),
          403, "not_allowed"},
