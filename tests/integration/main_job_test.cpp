@@ -39,7 +39,7 @@ TEST_CASE("TRACE, whose answer would hold the credential, is refused where there
     TemporaryDirectory secrets;
     const std::string secret = secrets.file("token", "s3cr3t-t0ken\n");
     TestProxy proxy("credentials: {key: {type: bearer, value: {file: " + secret + "}}}\nvendors:\n" + vendor_yaml("pay", "api.pay.example", vendor, true, "credential: key") +
-                    vendor_yaml("open", "open.example", vendor));
+                    vendor_yaml("open", "open.example", vendor, true));
     const auto trace = [&proxy](const std::string& host) {
         Wire wire = proxy.connected(host);
         wire.write("TRACE / HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
