@@ -9,7 +9,7 @@ namespace sluice {
 namespace {
 
 constexpr Duration handshake_time = 10s, head_time = 30s, keep_alive_time = 1h, linger_time = 2s;
-constexpr std::size_t linger_bytes = 1024 * 1024;
+constexpr std::size_t linger_bytes = 64 * 1024 * 1024;   // many clients send a whole upload before they look for an answer
 constexpr std::size_t spare_exchanges_kept = 64;
 
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }

@@ -62,6 +62,17 @@ TEST_CASE("a host that no vendor has is refused, and the CONNECT itself is answe
     CHECK(answer.body.find("\"request_id\":\"" + answer.field("sluice-request-id") + "\"") != std::string::npos);
 }
 
+TEST_CASE("a refusal reaches an application that sends its whole upload before it reads") {
+    TestProxy proxy("");
+    Wire wire = Wire::to(proxy.port());
+    const std::string body(16 * 1024 * 1024, 'x');
+    wire.write("POST http://nobody.example/ HTTP/1.1\r\nHost: nobody.example\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+    wire.write(body);
+    const Message answer = wire.read_response().value_or(Message{});
+    CHECK(answer.status() == 403);
+    CHECK(answer.reason() == "unknown_vendor");
+}
+
 TEST_CASE("a phase that hangs ends in a 504 that names it") {
     FakeVendor vendor([](Wire& wire) { wire.read_request(); wire.read_all(); }, vendor_ca());
     TestProxy proxy("vendors:\n" + vendor_yaml("slow", "slow.example", vendor, true, "timeout: {first_byte: 100ms}"));
