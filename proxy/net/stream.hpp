@@ -69,6 +69,7 @@ class Stream {
     friend struct StreamBio;
     struct Piece { std::unique_ptr<Block> block; std::size_t begin = 0, end = 0; };
 
+    Io why_nothing();
     void append_out(const char* bytes, std::size_t size);
     void encrypt(const char* bytes, std::size_t size);
     void seal();   // what was staged as plain text becomes a record
