@@ -1,5 +1,6 @@
 #include "proxy/serve/worker.hpp"
 
+#include <malloc.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t polite_refusals = 256;   // at one time; more are closed without a word
+constexpr std::size_t a_rush = 256;   // so many sessions leave memory behind that is worth giving back
 
 std::uint64_t system_random() {
     std::uint64_t bits = 0;
@@ -43,6 +45,7 @@ struct Worker::Impl {
     Impl(World& w, unsigned index);
 
     void tidy();
+    void give_memory_back();
     void end_when_empty();
     void serve(int fd, Entrance entrance);
 
@@ -61,6 +64,7 @@ struct Worker::Impl {
     Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.io.stop(); }, this};
     std::size_t subscription;
     std::size_t turned_away = 0;
+    std::size_t most_sessions = 0;   // since memory was given back
     bool ending = false;
 };
 
@@ -85,7 +89,16 @@ void Worker::Impl::tidy() {
     transport.sweep(now);
     std::vector<Session*> sessions(floor.sessions.begin(), floor.sessions.end());   // one that ends leaves the list
     for (Session* session : sessions) session->tidy();
+    give_memory_back();
     loop.wheel.arm(tidying, later(now, 1s));
+}
+
+// What a rush of connections needed lies free in the middle of the heap when it is over; glibc keeps that until it is told.
+void Worker::Impl::give_memory_back() {
+    most_sessions = std::max(most_sessions, floor.sessions.size());
+    if (most_sessions < a_rush || floor.sessions.size() > most_sessions / 4) return;
+    ::malloc_trim(0);
+    most_sessions = floor.sessions.size();
 }
 
 void Worker::Impl::end_when_empty() {
