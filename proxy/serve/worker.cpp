@@ -18,7 +18,10 @@ namespace sluice {
 
 namespace {
 
-constexpr std::size_t polite_refusals = 256;   // at one time; more are closed without a word
+constexpr std::size_t polite_refusals = 256;   // at one time; for more there is no waiting
+constexpr std::string_view refusal_body =
+    R"({"title":"Sluice is at its limit of connections","status":503,"detail":"raise the limit of open files, or run more sidecars","reason":"overloaded"})"
+    "\n";
 constexpr std::size_t a_rush = 256;   // so many sessions leave memory behind that is worth giving back
 
 std::uint64_t system_random() {
@@ -115,6 +118,23 @@ Task<void> serve_session(Floor& floor, Socket socket, Entrance entrance) {
     co_await session.run();
 }
 
+void say_refusal(Stream& stream) {
+    stream.stage("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\n"
+                 "Sluice-Attempts: 0\r\nConnection: close\r\nContent-Length: " +
+                 std::to_string(refusal_body.size()) + "\r\n\r\n");
+    stream.stage(refusal_body);
+    stream.end_writing();
+}
+
+// So many that waiting for each would cost the descriptors that vendors need: told at once, and closed.
+void turn_away_at_once(Loop& loop, Socket socket) {
+    Stream stream(std::move(socket));
+    auto block = loop.blocks.take();
+    stream.read({block->bytes.get(), Block::size});
+    say_refusal(stream);
+    loop.blocks.give(std::move(block));
+}
+
 // Over the cap: the request is read, as far as it comes at once, so that the answer is not lost to a reset.
 Task<void> turn_away(Loop& loop, Socket socket) {
     Stream stream(std::move(socket));
@@ -123,14 +143,7 @@ Task<void> turn_away(Loop& loop, Socket socket) {
     const std::span<char> room(block->bytes.get(), Block::size);
     const Wait waited = co_await stream.readable(until);
     if (waited == Wait::ready) stream.read(room);
-    static constexpr std::string_view body =
-        R"({"title":"Sluice is at its limit of connections","status":503,"detail":"raise the limit of open files, or run more sidecars","reason":"overloaded"})"
-        "\n";
-    stream.stage("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\n"
-                 "Sluice-Attempts: 0\r\nConnection: close\r\nContent-Length: " +
-                 std::to_string(body.size()) + "\r\n\r\n");
-    stream.stage(body);
-    stream.end_writing();
+    say_refusal(stream);
     while (stream.socket().open()) {
         const Io io = stream.read(room);
         if (io.kind == Io::Kind::some) continue;
@@ -161,7 +174,7 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         record.phases.started = Loop::now();
         journal->record(record);
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
-        if (turned_away >= polite_refusals) return;
+        if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket));
         ++turned_away;
         asio::co_spawn(loop.io.get_executor(), turn_away(loop, std::move(socket)), [this](std::exception_ptr) {
             --turned_away;
