@@ -277,7 +277,8 @@ void print_explanation(Console& console, const Explanation& explanation) {
     if (explanation.rule) {
         print_line(console, "rule", (explanation.denied ? "deny " : "allow ") + quoted(explanation.rule->text),
                    place_of(file, explanation.rule->line));
-    } else if (explanation.refusal && explanation.refusal->reason == Reason::not_allowed) {
+    } else if (explanation.refusal && explanation.refusal->reason == Reason::not_allowed &&
+               !vendor.access.allow.empty()) {
         print_line(console, "rule", "none of `allow` matches");
     }
     if (explanation.route) {
