@@ -470,15 +470,16 @@ TEST_CASE("when descriptors have run out the failure is ours, and can be told fr
     Bench bench;
     const Listener listener = Listener::answering("127.0.0.2");
     bench.dns.addresses({"127.0.0.2", "127.0.0.3"});
-    REQUIRE(run(bench.loop, bench.resolver.resolve("known.example", Loop::now() + 20s)).has_value());
-    {
+    // All the way, not only resolved: UBSan needs a pipe for each type that it meets for the first time.
+    REQUIRE(bench.dial("known.example", listener.port()).has_value());
+    const Result<Dialled> dialled = [&] {  // nothing else, no CHECK either, for the same reason
         const NoDescriptors none;
-        const Result<Dialled> dialled = bench.dial(host, listener.port());
-        REQUIRE(!dialled);
-        CHECK(dialled.error().reason == Reason::overloaded);
-        CHECK(dialled.error().origin == Origin::sluice);
-        CHECK(dialled.error().replay == Replay::safe);
-    }
+        return bench.dial(host, listener.port());
+    }();
+    REQUIRE(!dialled);
+    CHECK(dialled.error().reason == Reason::overloaded);
+    CHECK(dialled.error().origin == Origin::sluice);
+    CHECK(dialled.error().replay == Replay::safe);
     CHECK(failure_of(bench.dial(host, listener.port())) == "connected to 127.0.0.2");
 }
 

@@ -187,7 +187,9 @@ TEST_CASE("an application that reads slowly slows the vendor down instead of fil
     std::size_t got = 0;
     for (std::string more = app.read_some(); !more.empty() && got < size; more = app.read_some()) got += more.size();
     CHECK(got == size);
+#ifndef __SANITIZE_ADDRESS__  // it keeps what is freed for a while, and this test has read 256 MiB into strings
     CHECK(resident_kib() < before + 16 * 1024);
+#endif
 }
 
 TEST_CASE("a websocket is upgraded and carries bytes both ways; other upgrades are not asked of the vendor") {
