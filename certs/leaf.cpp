@@ -36,6 +36,7 @@ bool bind_sessions_to(SSL_CTX* context, const std::string& host) {
 }
 
 bool present(SSL_CTX* context, X509* leaf, const LeafIdentity& identity) {
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);  // OpenSSL would look for issuers anew in every handshake
     if (SSL_CTX_use_certificate(context, leaf) != 1 || SSL_CTX_use_PrivateKey(context, identity.key.get()) != 1)
         return false;
     for (const auto& certificate : identity.authority->chain())

@@ -8,6 +8,22 @@ namespace sluice {
 
 namespace {
 
+// RFC 9110 15: for the statuses of our own answers.
+std::string_view phrase_of(unsigned status) {
+    switch (status) {
+    case 200: return "OK";
+    case 400: return "Bad Request";
+    case 403: return "Forbidden";
+    case 408: return "Request Timeout";
+    case 421: return "Misdirected Request";
+    case 431: return "Request Header Fields Too Large";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    }
+    return "";
+}
+
 // A body that is there as a whole.
 class TextBody final : public BodySource {
   public:
@@ -78,6 +94,7 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
     head.clear();
     const bool grpc = is_grpc(ex.request);
     head.status = grpc ? 200 : status_of(reason);
+    head.phrase = phrase_of(head.status);
     ex.status = head.status;
     head.fields.add("Sluice-Reason", name_of(reason));
     if (retry_after > Duration{}) {

@@ -108,6 +108,7 @@ Task<Result<void>> deliver(Exchange& ex, RoundTrip& trip) {
     if (ex.tunnel) {
         ex.response.clear();
         ex.response.status = 200;
+        ex.response.phrase = "Connection established";
     }
     ex.status = ex.response.status;
     ex.response.fields.remove_hop_by_hop();
