@@ -86,6 +86,8 @@ class Load {
             faults_.add(file, {}, "the policy is empty: it needs at least 'version: 1'");
             return;
         }
+        // Text that is no policy may be a secret's file, given by mistake.
+        if (tree.root->kind == Node::Kind::scalar) reader_.mask(*tree.root);
         auto written = read_policy(reader_, *tree.root, false);
         if (!written) return;
         take_named(*written, *tree.root);
@@ -121,6 +123,7 @@ class Load {
         const YamlTree tree = parse_yaml(files_.back(), nodes_, bounds_, faults_);
         whole_.complete = whole_.complete && tree.sound;
         if (!tree.root || tree.root->kind == Node::Kind::null) return;  // a file of comments only
+        if (tree.root->kind == Node::Kind::scalar) reader_.mask(*tree.root);
         if (auto written = read_policy(reader_, *tree.root, true)) take_named(*written, *tree.root);
     }
 

@@ -635,3 +635,10 @@ TEST_CASE("a policy that cannot be read, or is too large, is a fault of the file
     REQUIRE(decoded.faults.size() == 2);
     CHECK(decoded.faults[0].text() == "/partd: with it the policy is larger than 64 MiB");
 }
+
+TEST_CASE("a secret's file that is taken for a policy is not quoted") {
+    const Decoded result = PolicyWorld{}.decode("s3cr3t-t0ken\n");
+    REQUIRE(result.faults.size() == 1);
+    CHECK(result.faults.front().text().find("expected a map") != std::string::npos);
+    CHECK(result.faults.front().text().find("s3cr3t") == std::string::npos);
+}
