@@ -142,9 +142,13 @@ CertResult<std::vector<X509Ptr>> read_noted(const std::string& file, ContextRule
 CertResult<void> trust_certificates(SSL_CTX* context, const std::string& file, ContextRules& remembered) {
     const auto certificates = read_noted(file, remembered);
     if (!certificates) return certificates.error();
-    for (const auto& certificate : *certificates)
+    for (const auto& certificate : *certificates) {
+        // OpenSSL reads a certificate's extensions at its first use, into the certificate. All workers will share it:
+        // here nobody does yet.
+        X509_check_purpose(certificate.get(), -1, 0);
         if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate.get()) != 1)
             return openssl_fault(file + " cannot be trusted");
+    }
     return {};
 }
 
