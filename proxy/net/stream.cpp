@@ -72,7 +72,6 @@ Stream::~Stream() {
 
 void Stream::start_tls(SslPtr ssl, std::string_view already) {
     ssl_ = std::move(ssl);
-    SSL_clear_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
     already_ = already;
     BIO* bio = BIO_new(StreamBio::method());
     BIO_set_data(bio, this);
@@ -114,8 +113,14 @@ Io Stream::why_nothing() {
     return {Io::Kind::failed, 0, error_ ? error_ : std::make_error_code(std::errc::connection_aborted)};
 }
 
+void Stream::keep_buffers() {
+    if (ssl_) SSL_clear_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+}
+
 void Stream::release_buffers() {
-    if (ssl_) SSL_free_buffers(ssl_.get());
+    if (!ssl_) return;
+    SSL_set_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+    SSL_free_buffers(ssl_.get());
 }
 
 bool Stream::quiet() {

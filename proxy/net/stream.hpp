@@ -32,7 +32,9 @@ class Stream {
     SSL* ssl() const { return ssl_.get(); }
     bool encrypted() const { return ssl_ != nullptr; }
 
-    /// Gives OpenSSL's buffers (34 KiB) back, where nothing is in them. Called for connections that are idle for a while: SSL_MODE_RELEASE_BUFFERS would do it, and allocate them anew, with each message.
+    /// From now on OpenSSL's buffers (34 KiB) stay from message to message: for connections that turn out to be busy. SSL_MODE_RELEASE_BUFFERS, with which they begin, allocates them anew each time.
+    void keep_buffers();
+    /// Gives them back, where nothing is in them: for connections that rest.
     void release_buffers();
 
     /// From here on TLS; `ssl` has its role set. `already` was read before anybody knew that this is TLS.

@@ -130,6 +130,8 @@ Task<Session::Next> Session::serve_one() {
     const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? head_time : keep_alive_time));
     if (first != H1Channel::Got::head) co_return Next::close;
     idle_ = rested_ = false;
+    constexpr unsigned seldom = 2;   // a CONNECT and what it was made for
+    if (++requests_ > seldom) channel_.stream().keep_buffers();
 
     std::unique_ptr<Exchange> exchange = floor_.take_exchange();
     Exchange& ex = *exchange;

@@ -76,6 +76,7 @@ class Session {
     Exchange* current_ = nullptr;
     bool idle_ = true;
     bool rested_ = false;   // has been idle since the last tidying
+    unsigned requests_ = 0;
     bool fresh_ = true;   // no request was read yet
     std::list<Session*>::iterator place_;
 };

@@ -27,6 +27,7 @@ std::unique_ptr<UpstreamConnection> Pool::take(const PoolKey& key, bool replayab
         if (fresh && rested < max_idle_time && connection->channel.stream().quiet()) {
             journal_.connections_moved(*connection->vendor, +1, -1);
             connection->reused = true;
+            connection->channel.stream().keep_buffers();
             return connection;
         }
         drop(std::move(connection));
