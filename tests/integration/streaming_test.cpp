@@ -183,11 +183,13 @@ TEST_CASE("an application that reads slowly slows the vendor down instead of fil
         return still;
     }));
     CHECK(sent < size / 2);
+#ifndef __SANITIZE_ADDRESS__  // it keeps what is freed for a while: OpenSSL's buffers of every record, and what this test reads
     CHECK(resident_kib() < before + 8 * 1024);
+#endif
     std::size_t got = 0;
     for (std::string more = app.read_some(); !more.empty() && got < size; more = app.read_some()) got += more.size();
     CHECK(got == size);
-#ifndef __SANITIZE_ADDRESS__  // it keeps what is freed for a while, and this test has read 256 MiB into strings
+#ifndef __SANITIZE_ADDRESS__
     CHECK(resident_kib() < before + 16 * 1024);
 #endif
 }

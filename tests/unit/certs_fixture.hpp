@@ -87,8 +87,10 @@ std::string fault_of(const CertResult<T>& result) {
 }
 
 /// To the second, as certificates have it.
+/// One time for the whole run: two calls that meant the same second would not always get it.
 inline WallTime now() {
-    return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    static const WallTime at = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    return at;
 }
 
 inline KeyPtr a_key() {
