@@ -242,7 +242,6 @@ struct Supervisor::Impl {
     void drain_all() {
         if (leaving) return;
         leaving = true;
-        world.draining = true;
         telemetry->notice(Level::info, "draining",
                           {{"connections", std::to_string(world.connections.load())},
                            {"for_at_most", format_duration(options.drain)}});
@@ -256,7 +255,6 @@ struct Supervisor::Impl {
 
     void stop_all() {
         leaving = true;
-        world.draining = true;
         if (const std::size_t cut = world.connections.load()) {
             telemetry->notice(Level::warning, "cut_off", {{"connections", std::to_string(cut)}});
         }

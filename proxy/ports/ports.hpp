@@ -89,7 +89,6 @@ struct RoundTrip {
     Framing request_framing;
     BodySource* request_body = nullptr;     // null: none
     bool upgrade = false;                   // asks for a websocket: a 101 is welcome, `request_body` is raw and pulled only after it
-    bool expects_continue = false;
     Limits limits;
     Activity* activity = nullptr;
     ReplySink* application = nullptr;       // for interim answers

@@ -26,7 +26,6 @@ struct World {
     std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
     std::size_t max_connections = 10000;              // from applications, all workers together
     std::atomic<std::size_t> connections{0};
-    std::atomic<bool> draining{false};
 };
 
 class Worker {
