@@ -12,6 +12,11 @@
 #include "proxy/http/target.hpp"
 #include "proxy/policy/access.hpp"
 #include "proxy/policy/address_guard.hpp"
+#include "proxy/policy/breaker.hpp"
+#include "proxy/policy/chaos.hpp"
+#include "proxy/policy/limit.hpp"
+#include "proxy/policy/retry.hpp"
+#include "proxy/policy/rewrite.hpp"
 
 namespace sluice {
 
@@ -51,9 +56,16 @@ struct Route {
     std::string name;      // the metric label: `name`, else the match text
     RequestPattern match;
     Timeouts timeout;      // after defaults and vendor
+    RetrySpec retry;       // likewise, `hedge` included
+    IdempotencySpec idempotency;      // likewise
+    std::vector<LimitSpec> limits;    // its own, beside the vendor's
     std::size_t index = 0; // in Vendor::routes
     int line = 0;
 };
+
+inline constexpr std::size_t max_endpoints = 16;
+
+struct VendorState;
 
 struct Vendor {
     std::string name;
@@ -64,12 +76,19 @@ struct Vendor {
     AccessRules access;
     std::vector<AddressRange> addresses;
     std::optional<std::size_t> credential;   // in Config::credentials
-    std::vector<Url> endpoints;              // none: reached at the authority that the application named. At most one for now
+    std::vector<Url> endpoints;              // none: reached at the authority that the application named; else in this order, at most `max_endpoints`
     TlsRules tls;
     Timeouts timeout;                        // after defaults
+    RetrySpec retry;                         // likewise
+    BreakerSpec breaker;                     // likewise
+    std::vector<LimitSpec> limits;           // likewise; all of them hold
+    IdempotencySpec idempotency;
+    std::optional<FallbackSpec> fallback;
+    ChaosSpec chaos;
     std::vector<Route> routes;
     std::string file;                        // where the policy says so, for `explain`
     int line = 0;
+    std::shared_ptr<VendorState> live;       // null until `make_live`
 
     /// The first route that matches, in the order of the policy; none: nullptr.
     const Route* route_for(std::string_view method, std::string_view path) const;
