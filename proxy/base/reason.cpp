@@ -11,11 +11,15 @@ std::string_view name_of(Reason reason) {
     case Reason::address_refused: return "address_refused";
     case Reason::timeout_request: return "timeout_request";
     case Reason::authority_mismatch: return "authority_mismatch";
+    case Reason::rate_limited: return "rate_limited";
+    case Reason::concurrency_limited: return "concurrency_limited";
+    case Reason::token_limited: return "token_limited";
     case Reason::dns_failed: return "dns_failed";
     case Reason::connect_failed: return "connect_failed";
     case Reason::tls_failed: return "tls_failed";
     case Reason::upstream_reset: return "upstream_reset";
     case Reason::upstream_protocol: return "upstream_protocol";
+    case Reason::breaker_open: return "breaker_open";
     case Reason::credential_unavailable: return "credential_unavailable";
     case Reason::overloaded: return "overloaded";
     case Reason::draining: return "draining";
@@ -37,11 +41,15 @@ unsigned status_of(Reason reason) {
     case Reason::address_refused: return 403;
     case Reason::timeout_request: return 408;
     case Reason::authority_mismatch: return 421;
+    case Reason::rate_limited:
+    case Reason::concurrency_limited:
+    case Reason::token_limited: return 429;
     case Reason::dns_failed:
     case Reason::connect_failed:
     case Reason::tls_failed:
     case Reason::upstream_reset:
     case Reason::upstream_protocol: return 502;
+    case Reason::breaker_open:
     case Reason::credential_unavailable:
     case Reason::overloaded:
     case Reason::draining: return 503;
@@ -63,11 +71,15 @@ std::string_view title_of(Reason reason) {
     case Reason::address_refused: return "the host resolves to an address that the policy does not allow";
     case Reason::timeout_request: return "the request did not arrive in time";
     case Reason::authority_mismatch: return "CONNECT target, SNI and Host do not name the same authority";
+    case Reason::rate_limited: return "the rate that the policy allows is spent";
+    case Reason::concurrency_limited: return "as many requests as the policy allows are under way";
+    case Reason::token_limited: return "the tokens that the policy allows are spent";
     case Reason::dns_failed: return "the name of the vendor could not be resolved";
     case Reason::connect_failed: return "no connection to the vendor could be made";
     case Reason::tls_failed: return "the TLS connection to the vendor could not be verified";
     case Reason::upstream_reset: return "the vendor closed the connection before it had answered";
     case Reason::upstream_protocol: return "the answer of the vendor is not valid HTTP";
+    case Reason::breaker_open: return "the vendor has failed too often and is left alone for a while";
     case Reason::credential_unavailable: return "the credential of the vendor is not available";
     case Reason::overloaded: return "Sluice is at its limit of connections";
     case Reason::draining: return "Sluice is shutting down";

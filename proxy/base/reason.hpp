@@ -15,12 +15,16 @@ enum class Reason : unsigned char {
     address_refused,
     timeout_request,         // 408
     authority_mismatch,      // 421
+    rate_limited,            // 429 ...
+    concurrency_limited,
+    token_limited,
     dns_failed,              // 502 ...
     connect_failed,
     tls_failed,
     upstream_reset,
     upstream_protocol,
-    credential_unavailable,  // 503 ...
+    breaker_open,            // 503 ...
+    credential_unavailable,
     overloaded,
     draining,
     timeout_connect,         // 504 ...

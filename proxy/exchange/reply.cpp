@@ -16,6 +16,7 @@ std::string_view phrase_of(unsigned status) {
     case 403: return "Forbidden";
     case 408: return "Request Timeout";
     case 421: return "Misdirected Request";
+    case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 502: return "Bad Gateway";
     case 503: return "Service Unavailable";
@@ -61,6 +62,7 @@ std::string_view grpc_status_of(Reason reason) {
     case 421:
     case 431: return "13";                                                // INTERNAL
     case 403: return "7";                                                 // PERMISSION_DENIED
+    case 429: return "8";                                                 // RESOURCE_EXHAUSTED
     case 408:
     case 504: return "4";                                                 // DEADLINE_EXCEEDED
     default: return "14";                                                 // UNAVAILABLE
