@@ -100,27 +100,31 @@ class Breaker {
     View view(const BreakerSpec& spec, TimePoint now) const;
 
   private:
-    static constexpr std::size_t slices = 8;
-    struct Word;   // the state, packed
-    struct Slice;  // an eighth of the window, packed
+    static constexpr std::uint64_t slices = 8;  // of the window
+    struct Word;                                // the state, packed
+    struct Probes;                              // what of it is about probes
+    struct Slice;                               // what was seen in an eighth of the window, packed
+    using Ring = std::array<std::atomic<std::uint64_t>, slices>;
     struct Counts {
         std::uint64_t seen, failed, slow;
     };
 
-    Pass enter_open(const BreakerSpec& spec, Word word, TimePoint now);
-    Pass enter_half_open(const BreakerSpec& spec, Word word, TimePoint now);
+    Word load() const;
+    bool change(Word& expected, const Word& to);
+    Duration wait_of(const BreakerSpec& spec, const Word& word, TimePoint now) const;
+    std::optional<Pass> take_seat(const BreakerSpec& spec, Word& word, TimePoint now);
     std::optional<State> leave_closed(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, bool consecutive,
                                       TimePoint now);
     std::optional<State> leave_probe(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, TimePoint now);
-    Counts counts(const BreakerSpec& spec, std::uint32_t era, TimePoint now) const;
-    bool change(Word& expected, const Word& to);
+    bool count(Ring& ring, std::uint64_t slice, std::uint64_t era, bool failed);
+    Counts counts(std::uint64_t current, std::uint64_t era) const;
 
     // Read by every request, written only when something is wrong: apart from what is written by every answer.
     alignas(64) std::atomic<std::uint64_t> word_{0};
     std::atomic<std::int64_t> offered_at_{0};  // when a probe's seat was taken last
     std::array<std::atomic<std::uint64_t>, 3> transitions_{};
-    alignas(64) std::array<std::atomic<std::uint64_t>, slices> answers_{};  // seen and failed
-    alignas(64) std::array<std::atomic<std::uint64_t>, slices> slow_{};
+    alignas(64) Ring answers_{};
+    alignas(64) Ring slow_{};
 };
 
 /// What a failed attempt says of the endpoint. A vendor that is not reached, breaks off or is not understood has
