@@ -38,9 +38,15 @@ class RetryBudget {
     View view(double share, TimePoint now) const;
 
   private:
-    static constexpr std::int64_t slices = 20;  // of `span`
-    static constexpr std::size_t slots = 32;    // the slices, one more of retries, and workers whose times differ
-    using Ring = std::array<std::atomic<std::uint64_t>, slots>;  // each: number of the slice, and a count
+    static constexpr std::uint32_t slices = 20;  // of `span`
+    static constexpr std::uint32_t ahead = 10;   // slices by which another worker's time may be ahead of ours
+    static constexpr std::uint32_t slots = 32;   // a power of two above both: names of slices wrap around
+    using Ring = std::array<std::atomic<std::uint64_t>, slots>;
+
+    static std::uint32_t slice_of(TimePoint now);
+    static std::uint64_t sum(const Ring& ring, std::uint32_t first, std::uint32_t last);
+    std::uint64_t requests(std::uint32_t slice) const;
+    std::uint64_t retries(std::uint32_t slice) const;
 
     alignas(64) Ring requests_{};
     alignas(64) Ring retries_{};
