@@ -97,29 +97,41 @@ std::string format_duration(Duration duration) {
     return out.empty() ? "0s" : out;
 }
 
+namespace {
+
+struct SizeUnit {
+    std::string_view name;
+    std::uint64_t bytes;
+};
+constexpr std::array<SizeUnit, 8> size_units{{  // by size
+    {"B", 1},
+    {"KB", 1000},
+    {"kB", 1000},
+    {"KiB", 1ull << 10},
+    {"MB", 1000'000},
+    {"MiB", 1ull << 20},
+    {"GB", 1000'000'000},
+    {"GiB", 1ull << 30},
+}};
+
+}  // namespace
+
 std::optional<std::uint64_t> parse_size(std::string_view text) {
-    struct SizeUnit {
-        std::string_view name;
-        std::uint64_t bytes;
-    };
-    static constexpr std::array<SizeUnit, 8> units{{
-        {"B", 1},
-        {"kB", 1000},
-        {"KB", 1000},
-        {"MB", 1000'000},
-        {"GB", 1000'000'000},
-        {"KiB", 1ull << 10},
-        {"MiB", 1ull << 20},
-        {"GiB", 1ull << 30},
-    }};
     const auto count = take_number(text);
     if (!count) return {};
-    for (const SizeUnit& unit : units) {
+    for (const SizeUnit& unit : size_units) {
         if (text != unit.name) continue;
         if (*count > std::numeric_limits<std::uint64_t>::max() / unit.bytes) return {};
         return *count * unit.bytes;
     }
     return {};
+}
+
+std::string format_size(std::uint64_t bytes) {
+    std::size_t unit = 0;
+    for (std::size_t i = 0; i < size_units.size(); ++i)
+        if (bytes > 0 && bytes % size_units[i].bytes == 0) unit = i;
+    return std::to_string(bytes / size_units[unit].bytes) + std::string(size_units[unit].name);
 }
 
 // ---- Glob
