@@ -38,6 +38,16 @@ struct AuthoritySpec {
     std::string publish;              // "": <state>/public
 };
 
+/// What holds for every vendor that does not say otherwise.
+struct Defaults {
+    Timeouts timeout;
+    RetrySpec retry;  // without `hedge`
+    BreakerSpec breaker;
+    LimitSpec limit{.seats = SeatSpec{}};  // its name: "" where none is written
+    std::string file;                      // the top file, for `explain`
+    PolicyLines lines;
+};
+
 struct Config {
     Listen listen;
     unsigned workers = 0;  // 0: auto, the cgroup's CPU quota rounded up
@@ -45,10 +55,11 @@ struct Config {
     std::string state;  // absolute; "" only where neither XDG_STATE_HOME nor HOME is known
     AuthoritySpec authority;
     std::vector<std::string> no_proxy;  // added to what `sluice env` prints
-    Timeouts defaults;
+    Defaults defaults;
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
-    Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts; its index is vendors.size()
+    Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts, no retry, breaker or limit; index:
+                              // vendors.size()
     std::string digest;       // SHA-256 of what was read, hex: tells two policies apart
 
     /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.

@@ -52,6 +52,11 @@ struct Catalogue {
     std::vector<std::pair<std::string, std::string>> sla;   // flattened: "latency.p99" -> "800ms"
 };
 
+/// Where the policy says so, for `explain`: lines in the file of the vendor; 0 where nothing is written.
+struct PolicyLines {
+    int timeout = 0, retry = 0, hedge = 0, idempotency = 0, breaker = 0, limit = 0, fallback = 0, chaos = 0;
+};
+
 struct Route {
     std::string name;      // the metric label: `name`, else the match text
     RequestPattern match;
@@ -61,6 +66,7 @@ struct Route {
     std::vector<LimitSpec> limits;    // its own, beside the vendor's
     std::size_t index = 0; // in Vendor::routes
     int line = 0;
+    PolicyLines lines;
 };
 
 inline constexpr std::size_t max_endpoints = 16;
@@ -88,6 +94,7 @@ struct Vendor {
     std::vector<Route> routes;
     std::string file;                        // where the policy says so, for `explain`
     int line = 0;
+    PolicyLines lines;
     std::shared_ptr<VendorState> live;       // null until `make_live`
 
     /// The first route that matches, in the order of the policy; none: nullptr.

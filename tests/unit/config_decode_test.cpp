@@ -93,7 +93,7 @@ TEST_CASE("a policy of one line has every built-in default") {
     CHECK(config->state == "/home/tester/.local/state/sluice");
     CHECK(config->authority.kind == AuthoritySpec::Kind::persistent);
     CHECK(config->authority.publish.empty());
-    CHECK(config->defaults == Timeouts{2s, 3s, 60s, 5min, 10min, false});
+    CHECK(config->defaults.timeout == Timeouts{2s, 3s, 60s, 5min, 10min, false});
     CHECK(config->vendors.empty());
     CHECK(config->unmatched_vendor.name == "_other");
     CHECK(config->unmatched_vendor.mode == Mode::tunnel);
@@ -116,8 +116,8 @@ TEST_CASE("every key of the top level reaches the Config") {
     CHECK(config->authority.key_file == "/ca.key");
     CHECK(config->authority.publish == "/run/sluice/ca");
     CHECK(config->no_proxy == std::vector<std::string>{".internal", "10.0.0.0/8"});
-    CHECK(config->defaults == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
-    CHECK(config->unmatched_vendor.timeout == config->defaults);
+    CHECK(config->defaults.timeout == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
+    CHECK(config->unmatched_vendor.timeout == config->defaults.timeout);
     CHECK(config->unmatched_vendor.index == config->vendors.size());
 }
 
