@@ -297,6 +297,64 @@ TEST_CASE("what no vendor has goes through where `unmatched` says so, but never 
     CHECK(text_at(explained("CONNECT", "[::ffff:127.0.0.1]:443", open), "reason") == "address_refused");
 }
 
+namespace {
+
+constexpr const char* resilient = R"(version: 1
+state: /x
+defaults:
+  retry: {max: 1}
+  breaker: {consecutive: 9}
+vendors:
+  a:
+    hosts: [a.example]
+    retry: {on: [+429]}
+    limit: {rate: 5/s}
+    hedge: {after: 300ms}
+    fallback: {vendor: b}
+    chaos: {enabled: "${CHAOS:-false}", inject: [{fault: reset, rate: 2%}]}
+    routes:
+      - match: "GET /x"
+        retry: {budget: 10%}
+        limit: {concurrency: 2}
+  b: {hosts: [b.example]}
+)";
+
+}  // namespace
+
+TEST_CASE("what keeps an application standing is explained with its effective numbers, and the line that says so") {
+    const auto plain = explained("POST", "https://a.example/y", resilient);
+    CHECK(plain.at("retry").at("max") == 1);
+    CHECK(plain.at("retry").at("on") == boost::json::parse(R"(["connect", "reset", 429, 502, 503, 504])"));
+    CHECK(line_of(plain, "retry") == 9);
+    CHECK(plain.at("breaker").at("consecutive") == 9);
+    CHECK(line_of(plain, "breaker") == 5);
+    CHECK(plain.at("limit").at(0).at("rate") == "5/s");
+    CHECK(plain.at("limit").at(0).at("concurrency") == 1024);
+    CHECK(plain.at("limit").at(0).at("place").at("line") == 10);
+    CHECK(plain.at("hedge").at("after") == "300ms");
+    CHECK(plain.at("fallback").at("vendor") == "b");
+    CHECK(line_of(plain, "fallback") == 12);
+    CHECK_FALSE(plain.contains("chaos"));
+
+    const auto routed = explained("GET", "https://a.example/x", resilient);
+    CHECK(routed.at("retry").at("budget") == "10%");
+    CHECK(line_of(routed, "retry") == 16);
+    REQUIRE(routed.at("limit").as_array().size() == 2);
+    CHECK(routed.at("limit").at(1).at("concurrency") == 2);
+    CHECK(routed.at("limit").at(1).at("place").at("line") == 17);
+
+    const Variable chaos("CHAOS", "true");
+    CHECK(explained("GET", "https://a.example/x", resilient).at("chaos").at("inject").at(0).at("fault") == "reset");
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", resilient);
+    const Ran ran = sluice_command({"explain", "-c", policy, "GET", "https://a.example/x"});
+    CHECK(holds(ran.out, "up to 1 more on connect, reset, 429, 502, 503, 504; backoff 100ms..2s, budget 10%"));
+    CHECK(holds(ran.out, "opens on 9 failures in a row"));
+    CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
+    CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
+    CHECK(explained("CONNECT", "none.example:443", "version: 1\nstate: /x\nunmatched: tunnel\n").at("limit").as_array().empty());
+}
+
 TEST_CASE("people read the explanation in lines with places") {
     const TemporaryDirectory directory;
     const std::string policy = directory.file("p.yaml", good);
