@@ -300,7 +300,7 @@ vendors:
     hedge: {after: p99.5, max: 2}
     idempotency: {generate: [POST]}
     limit: [{tokens: {rate: 2M/d}, learn: true}, {per: header X-U, rate: 3/h}]
-    fallback: {vendor: b, rewrite: {path: {/a: /b}, request: {body: {set: {$.a: {b: [1, 2]}}}}}}
+    fallback: {vendor: b, rewrite: {path: {/a: /b}, request: {headers: {rename: {A: B}, set: {C: "1"}, drop: [D]}, body: {rename: {$.x: $.y.z}, set: {$.a: {b: [1, 2]}}, drop: [$.q]}}, response: {headers: {drop: [E]}, body: {wrap: w}}}}
     chaos: {enabled: true, seed: 3, inject: [{fault: reset, rate: 0.5%, first: 2, route: r, header: "X: y"}]}
     routes: [{name: r, match: GET /, hedge: {max: 0}, limit: {rate: 9/s}}]
   b: {hosts: [b.example]}
