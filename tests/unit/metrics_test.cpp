@@ -15,7 +15,7 @@ Vendor make_vendor(std::string name, std::size_t index, std::vector<std::string>
     vendor.index = index;
     for (std::string& route : routes) {
         const std::size_t at = vendor.routes.size();
-        vendor.routes.push_back({std::move(route), {}, {}, at, 0});
+        vendor.routes.push_back({.name = std::move(route), .index = at});
     }
     return vendor;
 }
