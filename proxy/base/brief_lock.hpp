@@ -13,11 +13,14 @@ class BriefLock {
     BriefLock& operator=(const BriefLock&) = delete;
 
     void lock() {
-        while (taken_.test_and_set(std::memory_order_acquire)) taken_.wait(true, std::memory_order_relaxed);
+        int seen = free;
+        if (word_.compare_exchange_strong(seen, taken, std::memory_order_acquire, std::memory_order_relaxed)) return;
+        while (word_.exchange(awaited, std::memory_order_acquire) != free) {
+            word_.wait(awaited, std::memory_order_relaxed);
+        }
     }
     void unlock() {
-        taken_.clear(std::memory_order_release);
-        taken_.notify_one();
+        if (word_.exchange(free, std::memory_order_release) == awaited) word_.notify_one();
     }
 
     /// Holds the lock for its own lifetime.
@@ -33,7 +36,8 @@ class BriefLock {
     };
 
   private:
-    std::atomic_flag taken_;
+    static constexpr int free = 0, taken = 1, awaited = 2;  // awaited: taken, and somebody may sleep for it
+    std::atomic<int> word_{free};
 };
 
 }  // namespace sluice

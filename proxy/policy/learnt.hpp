@@ -3,6 +3,7 @@
 // tighten, not loosen. A few words shared by all workers; pure: time is an argument.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -26,17 +27,18 @@ class LearntPace {
     LearntPace& operator=(const LearntPace&) = delete;
 
     /// Every answer of the vendor:
-    /// - `limited` with `retry_after`: closed so long; never shorter than what holds already;
-    /// - `limited` without: closed until the quota that is spent is reset; nothing known: 1 s, doubling with each such
-    ///   answer up to 32 s, begun anew once an answer is not limited;
-    /// - a quota is spent: closed until its reset (one that refills: until the next unit is there);
+    /// - `retry_after`: closed so long; never shorter than what holds already;
+    /// - a quota is spent: closed until its reset; of one that refills: until the next call's part is there;
     /// - a quota is nearly spent (a fifth of its limit, or 10 where no limit is said): what is left is spread over the
     /// time
     ///   to the reset, so that calls are `reset / remaining` apart (of tokens: for each token of their cost);
-    /// - else a spacing of that kind ends.
+    /// - else what was learnt of the spacing of that kind is forgotten;
+    /// - `limited`, and not a word of how long: closed for 1 s, doubling with each such answer up to 32 s, begun anew
+    /// once
+    ///   an answer is not limited.
     void learn(const VendorSignal& signal, TimePoint now);
 
-    /// When a call of that cost may go; `now` or earlier: at once. Takes nothing.
+    /// When a call may go; `now` or earlier: at once. Takes nothing.
     TimePoint ready_at(TimePoint now) const;
     /// Takes a place at the learnt spacing, if `ready_at` is not later than now.
     bool take(std::uint64_t cost_tokens, TimePoint now);
@@ -62,7 +64,17 @@ class LearntPace {
         std::atomic<std::int64_t> apart{0};  // ns between units; 0: none
         std::atomic<std::int64_t> until{0};  // ns of the steady clock
         std::atomic<std::int64_t> next{0};   // when the next call may go
+
+        bool holds(std::int64_t at) const { return apart.load() > 0 && until.load() > at; }
+        std::int64_t ready_at(std::int64_t at) const { return holds(at) ? std::min(next.load(), until.load()) : 0; }
+        bool take(std::uint64_t units, std::int64_t at);
+        void set(std::int64_t apart, std::int64_t until, std::int64_t at);
     };
+    struct Lesson;
+    static Lesson lesson_of(const QuotaHint& hint);
+
+    void learn_spacings(const QuotaHints& quotas, std::int64_t at);
+    bool close_for(Duration wait, std::int64_t at);
 
     std::atomic<std::int64_t> closed_until_{0};
     std::atomic<unsigned> strikes_{0};  // limited without a word of how long

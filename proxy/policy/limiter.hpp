@@ -120,17 +120,21 @@ class LimitState {
     /// All keys together; walks the table of a per-key limit.
     LimitView view(TimePoint now) const;
 
-    static constexpr std::size_t most_keys = 4096;
-    static constexpr std::size_t probes = 8;  // entries in which a key may stand
+    static constexpr std::size_t ways = 16;  // entries in which a key may stand
+    static constexpr std::size_t most_keys = 256 * ways;
 
   private:
-    struct Table;
+    struct Bucket;
+
+    Bucket& bucket_of(std::uint64_t hash);
+    Place found_in(Bucket& bucket, std::uint64_t hash);
+    Place made_in(Bucket& bucket, std::uint64_t hash, TimePoint now);
 
     const LimitSpec spec_;
     const std::array<std::uint64_t, 2> seed_;
-    std::unique_ptr<Place::Entry> all_;   // the only entry, or that of keys that find no room
-    std::atomic<Table*> table_{nullptr};  // made with the first key
-    BriefLock lock_;                      // who makes the table, or room in it
+    std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
+    std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
+    BriefLock lock_;                                   // who makes a bucket, or room in one
 };
 
 /// What our own `RateLimit` and `RateLimit-Policy` say of a limit: rate, tokens, seats, as far as it has them.

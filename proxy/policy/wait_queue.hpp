@@ -31,6 +31,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "proxy/base/brief_lock.hpp"
 #include "proxy/base/time.hpp"
@@ -117,20 +118,21 @@ class Turn {
     Turn& operator=(const Turn&) = delete;
 
     /// Nobody is to be served before; else do not try.
-    bool may_try() { return joined_ ? queue_.is_head(waiter_) : queue_.lets_pass(waiter_.priority); }
+    bool may_try();
     /// After a try that failed, or that was not allowed (`full` then only matters for a refusal): sleep until then, or
     /// until woken. Nothing: refuse; the deadline has come or lies before `full.retry_at`, or too many wait.
     std::optional<TimePoint> wait_until(const Full& full, TimePoint now);
     /// Before the end of its life: a place was got, or is not wanted any more.
     void leave();
-    bool waited() const { return waited_; }
+    /// In the queue now.
+    bool waits() const { return joined_; }
 
   private:
     WaitQueue& queue_;
     Waiter& waiter_;
     const TimePoint deadline_;
     bool joined_ = false;
-    bool waited_ = false;
+    bool may_ = false;  // what `may_try` said last
 };
 
 }  // namespace sluice
