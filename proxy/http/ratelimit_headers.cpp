@@ -91,13 +91,16 @@ class Items {
         return bare;
     }
     std::string_view take_bare_item() {
-        if (take('?')) return take_bare();  // a boolean
-        if (!take('"')) return take_bare();
-        std::size_t end = 0;
-        while (end < left_.size() && left_[end] != '"') end += left_[end] == '\\' ? 2 : 1;
-        if (end >= left_.size()) return fail(), std::string_view{};
-        const std::string_view text = left_.substr(0, end);
-        left_.remove_prefix(end + 1);
+        if (take('?')) return take_bare();      // a boolean
+        if (take(':')) return take_until(':');  // bytes
+        return take('"') ? take_until('"') : take_bare();
+    }
+    std::string_view take_until(char end) {
+        std::size_t size = 0;
+        while (size < left_.size() && left_[size] != end) size += left_[size] == '\\' ? 2 : 1;
+        if (size >= left_.size()) return fail(), std::string_view{};
+        const std::string_view text = left_.substr(0, size);
+        left_.remove_prefix(size + 1);
         return text;
     }
     void take_param(Item& item) {

@@ -100,14 +100,14 @@ struct Place::Entry {
 
 Place& Place::operator=(Place&& other) noexcept {
     if (this == &other) return *this;
-    if (held_) entry_->let_go();
+    if (entry_ && held_) entry_->let_go();
     entry_ = std::exchange(other.entry_, nullptr);
     held_ = std::exchange(other.held_, false);
     return *this;
 }
 
 Place::~Place() {
-    if (held_) entry_->let_go();
+    if (entry_ && held_) entry_->let_go();
 }
 
 Full Place::full(std::uint64_t cost_tokens, TimePoint now) const {
@@ -122,11 +122,15 @@ Full Place::full(std::uint64_t cost_tokens, TimePoint now) const {
     return full;
 }
 
-// All or none without a lock: it is looked at first and taken then; what another worker takes in between is given back.
+// All or none without a lock: where there are several parts it is looked at first and taken then, and what another
+// worker takes in between is given back.
 Spent Place::spend(std::uint64_t cost_tokens, TimePoint now) {
     Entry& e = *entry_;
-    Spent spent{false, full(cost_tokens, now), {}, {}};
-    if (spent.full.retry_at > now) return spent;
+    Spent spent;
+    if (e.tokens || e.spec.learn) {
+        spent.full = full(cost_tokens, now);
+        if (spent.full.retry_at > now) return spent;
+    }
     if (e.rate) {
         const Gcra::Taken taken = e.rate->take(1, now);
         if (!taken.admitted) return {false, {Part::rate, taken.retry_at}, {}, {}};

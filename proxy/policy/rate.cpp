@@ -16,10 +16,6 @@ TimePoint point_of(std::int64_t count) {
     return TimePoint(std::chrono::duration_cast<TimePoint::duration>(Duration(count)));
 }
 
-std::int64_t times(std::uint64_t units, std::int64_t unit) {
-    return units > static_cast<std::uint64_t>(longest / unit) ? longest : static_cast<std::int64_t>(units) * unit;
-}
-
 /// Rounded up, so that the rate is never exceeded.
 std::int64_t unit_of(const Rate& rate) {
     const auto count = std::max<std::uint64_t>(rate.count, 1);
@@ -30,10 +26,13 @@ std::int64_t unit_of(const Rate& rate) {
 }  // namespace
 
 Gcra::Gcra(const RateSpec& spec)
-    : unit_(unit_of(spec.rate)), burst_(std::max<std::uint64_t>(spec.burst, 1)), tolerance_(times(burst_, unit_)) {}
+    : unit_(unit_of(spec.rate)),
+      burst_(std::max<std::uint64_t>(spec.burst, 1)),
+      most_(static_cast<std::uint64_t>(longest / unit_)),
+      tolerance_(lasting(burst_)) {}
 
 std::int64_t Gcra::lasting(std::uint64_t units) const {
-    return times(units, unit_);
+    return units > most_ ? longest : static_cast<std::int64_t>(units) * unit_;
 }
 
 Gcra::Taken Gcra::take(std::uint64_t cost, TimePoint now) {

@@ -63,6 +63,7 @@ class Gcra {
 
     std::int64_t unit_;                        // how long one lasts, ns
     std::uint64_t burst_;                      // units
+    std::uint64_t most_;                       // units that last as long as time is counted
     std::int64_t tolerance_;                   // how far the TAT may lie ahead, ns: burst_ * unit_
     std::atomic<std::int64_t> tat_{long_ago};  // ns of the steady clock
 };
