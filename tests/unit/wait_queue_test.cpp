@@ -134,6 +134,22 @@ TEST_CASE("whoever becomes first is woken, and once only until it looks") {
     CHECK(b.wakes == 1);
 }
 
+TEST_CASE("a seat is free before the one who waits for it is woken") {
+    WaitQueue queue;
+    Bulkhead seats(queue);
+    struct Look {
+        Bulkhead& seats;
+        unsigned in_use = 99;
+    } look{seats};
+    Waiter waiter{0, [](void* whom) { static_cast<Look*>(whom)->in_use = static_cast<Look*>(whom)->seats.in_use(); },
+                  &look};
+    auto lease = seats.enter(1);
+    queue.join(waiter);
+    lease.reset();
+    CHECK(look.in_use == 0);
+    queue.leave(waiter);
+}
+
 TEST_CASE("a newcomer passes only those of lower priority") {
     WaitQueue queue;
     Count count;
