@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string>
+#include <utility>
+
+#include "proxy/http/retry_after.hpp"
 
 namespace sluice {
 
@@ -305,6 +309,28 @@ QuotaViews quota_views(const LimitSpec& spec, const LimitView& view, unsigned se
 Duration retry_after_of(const Full& full, TimePoint now) {
     if (full.retry_at == never) return 1s;
     return std::max<Duration>(full.retry_at - now, Duration{});
+}
+
+Refusal refusal_of(const LimitSpec& spec, const Full& full, TimePoint now) {
+    struct Words {
+        Reason reason;
+        std::string_view before, after;
+    };
+    const auto words = [&]() -> Words {
+        switch (full.part) {
+        case Part::rate: return {Reason::rate_limited, "the rate of the limit '", "' is spent"};
+        case Part::tokens: return {Reason::token_limited, "the tokens of the limit '", "' are spent"};
+        case Part::seats: return {Reason::concurrency_limited, "all places of the limit '", "' are taken"};
+        case Part::learnt:
+            return {Reason::rate_limited, "the vendor asks for fewer calls (learnt by the limit '", "')"};
+        }
+        return {Reason::rate_limited, "the limit '", "' is full"};
+    }();
+    const Duration wait = retry_after_of(full, now);
+    std::string detail(words.before);
+    detail.append(spec.name).append(words.after);
+    if (full.retry_at != never) detail.append("; there may be room in ").append(format_retry_after(wait)).append(" s");
+    return {words.reason, std::move(detail), std::max<Duration>(wait, 1s)};
 }
 
 }  // namespace sluice

@@ -4,14 +4,15 @@
 //
 // How an exchange uses it, for each limit of its vendor and route in their order:
 //
-//     Place place = limit.place(key, now);                    // key: the value of per_header, "" without; keep it to
-//     the end Turn turn{place.spenders(), waiter, later(now, spec.wait)};
-//       ... as wait_queue.hpp says, trying:  Spent spent = place.spend(cost_tokens, now);
-//     429 on refusal:  reason_of(full.part), detail spec.name, Retry-After from `retry_after_of`, fields from
-//     `quota_views` once the credential is at hand, the same with  Turn turn{place.sitters(), ...}  and
-//     place.enter(seats) a further attempt: place.spend again (rate only: cost 0) nothing was sent: place.refund(spent,
-//     now) the answer's end: place.settle(spent, usage.total, now)  (no usage: the estimate stands) each answer, if
-//     spec.learn: place.learn(signal, now)
+//     Place place = limit.place(key, now);    // key: the value of per_header, "" without; kept to the end
+//     Turn turn{place.spenders(), waiter, later(now, spec.wait)};
+//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, now)
+//         ... refused: `refusal_of`, and the RateLimit fields from `quota_views`
+//     Turn turn{place.sitters(), waiter, later(now, spec.wait)};
+//         ... once the credential is at hand; to try is: lease = place.enter(seats)
+//
+// A further attempt spends again, at a cost of 0 tokens. Where nothing was sent: `refund`. At the answer's end:
+// `settle` with what its usage says; without one the estimate stands. With each answer: `learn`.
 #pragma once
 
 #include <array>
@@ -29,6 +30,7 @@
 #include "proxy/policy/learnt.hpp"
 #include "proxy/policy/limit.hpp"
 #include "proxy/policy/rate.hpp"
+#include "proxy/policy/verdict.hpp"
 #include "proxy/policy/wait_queue.hpp"
 
 namespace sluice {
@@ -147,5 +149,8 @@ QuotaViews quota_views(const LimitSpec& spec, const LimitView& view, unsigned se
 
 /// How long a refused caller should wait: until `full.retry_at`; where that is not known, a second.
 Duration retry_after_of(const Full& full, TimePoint now);
+
+/// `rate_limited`, `token_limited` or `concurrency_limited`, which limit it was, and when to try again.
+Refusal refusal_of(const LimitSpec& spec, const Full& full, TimePoint now);
 
 }  // namespace sluice

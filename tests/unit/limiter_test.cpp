@@ -264,6 +264,22 @@ TEST_CASE("threads that use keys at the same time get no more than each key has"
     CHECK(limit.view(start).seats_in_use == 0);
 }
 
+TEST_CASE("a call that gets its rate but not its tokens gives the rate back, whoever was faster") {
+    LimitState limit(spec_of(RateSpec{{1, 24h}, 1000}, RateSpec{{1, 24h}, 100}), seed);
+    const auto work = [&] {
+        Place place = limit.place("", start);
+        for (int i = 0; i < 300'000 / walk::slower; ++i) {
+            Spent spent = place.spend(60, start);
+            if (spent.admitted) place.refund(spent, start);
+        }
+    };
+    std::vector<std::thread> workers;
+    for (int i = 0; i < 4; ++i) workers.emplace_back(work);
+    for (std::thread& worker : workers) worker.join();
+    CHECK(limit.view(start).rate->remaining == 1000);
+    CHECK(limit.view(start).tokens->remaining == 100);
+}
+
 TEST_CASE("concurrent calls do not overshoot a budget of tokens") {
     // Each reserves an estimate, and learns what it cost when others have long begun.
     for (int round = 0; round < 50 / walk::slower + 1; ++round) {
@@ -314,4 +330,30 @@ TEST_CASE("a refusal says when, and what the limits are") {
     CHECK(retry_after_of({Part::rate, at(30s)}, start) == 30s);
     CHECK(retry_after_of({Part::rate, at(-1s)}, start) == 0s);
     CHECK(retry_after_of({Part::seats, never}, start) == 1s);
+
+    struct Case {
+        Full full;
+        Reason reason;
+        std::string detail;
+        Duration wait;
+    };
+    for (const Case& c :
+         {Case{{Part::rate, at(1500ms)},
+               Reason::rate_limited,
+               "the rate of the limit 'calls' is spent; there may be room in 2 s",
+               1500ms},
+          Case{{Part::tokens, at(10ms)},
+               Reason::token_limited,
+               "the tokens of the limit 'calls' are spent; there may be room in 1 s",
+               1s},
+          Case{{Part::seats, never}, Reason::concurrency_limited, "all places of the limit 'calls' are taken", 1s},
+          Case{{Part::learnt, at(5s)},
+               Reason::rate_limited,
+               "the vendor asks for fewer calls (learnt by the limit 'calls'); there may be room in 5 s",
+               5s}}) {
+        const Refusal refusal = refusal_of(spec, c.full, start);
+        CHECK(refusal.reason == c.reason);
+        CHECK(refusal.detail == c.detail);
+        CHECK(refusal.retry_after == c.wait);
+    }
 }
