@@ -32,7 +32,7 @@ struct Step {
     enum class Why : unsigned char {
         last,  // the failure or refusal that was told last
         out,   // every endpoint is out: breaker_open, with the soonest time at which one of them lets something through
-        late,  // no time is left after a wait: timeout_total
+        late,  // no time is left: timeout_total
     };
     Kind kind = Kind::give_up;
     std::size_t endpoint = 0;  // of `attempt`
@@ -97,21 +97,24 @@ class AttemptPlan {
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
         Step step = judge(tried, out, draw, now);
-        if (retrying_ && !may_spend()) step = unaffordable(out, now);
+        if (retrying_ && !may_spend()) step = unaffordable(out);
         return commit(step);
     }
 
     /// After each wait: which endpoint it is now.
     Step resume(EndpointMask out, TimePoint now);
 
-    /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of idempotent
-    /// requests whose body is kept only, within `hedge.max`, time and budget; another endpoint where one is not out.
-    /// The caller tells `next` of one outcome only: the first answer, or the last failure.
+    /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of requests with
+    /// an idempotent method only (two at once under one key is what vendors answer 409 to), whose body is kept, within
+    /// `hedge.max`, time and budget; another endpoint where one is not out. `next` is told of one outcome only: the
+    /// first answer, or the last failure.
     template <class Ask>
     std::optional<std::size_t> hedge(bool body_kept, EndpointMask out, Ask&& may_spend, TimePoint now) {
         if (!may_hedge(body_kept, out, now) || !may_spend()) return {};
         return begin_hedge(out);
     }
+    /// The second attempt was turned away by a breaker or a limit: it never was one.
+    void hedge_turned_away() { --attempts_; }
 
     /// Attempts that were not turned away by us, those under way included: `Sluice-Attempts`.
     unsigned attempts() const { return attempts_; }
@@ -122,34 +125,31 @@ class AttemptPlan {
 
   private:
     Step judge(const Tried& tried, EndpointMask out, double draw, TimePoint now);
-    Step judge_out(EndpointMask out);
     Step judge_retry(const Tried& tried, EndpointMask out, double draw, TimePoint now);
-    Step unaffordable(EndpointMask out, TimePoint now);
+    Step try_elsewhere(EndpointMask out, TimePoint now);
+    Step unaffordable(EndpointMask out);
     Step commit(Step step);
-    Step instead(EndpointMask out, TimePoint now) const;
+    Step instead(EndpointMask out) const;
     Step exhausted() const;
-    Step end() const;
     void note(const Tried& tried);
-    bool is_due(const Tried& tried) const;
-    bool is_safe(const Tried& tried) const;
+    bool is_due(const Tried& tried, TimePoint now) const;
     bool may_fall_back() const;
     std::optional<Duration> pause_before(const Tried& tried, std::size_t endpoint, double draw) const;
-    std::optional<std::size_t> first_in(EndpointMask mask) const;
     std::optional<std::size_t> choose(EndpointMask out) const;
     bool may_hedge(bool body_kept, EndpointMask out, TimePoint now) const;
     std::size_t begin_hedge(EndpointMask out);
     EndpointMask all() const;
 
     PlanFacts facts_;
-    std::size_t current_ = 0;   // the endpoint of the last attempt
-    EndpointMask failed_ = 0;   // endpoints that failed this request
-    EndpointMask refused_ = 0;  // endpoints that turned out to be out since the last choice
-    unsigned attempts_ = 0, retries_ = 0, waits_ = 0, hedges_ = 0;
-    bool sent_ = false;       // something of the request may have reached the vendor
-    bool answered_ = false;   // how the last attempt came out: with a response
-    bool tried_any_ = false;  // an attempt was made that was not turned away
+    std::size_t current_ = 0;     // the endpoint of the last attempt
+    EndpointMask under_way_ = 0;  // of the last attempt and its hedges
+    EndpointMask failed_ = 0;     // failed this request
+    EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made or waited for
+    unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
+    bool sent_ = false;      // something of the request may have reached the vendor
+    bool answered_ = false;  // the last attempt ended in an answer
     bool body_kept_ = true;
-    bool retrying_ = false;  // the step at hand is a retry that is not spent yet
+    bool retrying_ = false;  // the step at hand is a retry that is not paid for yet
     bool spent_ = false;
 };
 
