@@ -69,7 +69,6 @@ Step AttemptPlan::start(EndpointMask out, TimePoint now) {
 }
 
 Step AttemptPlan::resume(EndpointMask out, TimePoint now) {
-    closed_ = 0;  // that was before the wait
     return commit(try_elsewhere(out, now));
 }
 

@@ -144,7 +144,7 @@ class AttemptPlan {
     std::size_t current_ = 0;     // the endpoint of the last attempt
     EndpointMask under_way_ = 0;  // of the last attempt and its hedges
     EndpointMask failed_ = 0;     // failed this request
-    EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made or waited for
+    EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made
     unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
     bool sent_ = false;      // something of the request may have reached the vendor
     bool answered_ = false;  // the last attempt ended in an answer

@@ -291,6 +291,16 @@ TEST_CASE("no wait is begun that would leave no time") {
     CHECK(story.plan->spent());
 }
 
+TEST_CASE("whom the vendor tells when to come again may do so, retries of ours or not") {
+    Story story;
+    story.facts.deadline = start + 5s;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "wait 50ms");
+    story.resume();
+    CHECK(story.then(Tried::answer(503, 5s)) == "deliver");
+    CHECK_FALSE(story.plan->spent());
+}
+
 TEST_CASE("nothing is begun at or after the deadline") {
     Story story;
     story.facts.endpoints = 2;

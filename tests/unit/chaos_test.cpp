@@ -191,6 +191,15 @@ TEST_CASE("a rate is met, and faults are drawn independently of each other") {
     }
 }
 
+TEST_CASE("two faults at the same rate are not drawn for the same requests") {
+    const ChaosSpec spec = spec_of({fault_of("reset", 0.5), fault_of("hang", 0.5)});
+    ChaosSpec second = spec;
+    second.inject[0].route = "other";  // never matches
+    std::string alone = run_of(second, 200);
+    std::replace(alone.begin(), alone.end(), 'b', 'a');
+    CHECK(alone != run_of(spec_of({fault_of("reset", 0.5)}), 200));
+}
+
 TEST_CASE("first: N is about the first so many requests that match") {
     CHECK(run_of(spec_of({fault_of("reset", 1, 3)}), 6) == "aaa...");
     CHECK(run_of(spec_of({fault_of("reset", 1, 2), fault_of("hang", 1, 2)}), 6) == "aabb..");
