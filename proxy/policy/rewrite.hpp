@@ -19,7 +19,7 @@ namespace sluice {
 /// Members from the root: "$.card.number" is {"card", "number"}, "$" the document itself. No arrays, no wildcards.
 using JsonPath = std::vector<std::string>;
 
-/// "$.card.number"; names are anything but '.', '[', ']', '*', quotes and controls. At most 16 deep. Nothing: `fault` says why.
+/// "$.card.number"; names are any UTF-8 but '.', '[', ']', '*', quotes and controls. At most 16 deep. Nothing: `fault` says why.
 std::optional<JsonPath> parse_json_path(std::string_view text, std::string& fault);
 std::string to_text(const JsonPath& path);
 
@@ -35,9 +35,9 @@ struct HeaderEdits {
 /// Done in the order rename, set, drop, wrap.
 struct JsonEdits {
     std::vector<std::pair<JsonPath, JsonPath>> rename;          // a missing source is no fault
-    std::vector<std::pair<JsonPath, std::string>> set;          // value: a JSON text
+    std::vector<std::pair<JsonPath, std::string>> set;          // value: a JSON text that `judge_json` found nothing wrong with
     std::vector<JsonPath> drop;
-    std::string wrap;                                           // "data": the whole document becomes {"data": ...}; "" for none
+    std::string wrap;                                           // "data", a name as in a JsonPath: the whole document becomes {"data": ...}; "" for none
 
     bool empty() const { return rename.empty() && set.empty() && drop.empty() && wrap.empty(); }
     bool operator==(const JsonEdits&) const = default;
@@ -69,6 +69,7 @@ struct RewriteSpec {
 };
 
 inline constexpr std::size_t max_json_depth = 64;              // arrays and objects in each other
+inline constexpr std::size_t max_json_members = 16 * 1024;
 inline constexpr std::size_t max_rewritten = 4 * 1024 * 1024;   // bytes of a body before and after its edits
 
 /// An origin-form target ("/v1/charges?x=1") with its path edited by the first of `edits` that matches; the query as it was.
@@ -77,16 +78,19 @@ std::string edited_target(std::string_view target, const std::vector<PathEdit>& 
 /// Names that `judge_edited_name` refuses are left alone. Content-Length is the caller's, once the body is edited.
 void edit_headers(Fields& fields, const HeaderEdits& edits);
 
-/// A JSON body with its edits done. All that no edit touches keeps its bytes: numbers their digits, strings their escapes,
-/// arrays their white space, members their order and their duplicates. What does not survive: the white space between the
-/// members of objects that an edit looked into. A member that stands there twice is renamed, dropped and replaced as often as
-/// it stands there, and found whatever its escapes ("c\u0061rd" is "card"), so that nothing hides from a `drop`. `rename` and
-/// `set` put their value in the place of an existing one, else at the end, and make objects on the way where there are none;
-/// from or to "$" is the whole document. No edits: the body, unread.
+/// A JSON body with its edits done. Whatever no edit touches keeps its bytes: numbers their digits, strings their escapes,
+/// arrays their white space, members their order. What does not survive: white space between the members of an object that an
+/// edit looked into.
 ///
-/// A Failure: no JSON (RFC 8259, UTF-8), deeper than `max_json_depth`, larger than `max_rewritten`, no object where `rename`, `set`
-/// or `drop` need one, or a value other than an object on the way to where one is to be put. It is blamed on `whose`: the
-/// application's request (bad_request), the vendor's answer (upstream_protocol). Its detail quotes nothing of the body.
+/// A member is found whatever its escapes ("c\u0061rd" is "card") and however often it stands there, so that nothing hides from
+/// a `drop`; of duplicates on the way of a `rename` or a `set` the last one counts, the others go. What these two put somewhere
+/// takes the place of what is there, else comes last, and makes objects on the way where there are none. "$" is the whole
+/// document. No edits: the body, unread.
+///
+/// A Failure: no JSON (RFC 8259, UTF-8), deeper than `max_json_depth`, larger than `max_rewritten`, more than `max_json_members` in an
+/// object that an edit looks into, no object where `rename`, `set` or `drop` need one, or a value other than an object on the way
+/// to where something is to be put. It is blamed on `whose`: the application's request (bad_request), the vendor's answer
+/// (upstream_protocol). Its detail quotes nothing of the body.
 Result<std::string> edited_body(std::string_view body, const JsonEdits& edits, Origin whose);
 
 /// `fallback: {vendor: pay2, rewrite: {...}}`: another vendor, when every endpoint of this one is out.
