@@ -167,6 +167,7 @@ TEST_CASE("an object of too many members is not looked into, but may pass") {
                Catch::Contains("has an object of more than 16384 members where it is edited"));
     CHECK(edited_text("{\"a\":" + more + "}", "drop $.b") == "{\"a\":" + more + "}");
     CHECK_THAT(edited_text("{\"a\":" + more + "}", "drop $.a.n"), Catch::Contains("more than 16384"));
+    CHECK_THAT(edited_text("{\"a\":" + more + "}", "set $.a.n 1"), Catch::Contains("more than 16384"));
 }
 
 TEST_CASE("who sent the body is blamed, and nothing of it is quoted") {
