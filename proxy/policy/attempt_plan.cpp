@@ -148,8 +148,10 @@ Step AttemptPlan::instead(EndpointMask out) const {
     return answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
 }
 
-Step AttemptPlan::exhausted() const {
-    return may_fall_back() ? Step{Step::Kind::fallback} : give_up(Step::Why::out);
+Step AttemptPlan::exhausted() {
+    if (may_fall_back()) return {Step::Kind::fallback};
+    spent_ = true;
+    return give_up(Step::Why::out);
 }
 
 // A key tells this vendor only that it has done the request before; another one would do it again.

@@ -120,7 +120,9 @@ class AttemptPlan {
     unsigned attempts() const { return attempts_; }
     /// Additional attempts, by `max` and budget.
     unsigned retries() const { return retries_; }
-    /// One more was due and safe, but ours are used up: `x-should-retry: false`, or SDKs would multiply them.
+    /// `x-should-retry: false`: one more was due and safe but ours are used up, and an SDK would multiply them; or
+    /// every endpoint is out, and whoever waits for the Retry-After of a breaker comes back in the same second as all
+    /// others.
     bool spent() const { return spent_; }
 
   private:
@@ -130,7 +132,7 @@ class AttemptPlan {
     Step unaffordable(EndpointMask out);
     Step commit(Step step);
     Step instead(EndpointMask out) const;
-    Step exhausted() const;
+    Step exhausted();
     void note(const Tried& tried);
     bool is_due(const Tried& tried, TimePoint now) const;
     bool may_fall_back() const;

@@ -119,6 +119,11 @@ std::optional<RetryOn> edited(const RetryOn& base, std::span<const std::string> 
     return on;
 }
 
+Duration spread(Duration retry_after, Duration over, double draw) {
+    const double share = std::clamp(draw, 0.0, 1.0);
+    return retry_after + Duration(static_cast<Duration::rep>(static_cast<double>(over.count()) * share));
+}
+
 bool IdempotencySpec::is_keyed(const Fields& fields) const {
     for (const Field field : fields) {
         if (same_text(field.name, header) && !trimmed(field.value).empty()) return true;

@@ -63,6 +63,11 @@ struct RetrySpec {
     bool operator==(const RetrySpec&) const = default;
 };
 
+/// What to say in a Retry-After that ends for all callers at the same moment, such as a breaker's: uniform in `retry_after` ..
+/// `retry_after + over`, so that they do not all come back in the same second. `draw` is uniform in 0 .. 1; of a breaker, `over`
+/// is its `open_min`.
+Duration spread(Duration retry_after, Duration over, double draw);
+
 /// `idempotency: {header: Idempotency-Key, generate: [POST]}`.
 struct IdempotencySpec {
     std::string header = "Idempotency-Key";

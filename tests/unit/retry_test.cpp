@@ -138,6 +138,15 @@ TEST_CASE("statuses are retried one by one or as 5xx") {
     }
 }
 
+TEST_CASE("a Retry-After that ends for all is spread, and never shorter") {
+    CHECK(spread(2s, 15s, 0) == 2s);
+    CHECK(spread(2s, 15s, 0.5) == 9500ms);
+    CHECK(spread(2s, 15s, 1) == 17s);
+    CHECK(spread(2s, 15s, -3) == 2s);
+    CHECK(spread(2s, 15s, 3) == 17s);
+    CHECK(spread(2s, 0s, 0.5) == 2s);
+}
+
 TEST_CASE("a request is keyed by a header that says something") {
     const IdempotencySpec spec;
     const auto keyed = [&](std::string_view name, std::string_view value) {
