@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -45,6 +46,7 @@ struct Page {
     std::string_view path;
     std::string_view type;
     bool on_metrics_door;
+    bool acts = false;  // changes something: POST only, so that neither a link nor an image can
 };
 constexpr std::array pages = {
     Page{"/metrics", "text/plain; version=0.0.4; charset=utf-8", true},
@@ -52,13 +54,16 @@ constexpr std::array pages = {
     Page{"/ready", "application/json", true},
     Page{"/config", "application/json", false},
     Page{"/vendors", "application/json", false},
+    Page{"/reload", "application/json", false, true},
 };
+constexpr Duration longest_action = 2min;  // a policy of 10,000 vendors on a busy machine is read in seconds
 
 struct Answer {
     unsigned status = 200;
     std::string type = "application/json";
     std::string body;
     std::string allow;
+    bool acts = false;  // what was asked for has still to be done, and will answer
 };
 
 Answer problem(unsigned status, std::string_view title, std::string_view detail, std::string_view reason = {}) {
@@ -87,13 +92,16 @@ class Desk {
 
     Answer answer(const Request& request) const {
         if (const auto refusal = judge_caller(request)) return *refusal;
-        if (request.method() != http::verb::get && request.method() != http::verb::head) {
-            Answer wrong = problem(405, "method not allowed", "admin is read with GET or HEAD");
-            wrong.allow = "GET, HEAD";
+        const std::string_view target(request.target().data(), request.target().size());
+        const Page* asked = find(target.substr(0, target.find('?')));
+        const bool reads = request.method() == http::verb::get || request.method() == http::verb::head;
+        if (asked ? asked->acts != (request.method() == http::verb::post) || (!asked->acts && !reads) : !reads) {
+            const bool acts = asked && asked->acts;
+            Answer wrong = problem(405, "method not allowed", acts ? "this changes something: POST" : "admin is read with GET or HEAD");
+            wrong.allow = acts ? "POST" : "GET, HEAD";
             return wrong;
         }
-        const std::string_view target(request.target().data(), request.target().size());
-        return page(target.substr(0, target.find('?')));
+        return asked ? contents(*asked) : unknown();
     }
 
   private:
@@ -123,10 +131,14 @@ class Desk {
 
     bool shows(const Page& page) const { return door_ == Admin::Door::admin || page.on_metrics_door; }
 
-    Answer page(std::string_view path) const {
+    const Page* find(std::string_view path) const {
         for (const Page& page : pages) {
-            if (path == page.path && shows(page)) return contents(page);
+            if (path == page.path && shows(page)) return &page;
         }
+        return nullptr;
+    }
+
+    Answer unknown() const {
         std::string known;
         for (const Page& page : pages) {
             if (shows(page)) known += (known.empty() ? "" : " ") + std::string(page.path);
@@ -137,6 +149,8 @@ class Desk {
     Answer contents(const Page& page) const {
         Answer answer;
         answer.type = page.type;
+        answer.acts = page.acts;
+        if (page.acts) return answer;
         if (page.path == "/metrics") {
             answer.body = views_.metrics();
         } else if (page.path == "/config") {
@@ -230,6 +244,33 @@ Task<bool> send(Session& session, const Response& response) {
     co_return !error && response.keep_alive();
 }
 
+/// Reloads, and waits for what comes of it.
+Task<void> act(const AdminViews& views, Session& session, Answer& answer) {
+    struct Waiting {
+        explicit Waiting(const Executor& executor) : timer(executor) {}
+        Timer timer;
+        std::optional<AdminAnswer> answer;
+    };
+    session.timer.cancel();
+    const Executor executor = session.timer.get_executor();
+    const auto waiting = std::make_shared<Waiting>(executor);
+    waiting->timer.expires_after(longest_action);
+    views.reload([waiting, executor](AdminAnswer done) {
+        asio::post(executor, [waiting, done = std::move(done)]() mutable {
+            waiting->answer = std::move(done);
+            waiting->timer.cancel();
+        });
+    });
+    const auto waited = co_await waiting->timer.async_wait(with_error);
+    static_cast<void>(waited);  // by the answer or by time
+    if (!waiting->answer) {
+        answer = problem(504, "it takes too long", "the log will say what comes of it");
+        co_return;
+    }
+    answer.status = waiting->answer->status;
+    answer.body = std::move(waiting->answer->body);
+}
+
 Task<bool> serve_one(const AdminViews& views, Session& session) {
     session.watch();
     http::request_parser<http::empty_body> parser;
@@ -243,6 +284,7 @@ Task<bool> serve_one(const AdminViews& views, Session& session) {
         answer = problem(413, "no body is accepted", "admin is read with GET or HEAD, without a body");
     } else {
         answer = Desk(views, session.door, session.own_address).answer(parser.get());
+        if (answer->acts) co_await act(views, session, *answer);
     }
     const bool keep_alive = !error && answer->status != 413 && parser.get().keep_alive();
     const Response response = written(*answer, parser.get(), keep_alive);

@@ -90,7 +90,8 @@ class CommandLine {
     void add_run() {
         CLI::App* command =
             add("run", "Run the proxy until it is told to end",
-                "SIGTERM and SIGINT drain; a second one ends at once. The log goes to standard output, in JSON unless\n"
+                "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
+                "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on. The log goes to standard output, in JSON unless\n"
                 "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
                 "Examples:\n"
                 "  sluice run --config sluice.yaml\n"
@@ -102,12 +103,15 @@ class CommandLine {
 
     void add_check() {
         CLI::App* command = add("check", "Say everything that is wrong with a policy; reads no secret",
-                                "Exits 0 when the policy is fine and 78 when it is bad.\n\n"
+                                "Exits 0 when the policy is fine and 78 when it is bad; 1 when --against finds nobody.\n\n"
                                 "Examples:\n"
                                 "  sluice check --config sluice.yaml\n"
+                                "  sluice check --config new.yaml --against http://127.0.0.1:15000     # what would change\n"
                                 "  sluice check -o json | jq .policy.vendors",
-                                [this] { return check_policy(config_, output(), streams_); });
+                                [this] { return check_policy(config_, against_, output(), streams_); });
         take_config(command);
+        command->add_option("--against", against_, "The admin of a running Sluice: say what the policy would change there")
+            ->type_name("URL");
         take_output(command);
     }
 
@@ -247,7 +251,7 @@ class CommandLine {
         "sluice"};
     std::vector<std::string> names_;  // of the commands
     std::function<int()> chosen_;
-    std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_;
+    std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_, against_;
     bool stay_ = false, path_only_ = false;
     ExecOptions exec_;
 };

@@ -9,14 +9,14 @@ namespace {
 Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
 
 // The transport verifies the destination before it sends a byte of the head, so what is attached here reaches nobody else.
-Result<void> attach_credential(Core& core, Exchange& ex, const Destination& destination) {
+Result<void> attach_credential(Exchange& ex, const Destination& destination) {
     if (!ex.vendor->credential) return {};
     if (destination.scheme == Scheme::http && ex.vendor->endpoints.empty())
         return unavailable("a credential never travels in clear text: call https://" + destination.authority.host + " instead, or give vendor '" + ex.vendor->name +
                            "' an endpoint written as http:// if plain text is meant");
     if (ex.request.method == "TRACE")   // its answer is the request: the application would read the credential (RFC 9110 9.3.8)
         return Failure{Origin::sluice, Reason::not_allowed, Replay::safe, "TRACE would send the credential of vendor '" + ex.vendor->name + "' back"};
-    Result<const Attachment*> attachment = core.credentials.current(*ex.vendor->credential);
+    Result<const Attachment*> attachment = ex.policy->credentials.current(*ex.vendor->credential);
     if (!attachment) return std::move(attachment.error());
     apply(**attachment, ex.request);
     return {};
@@ -26,6 +26,7 @@ Result<void> attach_credential(Core& core, Exchange& ex, const Destination& dest
 
 Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip) {
     trip.vendor = ex.vendor;
+    trip.contexts = &ex.policy->contexts;
     trip.destination = destination_of(*ex.vendor, ex.scheme, ex.authority);
     trip.request = &ex.request;
     trip.request_framing = ex.framing;
@@ -39,7 +40,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip) {
     trip.response = &ex.response;
 
     if (!ex.tunnel) {
-        Result<void> attached = attach_credential(core, ex, trip.destination);
+        Result<void> attached = attach_credential(ex, trip.destination);
         if (!attached) co_return attached;
     }
     ++ex.attempts;

@@ -1,4 +1,4 @@
-// One worker thread's world, as the walk sees it: the ports, the policy as it stands, and the worker's own randomness.
+// One worker thread's world, as the walk sees it: the ports, the policy in force, and the worker's own randomness.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,18 @@
 
 namespace sluice {
 
+/// One policy as one worker runs it. An exchange holds the one that was in force when it began, until its end, and whatever it
+/// uses of a policy it takes from there: indexes and names mean something else after a reload, so what belongs to two policies
+/// must never meet (one's vendor, the other's credential). Worker-local, so that holding it costs no traffic between threads.
+struct PolicyInForce {
+    const Config& config;
+    const ClientContexts& contexts;
+    CredentialDesk& credentials;   // follows what changes of this policy's secrets
+};
+
 struct Core {
-    std::shared_ptr<const Config> config;
+    std::shared_ptr<const PolicyInForce> policy;   // replaced by a reload, between two turns of the loop
     Transport& transport;
-    CredentialDesk& credentials;
     Journal& journal;
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
     bool draining = false;

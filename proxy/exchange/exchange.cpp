@@ -2,8 +2,14 @@
 
 namespace sluice {
 
+void Exchange::begin_under(std::shared_ptr<const PolicyInForce> in_force) {
+    policy = std::move(in_force);
+    config = &policy->config;
+}
+
 void Exchange::clear() {
-    config.reset();
+    policy.reset();
+    config = nullptr;
     request.clear();
     framing = {};
     body = nullptr;

@@ -5,13 +5,15 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/exchange/core.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {
 
 struct Exchange {
     // What the session fills in:
-    std::shared_ptr<const Config> config;    // the policy it began under
+    std::shared_ptr<const PolicyInForce> policy;   // that it began under
+    const Config* config = nullptr;          // the policy's
     RequestHead request;
     Framing framing;
     BodySource* body = nullptr;              // null: none
@@ -40,6 +42,8 @@ struct Exchange {
     bool application_gone = false;
     std::optional<RoundTrip> trip;           // under way; kept here rather than in a coroutine's frame, which is only recycled under 1 KiB
 
+    /// Its policy: at the beginning, once.
+    void begin_under(std::shared_ptr<const PolicyInForce> in_force);
     /// For the next exchange; memory is kept, what may be secret is wiped.
     void clear();
     const Timeouts& timeouts() const { return route ? route->timeout : vendor->timeout; }

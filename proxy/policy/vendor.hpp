@@ -60,16 +60,18 @@ struct Route {
     IdempotencySpec idempotency;      // likewise
     std::vector<LimitSpec> limits;    // its own, beside the vendor's
     std::size_t index = 0; // in Vendor::routes
+    std::size_t series = 1; // telemetry's: which of the vendor's routes it is by name, the same from policy to policy (1: none it knows)
     int line = 0;
 };
 
 inline constexpr std::size_t max_endpoints = 16;
 
 struct VendorState;
+struct VendorSeries;   // proxy/telemetry
 
 struct Vendor {
     std::string name;
-    std::size_t index = 0;     // in Config::vendors; what lives beside the Config (meters, TLS contexts) is found by it
+    std::size_t index = 0;     // in Config::vendors; what belongs to this Config alone (TLS contexts) is found by it
     Catalogue catalogue;
     std::vector<HostPattern> hosts;
     Mode mode = Mode::intercept;
@@ -89,6 +91,7 @@ struct Vendor {
     std::string file;                        // where the policy says so, for `explain`
     int line = 0;
     std::shared_ptr<VendorState> live;       // null until `make_live`
+    std::shared_ptr<VendorSeries> series;    // what is counted of it, from policy to policy; null: counted as `_other`
 
     /// The first route that matches, in the order of the policy; none: nullptr.
     const Route* route_for(std::string_view method, std::string_view path) const;

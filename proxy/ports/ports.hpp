@@ -81,9 +81,12 @@ struct ReplySink {
     ~ReplySink() = default;
 };
 
+class ClientContexts;   // proxy/wire
+
 /// One try at one destination. Filled by `attempt`, carried out by a Transport.
 struct RoundTrip {
     const Vendor* vendor = nullptr;
+    const ClientContexts* contexts = nullptr;   // of the vendor's policy: how it is verified
     Destination destination;
     const RequestHead* request = nullptr;   // as it goes upstream, but for framing and Host, which the transport writes
     Framing request_framing;
@@ -117,9 +120,9 @@ struct Transport {
     ~Transport() = default;
 };
 
-/// Where credentials come from. Reading never waits for now: static secrets are read ahead and again when their files change.
+/// Where the credentials of one policy come from. Reading never waits for now: static secrets are read ahead and again when their files change.
 struct CredentialDesk {
-    /// The attachment for a credential of the Config, valid until the caller next suspends; or why there is none (credential_unavailable).
+    /// The attachment for a credential of the desk's Config, valid until the caller next suspends; or why there is none (credential_unavailable).
     virtual Result<const Attachment*> current(std::size_t credential) = 0;
 
   protected:

@@ -135,7 +135,6 @@ Task<Session::Next> Session::serve_one() {
 
     std::unique_ptr<Exchange> exchange = floor_.take_exchange();
     Exchange& ex = *exchange;
-    ex.config = floor_.core.config;
     ex.listener = listener_name(entrance_);
     ex.application = &reply_;
     if (inside_) {
@@ -147,6 +146,7 @@ Task<Session::Next> Session::serve_one() {
     current_ = &ex;
     Failure fault;
     const H1Channel::Got got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+    ex.begin_under(floor_.core.policy);   // an exchange begins when its head is complete: one that dawdles does not keep an old policy
     Next next = Next::close;
     switch (got) {
     case H1Channel::Got::head: next = co_await answer(ex); break;

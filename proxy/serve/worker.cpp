@@ -44,9 +44,23 @@ bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t
 
 }  // namespace
 
+namespace {
+
+struct PolicyOnWorker final : PolicyInForce {
+    PolicyOnWorker(std::shared_ptr<const PolicySnapshot> of, std::shared_ptr<const CredentialStates> states)
+        : PolicyInForce{*of->config, *of->contexts, desk}, snapshot(std::move(of)), desk(std::move(states)) {}
+
+    std::shared_ptr<const PolicySnapshot> snapshot;
+    StaticDesk desk;
+};
+
+}  // namespace
+
 struct Worker::Impl {
     Impl(World& w, unsigned index);
 
+    void put_in_force(std::shared_ptr<const PolicySnapshot> snapshot);
+    void learn(std::shared_ptr<const CredentialStates> states);
     void tidy();
     void give_memory_back();
     void end_when_empty();
@@ -59,7 +73,8 @@ struct Worker::Impl {
     Resolver resolver;
     Dialler dialler;
     HttpTransport transport;
-    StaticDesk desk;
+    std::shared_ptr<PolicyOnWorker> policy;
+    std::shared_ptr<const CredentialStates> published;   // last, of whatever policy
     Core core;
     LeafCache leaves;
     Floor floor;
@@ -76,15 +91,29 @@ Worker::Impl::Impl(World& w, unsigned)
       journal(w.telemetry->journal()),
       resolver(loop, Resolver::Options{}),
       dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
-      transport(loop, dialler, *w.contexts, *journal),
-      desk(w.secrets->snapshot()),
-      core{w.config, transport, desk, *journal, {system_random(), system_random()}, false},
+      transport(loop, dialler, *journal),
+      core{nullptr, transport, *journal, {system_random(), system_random()}, false},
       leaves(w.identity),
       floor{w, loop, core, leaves, *journal, {}, {}} {
+    put_in_force(w.policy);
     subscription = w.secrets->subscribe([this](std::shared_ptr<const CredentialStates> states) {
-        asio::post(loop.io, [this, states = std::move(states)]() mutable { desk.update(std::move(states)); });
+        asio::post(loop.io, [this, states = std::move(states)]() mutable { learn(std::move(states)); });
     });
     loop.wheel.arm(tidying, later(Loop::now(), 1s));
+}
+
+void Worker::Impl::put_in_force(std::shared_ptr<const PolicySnapshot> snapshot) {
+    // What changed of its credentials since it was made may have come here before it.
+    auto states = snapshot->credentials;
+    if (published && published->policy == states->policy) states = published;
+    transport.adopt(snapshot->contexts);
+    policy = std::make_shared<PolicyOnWorker>(std::move(snapshot), std::move(states));
+    core.policy = policy;
+}
+
+void Worker::Impl::learn(std::shared_ptr<const CredentialStates> states) {
+    published = states;
+    policy->desk.update(std::move(states));
 }
 
 void Worker::Impl::tidy() {
@@ -207,6 +236,10 @@ void Worker::run() { impl_->loop.io.run(); }
 
 void Worker::adopt(int fd, Entrance entrance) {
     asio::post(impl_->loop.io, [impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
+}
+
+void Worker::put_in_force(std::shared_ptr<const PolicySnapshot> policy) {
+    asio::post(impl_->loop.io, [impl = impl_.get(), policy = std::move(policy)]() mutable { impl->put_in_force(std::move(policy)); });
 }
 
 void Worker::drain() {

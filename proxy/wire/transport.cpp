@@ -70,8 +70,13 @@ Failure HttpTransport::timed_out(const RoundTrip& trip, TimePoint now, Reason ot
 }
 
 void HttpTransport::discard(ConnectionPtr connection, bool reset) {
-    journal_.connections_moved(*connection->vendor, -1, 0);
+    journal_.connections_moved(connection->series.get(), -1, 0);
     connection->channel.close(reset);
+}
+
+void HttpTransport::adopt(std::shared_ptr<const ClientContexts> contexts) {
+    pool_.keep_only(*contexts);
+    contexts_ = std::move(contexts);
 }
 
 // ---- connecting ------------------------------------------------------------------------------------------------------
@@ -91,7 +96,7 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
     trip.phases->connect = dialled->connect;
 
     auto connection = std::make_unique<UpstreamConnection>(key);
-    connection->vendor = trip.vendor;
+    connection->series = trip.vendor->series;
     connection->sessions = &sessions_;
     connection->channel.attach(std::make_unique<Stream>(std::move(dialled->socket)));
     if (tls) {
@@ -101,15 +106,15 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
             co_return std::move(secured.error());
         }
     }
-    journal_.connections_moved(*trip.vendor, +1, 0);
+    journal_.connections_moved(connection->series.get(), +1, 0);
     co_return std::move(connection);
 }
 
 Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& connection, TimePoint started) {
     const Authority& authority = trip.destination.authority;
     const auto fail = [&](std::string detail) { return Failure{Origin::vendor, Reason::tls_failed, Replay::safe, std::move(detail)}; };
-    SSL_CTX* context = contexts_.of(*trip.vendor);
-    if (!context) co_return fail(contexts_.fault_of(*trip.vendor));
+    SSL_CTX* context = trip.contexts->of(*trip.vendor);
+    if (!context) co_return fail(trip.contexts->fault_of(*trip.vendor));
     SslPtr ssl(SSL_new(context));
     if (!ssl || !expect_host(ssl.get(), authority.host, authority.is_address)) co_return fail("no TLS connection could be set up for " + authority.host);
     SSL_set_connect_state(ssl.get());
@@ -151,7 +156,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
     }
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     const bool replayable = whole && is_idempotent(trip.request->method);
-    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
 
     for (bool may_reuse = true;; may_reuse = false) {
         ConnectionPtr connection = may_reuse ? pool_.take(key, replayable, Loop::now()) : nullptr;
@@ -282,7 +287,7 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
 }
 
 Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
-    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
     Result<ConnectionPtr> made = co_await connect(trip, key, false);
     if (!made) co_return std::move(made.error());
     UpstreamConnection& on = **made;
@@ -320,7 +325,8 @@ Task<void> HttpTransport::finish(RoundTrip& trip) {
         if (upload.running) co_await upload.finished.wait();
     }
     const bool clean = connection->channel.body_done() && !upload.failure;
-    if (clean && connection->reusable && !trip.upgraded && !connection->channel.has_input()) {
+    const bool wanted = trip.contexts == contexts_.get() || contexts_->reach_over(connection->key.identity);
+    if (clean && wanted && connection->reusable && !trip.upgraded && !connection->channel.has_input()) {
         pool_.give(std::move(connection), Loop::now());
         co_return;
     }

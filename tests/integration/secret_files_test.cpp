@@ -92,7 +92,7 @@ class Watched {
 
     // The value of a credential, without "Bearer "; of a fault its text after a '!'.
     static std::string describe(const CredentialStates& states, std::size_t index) {
-        const CredentialState& state = *states.at(index);
+        const CredentialState& state = *states.by_index.at(index);
         if (!state.attachment) return "!" + state.fault;
         std::string_view value = state.attachment->value.reveal();
         if (value.starts_with("Bearer ")) value.remove_prefix(7);
@@ -427,8 +427,8 @@ TEST_CASE("one credential that changes leaves the others' states as they were") 
     replace(directory / "a", secret("a2"));
     REQUIRE(watched.becomes(secret("a2"), 0));
     const auto after = watched.files().snapshot();
-    CHECK(before->at(1) == after->at(1));
-    CHECK(before->at(0)->since < after->at(0)->since);
+    CHECK(before->by_index.at(1) == after->by_index.at(1));
+    CHECK(before->by_index.at(0)->since < after->by_index.at(0)->since);
     CHECK(Watched::describe(*before, 0) == secret("a"));  // a snapshot never changes
 }
 
