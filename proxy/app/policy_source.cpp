@@ -25,7 +25,7 @@ bool just_now(const timespec& then) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     const double apart = static_cast<double>(now.tv_sec - then.tv_sec) + (now.tv_nsec - then.tv_nsec) / 1e9;
-    return apart > -0.1 && apart < 0.1;
+    return apart > -0.05 && apart < 0.05;
 }
 
 /// Every directory that a pattern looks into: "conf.d/*/x-?.yaml" looks into conf.d, and into each of its directories.

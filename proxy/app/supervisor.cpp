@@ -137,6 +137,14 @@ std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts
     return faults;
 }
 
+/// What speaks against a policy that is sound in itself: that this Sluice, as it runs, cannot follow it.
+std::vector<Fault> objections(const PolicyChanges& changes, const Config& chosen, const ClientContexts& contexts,
+                              const PolicySnapshot& running, const std::string& file) {
+    std::vector<Fault> all = faults_of_reload(changes, file);
+    for (Fault& fault : faults_of_contexts(chosen, contexts, running)) all.push_back(std::move(fault));
+    return all;
+}
+
 /// "2 added, 1 changed"
 std::string summed_up(const EntryChanges& changes) {
     std::string out;
@@ -309,7 +317,7 @@ struct Supervisor::Impl {
         }
         const bool good = reloaded.result != Reloaded::Result::refused;
         telemetry->loaded(good);
-        last_reload_good = good;
+        if (good) last_refusal.clear();
         return reloaded;
     }
 
@@ -328,10 +336,11 @@ struct Supervisor::Impl {
             return tell_unchanged(reloaded, why);
         }
         const PolicyChanges changes = compare_policies(described(*running->config), described(chosen));
-        for (auto& faults : {faults_of_reload(changes, reloaded.file), faults_of_contexts(chosen, *contexts, *running)})
-            reloaded.faults.insert(reloaded.faults.end(), faults.begin(), faults.end());
-        if (std::any_of(reloaded.faults.begin(), reloaded.faults.end(), [](const Fault& fault) { return !fault.warning; }))
+        auto against = objections(changes, chosen, *contexts, *running, reloaded.file);
+        if (!against.empty()) {
+            std::move(against.begin(), against.end(), std::back_inserter(reloaded.faults));
             return tell_refused(reloaded, why);
+        }
 
         // What could be wrong with it was looked for: from here on it is in force.
         auto own = enlivened(chosen, running->config.get());
@@ -347,12 +356,15 @@ struct Supervisor::Impl {
     }
 
     void tell_unchanged(const Reloaded& reloaded, std::string_view why) {
-        if (why == "files" && last_reload_good) return;  // nobody asked, and nothing is news
+        if (why == "files" && last_refusal.empty()) return;  // nobody asked, and nothing is news
         telemetry->notice(Level::info, "reload_unchanged",
                           {{"why", why}, {"policy", reloaded.file}, {"digest", reloaded.digest}});
     }
 
     void tell_refused(const Reloaded& reloaded, std::string_view why) {
+        std::string all;
+        for (const Fault& fault : reloaded.faults) all += fault.text();
+        if (std::exchange(last_refusal, all) == all && why == "files") return;  // nobody asked, and nothing is news
         std::size_t errors = 0;
         for (const Fault& fault : reloaded.faults) {
             errors += !fault.warning;
@@ -491,7 +503,7 @@ struct Supervisor::Impl {
     mutable std::mutex policy_mutex;    // of the two below
     Snapshot policy;
     std::vector<Snapshot> retired;
-    bool last_reload_good = true;  // of the reloader's thread only
+    std::string last_refusal;  // its faults; empty: the last reload was none. Of the reloader's thread only
     std::unique_ptr<Reloader> reloader;
 };
 

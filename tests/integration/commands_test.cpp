@@ -442,3 +442,62 @@ TEST_CASE("the demo goes as it should") {
     CHECK(holds(ran.out, "authority_mismatch"));
     CHECK(!holds(ran.out, "demo-key-that-no-application-has"));
 }
+
+TEST_CASE("check --against says what a policy would change in a running Sluice, and what it would refuse") {
+    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: @dir/key}}\nvendors:\n"
+                    "  pay: {hosts: [pay.example], credential: key, timeout: {total: 10s}}\n  old: {hosts: [old.example]}\n");
+    const std::string admin = "http://127.0.0.1:" + std::to_string(proxy.admin_port());
+    const std::string running = proxy.directory().path() + "/policy.yaml";
+    const std::string same = contents(running);
+    const auto replaced = [&](std::string text, const std::string& what, const std::string& by) {
+        REQUIRE(holds(text, what));
+        return text.replace(text.find(what), what.size(), by);
+    };
+    const Ran nothing = sluice_command({"check", "-c", running, "--against", admin});
+    CHECK(nothing.code == 0);
+    CHECK(holds(nothing.out, "nothing would change"));
+
+    std::string text = replaced(same, "total: 10s", "total: 20s");
+    text = replaced(text, "  old: {hosts: [old.example]}", "  fresh: {hosts: [fresh.example]}");
+    text = replaced(text, "workers: 1", "workers: 2");
+    const std::string next = proxy.directory().file("next.yaml", text);
+    const Ran ran = sluice_command({"check", "-c", next, "--against", admin + "/"});
+    CHECK(ran.code == 0);
+    CHECK(holds(ran.out, "  + vendors.fresh\n"));
+    CHECK(holds(ran.out, "  - vendors.old\n"));
+    CHECK(holds(ran.out, "  ~ vendors.pay\n"));
+    CHECK(holds(ran.out, "      timeout.total: \"10s\" -> \"20s\"\n"));
+    CHECK(holds(ran.out, "only a restart can change\n  ! workers: 1 -> 2\n"));
+
+    const Ran machine = sluice_command({"check", "-o", "json", "-c", next, "--against", "localhost:" + std::to_string(proxy.admin_port())});
+    CHECK(machine.code == 0);
+    const auto said = boost::json::parse(machine.out).as_object();
+    CHECK(said.at("ok") == true);
+    const auto& changes = said.at("changes").as_object();
+    CHECK(changes.at("vendors").at("added").at(0) == "fresh");
+    CHECK(changes.at("vendors").at("removed").at(0) == "old");
+    CHECK(changes.at("vendors").at("changed").at(0).at("name") == "pay");
+    CHECK(changes.at("refused").at(0).at("key") == "workers");
+    CHECK(changes.at("refused").at(0).at("from") == 1);
+    CHECK(changes.at("credentials").at("changed").as_array().empty());
+}
+
+TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody finds is a failure") {
+    const TemporaryDirectory directory;
+    const std::string fine = directory.file("fine.yaml", good), bad = directory.file("bad.yaml", "version: 1\nx: 1\n");
+    std::uint16_t nobody;
+    { nobody = FakeVendor(echo()).port(); }
+    const std::string admin = "http://127.0.0.1:" + std::to_string(nobody);
+    CHECK(sluice_command({"check", "-c", bad, "--against", admin}).code == 78);
+    const Ran refused = sluice_command({"check", "-c", fine, "--against", admin});
+    CHECK(refused.code == 1);
+    CHECK(holds(refused.err, "cannot compare with " + admin));
+    CHECK(sluice_command({"check", "-c", fine, "--against", "https://admin.example"}).code == 2);
+
+    FakeVendor stranger(always("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n[1, 2, 3"));
+    const Ran odd = sluice_command({"check", "-o", "json", "-c", fine, "--against", "127.0.0.1:" + std::to_string(stranger.port())});
+    CHECK(odd.code == 1);
+    CHECK(holds(odd.err, "not a policy in JSON"));
+    FakeVendor cut(always("HTTP/1.1 200 OK\r\nContent-Length: 80\r\nConnection: close\r\n\r\n{"));
+    CHECK(sluice_command({"check", "-c", fine, "--against", "127.0.0.1:" + std::to_string(cut.port())}).code == 1);
+}

@@ -482,3 +482,78 @@ TEST_CASE("a desk gives what is at hand, or says why there is nothing") {
     desk.update(watched.files().snapshot());
     CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("b"));
 }
+
+// ---- another policy
+
+TEST_CASE("following another policy reads what is new, and keeps the very states of what did not change") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("a", file(directory / "a")), bearer("gone", file(directory / "b"))});
+    const auto before = watched.files().snapshot();
+
+    // Another place, another name for the same file, and one that was never there.
+    const auto after = watched.files().follow(make_config(
+        {bearer("b", file(directory / "b")), bearer("a", file(directory / "a")), bearer("none", file(directory / "none"))}));
+    CHECK(after->policy != before->policy);
+    CHECK(after == watched.files().snapshot());
+    REQUIRE(after->by_index.size() == 3);
+    CHECK(after->by_index[1] == before->by_index[0]);
+    CHECK(Watched::describe(*after, 0) == secret("b"));
+    CHECK(Watched::describe(*after, 2).starts_with("!credential 'none': cannot read "));
+    CHECK(watched.notices().size() == 1);
+    CHECK(before->by_index.size() == 2);  // a snapshot never changes
+}
+
+TEST_CASE("a name that stays is another credential where anything else of it is another") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("key", file(directory / "a"))});
+    CHECK(watched.now() == secret("a"));
+    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "b"))})), 0) == secret("b"));
+    CredentialSpec key = bearer("key", {});
+    key.kind = ApiKeySpec{"X-Key", "", "", file(directory / "b")};
+    const auto states = watched.files().follow(make_config({key}));
+    CHECK(states->by_index[0]->attachment->name == "X-Key");
+    // Its file is gone: what the name meant before is no substitute, not even for a moment.
+    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "none"))})), 0).starts_with("!"));
+}
+
+TEST_CASE("the files of the policy that is followed are watched, and those of the one before no more") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("env", variable("HOME"))});  // nothing to watch: there is no thread yet
+    watched.files().follow(make_config({bearer("a", file(directory / "a"))}));
+    replace(directory / "a", secret("a2"));
+    CHECK(watched.becomes(secret("a2")));
+    watched.files().follow(make_config({bearer("b", file(directory / "b"))}));
+    replace(directory / "a", secret("a3"));
+    replace(directory / "b", secret("b2"));
+    CHECK(watched.becomes(secret("b2")));
+    for (const std::string& value : watched.history()) CHECK(value != secret("a3"));
+}
+
+TEST_CASE("a rewrite that a reload meets half-way is still told from a loss") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    Watched watched({bearer("a", file(directory / "a"))}, {{100ms, 1h}, 20ms});
+    fs::remove(directory / "a");
+    for (int i = 0; i < 20; ++i) {
+        const auto states = watched.files().follow(make_config({bearer("other", variable("HOME")), bearer("a", file(directory / "a"))}));
+        CHECK(Watched::describe(*states, 1) == secret("a"));  // its hour of grace did not begin anew, nor end
+    }
+    write(directory / "a", secret("b"));
+    CHECK(watched.becomes(secret("b"), 1));
+}
+
+TEST_CASE("a desk leaves states of another policy alone, whatever stands at its index there") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("key", file(directory / "a"))});
+    StaticDesk desk(watched.files().snapshot());
+    desk.update(watched.files().follow(make_config({bearer("key", file(directory / "b"))})));
+    CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));
+}
