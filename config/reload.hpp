@@ -1,5 +1,5 @@
-// From one policy to the next: what lives on, what may not change, what does. Pure; called by a reload on its own thread,
-// and by `sluice check --against`.
+// From one policy to the next: what lives on, what may not change, what does. Pure; called by a reload on its own
+// thread, and by `sluice check --against`.
 #pragma once
 
 #include <boost/json/object.hpp>

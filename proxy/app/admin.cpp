@@ -97,7 +97,8 @@ class Desk {
         const bool reads = request.method() == http::verb::get || request.method() == http::verb::head;
         if (asked ? asked->acts != (request.method() == http::verb::post) || (!asked->acts && !reads) : !reads) {
             const bool acts = asked && asked->acts;
-            Answer wrong = problem(405, "method not allowed", acts ? "this changes something: POST" : "admin is read with GET or HEAD");
+            Answer wrong = problem(405, "method not allowed",
+                                   acts ? "this changes something: POST" : "admin is read with GET or HEAD");
             wrong.allow = acts ? "POST" : "GET, HEAD";
             return wrong;
         }

@@ -1,7 +1,7 @@
 // Admin: what operators, probes and scrapers read of a running Sluice and tell it, over plain HTTP/1.1. What changes
-// something is POST only. Bounded: 64 connections, 10 s for a request and for its answer, 16 KiB of head, no body. A web page must not read it: only a Host that is the
-// listener's own address or localhost is answered, a foreign Origin and cross-site fetches are refused. Runs on the
-// supervisor's loop; one thread.
+// something is POST only. Bounded: 64 connections, 10 s for a request and for its answer, 16 KiB of head, no body. A
+// web page must not read it: only a Host that is the listener's own address or localhost is answered, a foreign Origin
+// and cross-site fetches are refused. Runs on the supervisor's loop; one thread.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

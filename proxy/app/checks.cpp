@@ -56,8 +56,9 @@ void sum_up(const std::string& path, const Decoded& decoded, Streams& streams) {
 
 // ---- against a running Sluice
 
-constexpr std::size_t most_policy = 256u << 20;  // bytes of /config: what 64 MiB of policy may come to once it is written out
-constexpr std::size_t most_shown = 100;          // characters of a value
+constexpr std::size_t most_policy =
+    256u << 20;                          // bytes of /config: what 64 MiB of policy may come to once it is written out
+constexpr std::size_t most_shown = 100;  // characters of a value
 
 /// The policy that runs there, or why it cannot be had.
 struct Running {
@@ -121,8 +122,10 @@ void print_keys(const std::vector<KeyChange>& keys, const std::string& lead, Con
 }
 
 void print_entries(const EntryChanges& entries, const std::string& map, Console& out) {
-    for (const std::string& name : entries.added) out << out.paint(Colour::green, "  + " + map + '.' + printable(name)) << "\n";
-    for (const std::string& name : entries.removed) out << out.paint(Colour::red, "  - " + map + '.' + printable(name)) << "\n";
+    for (const std::string& name : entries.added)
+        out << out.paint(Colour::green, "  + " + map + '.' + printable(name)) << "\n";
+    for (const std::string& name : entries.removed)
+        out << out.paint(Colour::red, "  - " + map + '.' + printable(name)) << "\n";
     for (const auto& entry : entries.changed) {
         out << out.paint(Colour::yellow, "  ~ " + map + '.' + printable(entry.name)) << "\n";
         print_keys(entry.keys, "      ", out);
@@ -156,15 +159,16 @@ std::optional<std::string> contents_of(const std::string& path) {
 }
 
 /// Prints, or adds to `all`, what the policy would change there.
-Exit compare_with(const ListenAddress& admin, const Config& config, json::object& all, Output output, Streams& streams) {
+Exit compare_with(const ListenAddress& admin, const Config& config, json::object& all, Output output,
+                  Streams& streams) {
     const std::string against = "http://" + admin.text();
     const Running running = running_at(admin);
     if (!running.fault.empty()) {
-        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with " << against << ": " << running.fault << "\n";
+        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with " << against << ": " << running.fault
+                    << "\n";
         return Exit::failure;
     }
-    const PolicyChanges changes =
-        compare_policies(running.policy, json::parse(describe_config(config)).as_object());
+    const PolicyChanges changes = compare_policies(running.policy, json::parse(describe_config(config)).as_object());
     if (output == Output::json)
         all["changes"] = changes_as_json(against, changes);
     else

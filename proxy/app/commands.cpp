@@ -88,29 +88,32 @@ class CommandLine {
     Duration drain() const { return *parse_duration(drain_); }
 
     void add_run() {
-        CLI::App* command =
-            add("run", "Run the proxy until it is told to end",
-                "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
-                "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on. The log goes to standard output, in JSON unless\n"
-                "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
-                "Examples:\n"
-                "  sluice run --config sluice.yaml\n"
-                "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
-                [this] { return run_proxy(config_, drain(), streams_); });
+        CLI::App* command = add(
+            "run", "Run the proxy until it is told to end",
+            "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
+            "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on. The log goes to "
+            "standard output, in JSON unless\n"
+            "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
+            "Examples:\n"
+            "  sluice run --config sluice.yaml\n"
+            "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
+            [this] { return run_proxy(config_, drain(), streams_); });
         take_config(command);
         take_drain(command);
     }
 
     void add_check() {
-        CLI::App* command = add("check", "Say everything that is wrong with a policy; reads no secret",
-                                "Exits 0 when the policy is fine and 78 when it is bad; 1 when --against finds nobody.\n\n"
-                                "Examples:\n"
-                                "  sluice check --config sluice.yaml\n"
-                                "  sluice check --config new.yaml --against http://127.0.0.1:15000     # what would change\n"
-                                "  sluice check -o json | jq .policy.vendors",
-                                [this] { return check_policy(config_, against_, output(), streams_); });
+        CLI::App* command =
+            add("check", "Say everything that is wrong with a policy; reads no secret",
+                "Exits 0 when the policy is fine and 78 when it is bad; 1 when --against finds nobody.\n\n"
+                "Examples:\n"
+                "  sluice check --config sluice.yaml\n"
+                "  sluice check --config new.yaml --against http://127.0.0.1:15000     # what would change\n"
+                "  sluice check -o json | jq .policy.vendors",
+                [this] { return check_policy(config_, against_, output(), streams_); });
         take_config(command);
-        command->add_option("--against", against_, "The admin of a running Sluice: say what the policy would change there")
+        command
+            ->add_option("--against", against_, "The admin of a running Sluice: say what the policy would change there")
             ->type_name("URL");
         take_output(command);
     }

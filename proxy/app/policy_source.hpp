@@ -1,5 +1,5 @@
-// A policy and all the files that it is made of: read, and asked whether they still are what was read. Used by the one who
-// starts a Sluice, then by the reload's thread; one thread at a time.
+// A policy and all the files that it is made of: read, and asked whether they still are what was read. Used by the one
+// who starts a Sluice, then by the reload's thread; one thread at a time.
 #pragma once
 
 #include <sys/types.h>
@@ -27,8 +27,8 @@ class PolicySource {
     /// Before they are read.
     void note(const std::vector<std::string>& files);
 
-    /// Is a file there, gone or another than when it was read, or what an `include` finds? Something that was read while
-    /// it was just being written counts as changed, once.
+    /// Is a file there, gone or another than when it was read, or what an `include` finds? Something that was read
+    /// while it was just being written counts as changed, once.
     bool changed() const;
 
     const std::string& path() const { return path_; }

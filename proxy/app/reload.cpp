@@ -107,7 +107,8 @@ struct Reloader::Impl {
         for (;;) {
             const auto left = std::max<Duration>(when - now(), Duration::zero());
             pollfd events[] = {{event, POLLIN, 0}, {watch.fd(), POLLIN, 0}};
-            const int ready = ::poll(events, 2, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+            const int ready =
+                ::poll(events, 2, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
             if (ready == 0) return Woken::time;
             if (ready > 0 && events[0].revents != 0) {
                 eventfd_t ignored;

@@ -1,6 +1,6 @@
-// When a policy is read again: whenever it is asked for, and when its files change. One thread, on which the reading and
-// building happens too, so that neither workers nor admin wait for it. The supervisor owns it; what a reload is, is the
-// supervisor's (`carry_out`).
+// When a policy is read again: whenever it is asked for, and when its files change. One thread, on which the reading
+// and building happens too, so that neither workers nor admin wait for it. The supervisor owns it; what a reload is, is
+// the supervisor's (`carry_out`).
 #pragma once
 
 #include <functional>
@@ -44,8 +44,8 @@ class Reloader {
     /// Ends the thread; a reload that is under way is waited for. Who still waits for an answer gets `leaving`.
     ~Reloader();
 
-    /// Any thread. `done` (may be empty) is called once, on the reloader's thread. What is asked while a reload is under
-    /// way waits for the next; all that wait share one.
+    /// Any thread. `done` (may be empty) is called once, on the reloader's thread. What is asked while a reload is
+    /// under way waits for the next; all that wait share one.
     void ask(std::string why, Done done);
 
   private:

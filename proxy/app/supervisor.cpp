@@ -1,5 +1,6 @@
 #include "proxy/app/supervisor.hpp"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -38,8 +39,8 @@ namespace {
 constexpr std::size_t descriptors_of_our_own = 256;  // listeners, admin, files, epoll, resolvers
 constexpr std::size_t most_connections = 65536;
 
-/// Every application's connection is one descriptor, and a second one to its vendor while it is served. Most are idle, so
-/// three quarters are for applications; where the rest runs out, dialling answers 503 `overloaded`.
+/// Every application's connection is one descriptor, and a second one to its vendor while it is served. Most are idle,
+/// so three quarters are for applications; where the rest runs out, dialling answers 503 `overloaded`.
 std::size_t connections_that_fit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
@@ -125,14 +126,16 @@ Fault fault_of(const Vendor& vendor, const std::string& what) {
     return fault;
 }
 
-/// Vendors whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and everything
-/// else runs; but a reload must not take away what works.
-std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts& contexts, const PolicySnapshot& before) {
+/// Vendors whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and
+/// everything else runs; but a reload must not take away what works.
+std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts& contexts,
+                                      const PolicySnapshot& before) {
     std::vector<Fault> faults;
     for (const Vendor& vendor : config.vendors) {
         const std::string& fault = contexts.fault_of(vendor);
         const Vendor* was = before.config->find(vendor.name);
-        if (!fault.empty() && !(was && before.contexts->fault_of(*was) == fault)) faults.push_back(fault_of(vendor, fault));
+        if (!fault.empty() && !(was && before.contexts->fault_of(*was) == fault))
+            faults.push_back(fault_of(vendor, fault));
     }
     return faults;
 }
@@ -368,7 +371,8 @@ struct Supervisor::Impl {
         std::size_t errors = 0;
         for (const Fault& fault : reloaded.faults) {
             errors += !fault.warning;
-            const std::string place = fault.file + (fault.line ? ":" + std::to_string(fault.line) + ":" + std::to_string(fault.column) : "");
+            const std::string place =
+                fault.file + (fault.line ? ":" + std::to_string(fault.line) + ":" + std::to_string(fault.column) : "");
             telemetry->notice(fault.warning ? Level::warning : Level::error, "policy_fault",
                               {{"place", place}, {"detail", fault.message}});
         }
@@ -382,10 +386,16 @@ struct Supervisor::Impl {
     /// Nobody uses it any more: to take a policy of thousands of vendors apart is not a worker's work.
     void forget_retired() {
         std::vector<Snapshot> forgotten;
-        const std::lock_guard lock(policy_mutex);
-        for (Snapshot& snapshot : retired)
-            if (snapshot.use_count() == 1) forgotten.push_back(std::move(snapshot));
-        std::erase(retired, nullptr);
+        {
+            const std::lock_guard lock(policy_mutex);
+            for (Snapshot& snapshot : retired)
+                if (snapshot.use_count() == 1) forgotten.push_back(std::move(snapshot));
+            std::erase(retired, nullptr);
+        }
+        // What they took, and what it took to read their successors, glibc keeps until it is told; at rest, not each
+        // time.
+        if (forgotten.empty() && std::exchange(untrimmed, false)) ::malloc_trim(0);
+        untrimmed = untrimmed || !forgotten.empty();
     }
 
     void ask_reload(std::string why, std::function<void(const Reloaded&)> done) {
@@ -426,7 +436,8 @@ struct Supervisor::Impl {
         return {[this] { return telemetry->scrape(); }, [this] { return describe_config(*in_force()->config); },
                 [this] { return vendors_text(); }, [this] { return waiting_for(); },
                 [this](std::function<void(AdminAnswer)> done) {
-                    ask_reload("admin", [done = std::move(done)](const Reloaded& reloaded) { done(answer_of(reloaded)); });
+                    ask_reload("admin",
+                               [done = std::move(done)](const Reloaded& reloaded) { done(answer_of(reloaded)); });
                 }};
     }
 
@@ -503,7 +514,9 @@ struct Supervisor::Impl {
     mutable std::mutex policy_mutex;    // of the two below
     Snapshot policy;
     std::vector<Snapshot> retired;
-    std::string last_refusal;  // its faults; empty: the last reload was none. Of the reloader's thread only
+    // Of the reloader's thread only:
+    std::string last_refusal;  // its faults; empty: the last reload was none
+    bool untrimmed = false;
     std::unique_ptr<Reloader> reloader;
 };
 

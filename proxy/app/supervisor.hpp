@@ -1,6 +1,6 @@
 // The running proxy: what all workers share, the workers and their threads, the listeners, admin. `run`, `exec` and
-// `demo` each own one; what signals mean is theirs to say. Made and run on one thread; `drain`, `stop` and `reload` may be
-// called from any.
+// `demo` each own one; what signals mean is theirs to say. Made and run on one thread; `drain`, `stop` and `reload` may
+// be called from any.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -41,8 +41,8 @@ class Supervisor {
     struct Options {
         int log_fd = 1;  // not closed
         LogFormat log_format = LogFormat::json;
-        Duration drain = 30s;  // how long what is in flight may take once a drain has begun
-        std::string policy;    // its file, for the log
+        Duration drain = 30s;                  // how long what is in flight may take once a drain has begun
+        std::string policy;                    // its file, for the log
         std::shared_ptr<PolicySource> source;  // what `config` was loaded from, watched and read again; null: no reload
         ReloadTimes reload_times;
     };
@@ -70,8 +70,9 @@ class Supervisor {
     /// `run` returns at once; what is in flight is cut off.
     void stop();
 
-    /// Reads the policy again, whole, on a thread of its own, and puts it in force; one that is bad, or that changes what
-    /// only a restart can change, is refused, and the one from before goes on. The log says which. `why`: a word for it.
+    /// Reads the policy again, whole, on a thread of its own, and puts it in force; one that is bad, or that changes
+    /// what only a restart can change, is refused, and the one from before goes on. The log says which. `why`: a word
+    /// for it.
     void reload(std::string why);
 
   private:

@@ -25,9 +25,10 @@ struct CredentialState {
     WallTime since{};   // of this state
 };
 
-/// What is at hand of one policy's credentials at one time; immutable. An index means something only under its own policy.
+/// What is at hand of one policy's credentials at one time; immutable. An index means something only under its own
+/// policy.
 struct CredentialStates {
-    std::uint64_t policy = 1;                                       // which of those that were followed
+    std::uint64_t policy = 1;                                      // which of those that were followed
     std::vector<std::shared_ptr<const CredentialState>> by_index;  // CredentialSpec::index
 };
 
@@ -45,9 +46,9 @@ class SecretFiles {
                 SecretTimes times = {});
     ~SecretFiles();
 
-    /// From now on another policy's credentials: what is the same as before (by name and all that is written of it) goes
-    /// on as it was, the rest is read now. Subscribers are only told of what changes from here on; the states to begin
-    /// with are returned. Reads files: not on a worker. Any other thread, one at a time.
+    /// From now on another policy's credentials: what is the same as before (by name and all that is written of it)
+    /// goes on as it was, the rest is read now. Subscribers are only told of what changes from here on; the states to
+    /// begin with are returned. Reads files: not on a worker. Any other thread, one at a time.
     std::shared_ptr<const CredentialStates> follow(std::shared_ptr<const Config> config);
 
     /// The states as they stand. Any thread.

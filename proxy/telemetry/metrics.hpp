@@ -114,8 +114,8 @@ struct VendorMeters {
     std::unordered_map<std::string, Attempts*, TextHash, std::equal_to<>> attempts_by_endpoint;
 };
 
-/// One vendor's numbers on all workers, under its name. Held by each policy that has the vendor and by each connection to
-/// it; gone with the last of them.
+/// One vendor's numbers on all workers, under its name. Held by each policy that has the vendor and by each connection
+/// to it; gone with the last of them.
 struct VendorSeries {
     static constexpr std::size_t no_route = 0, other_route = 1;
     static constexpr std::size_t max_routes = 4096;  // names that are told apart, of all policies together

@@ -39,7 +39,8 @@ class Telemetry {
     /// A policy that is about to be in force: its vendors and routes get the series of their names, and go on counting
     /// where an earlier policy's left off. Before any exchange begins under it. Any thread.
     void enrol(Config& config);
-    /// `config_last_reload_successful`, and its timestamp: a policy was read and is in force, or was refused. Any thread.
+    /// `config_last_reload_successful`, and its timestamp: a policy was read and is in force, or was refused. Any
+    /// thread.
     void loaded(bool successful);
 
     struct Impl;

@@ -541,11 +541,11 @@ TEST_CASE("a rewrite that a reload meets half-way is still told from a loss") {
     Watched watched({bearer("a", file(directory / "a"))}, {{100ms, 1h}, 20ms});
     fs::remove(directory / "a");
     for (int i = 0; i < 20; ++i) {
-        const auto states = watched.files().follow(make_config({bearer("other", variable("HOME")), bearer("a", file(directory / "a"))}));
-        CHECK(Watched::describe(*states, 1) == secret("a"));  // its hour of grace did not begin anew, nor end
+        const auto states = watched.files().follow(make_config({bearer("a", file(directory / "a")), bearer("other", variable("HOME"))}));
+        CHECK(Watched::describe(*states, 0) == secret("a"));  // its hour of grace did not begin anew, nor end
     }
     write(directory / "a", secret("b"));
-    CHECK(watched.becomes(secret("b"), 1));
+    CHECK(watched.becomes(secret("b")));
 }
 
 TEST_CASE("a desk leaves states of another policy alone, whatever stands at its index there") {

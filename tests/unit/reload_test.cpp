@@ -125,14 +125,16 @@ TEST_CASE("what belongs to the process is refused by a reload, naming the key") 
 }
 
 TEST_CASE("every other setting may change") {
-    const auto found = changes(base, base + "unmatched: tunnel\nno_proxy: [internal.example]\ndefaults: {timeout: {idle: 1m}}\n");
+    const auto found =
+        changes(base, base + "unmatched: tunnel\nno_proxy: [internal.example]\ndefaults: {timeout: {idle: 1m}}\n");
     CHECK(faults_of_reload(found, "sluice.yaml").empty());
     CHECK(found.settings.size() == 3);
 }
 
 TEST_CASE("a policy of another version of Sluice, or none at all, is compared without a fault") {
     const auto next = boost::json::parse(describe_config(*decoded(base))).as_object();
-    const auto odd = boost::json::parse(R"({"vendors": 3, "credentials": [], "listen": null, "more": {"x": 1}})").as_object();
+    const auto odd =
+        boost::json::parse(R"({"vendors": 3, "credentials": [], "listen": null, "more": {"x": 1}})").as_object();
     const auto found = compare_policies(odd, next);
     CHECK(found.vendors.added.size() == 2);
     CHECK(compare_policies({}, {}).empty());
@@ -144,7 +146,8 @@ TEST_CASE("what is alive of a vendor goes on under its name, wherever it stands 
     for (const Vendor& vendor : first.vendors) REQUIRE(vendor.live);
     REQUIRE(first.unmatched_vendor.live);
 
-    Config second = *decoded("version: 1\nvendors:\n  new: {hosts: [new.example]}\n  llm: {hosts: [api.llm.example]}\n");
+    Config second =
+        *decoded("version: 1\nvendors:\n  new: {hosts: [new.example]}\n  llm: {hosts: [api.llm.example]}\n");
     carry_over(&first, second);
     CHECK(second.find("llm")->live == first.find("llm")->live);
     CHECK(second.find("new")->live);
