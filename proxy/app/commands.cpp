@@ -91,9 +91,9 @@ class CommandLine {
         CLI::App* command = add(
             "run", "Run the proxy until it is told to end",
             "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
-            "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on. The log goes to "
-            "standard output, in JSON unless\n"
-            "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
+            "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on.\n"
+            "The log goes to standard output, in JSON unless that is a terminal; its line with \"event\":\"started\"\n"
+            "has the addresses it listens on.\n\n"
             "Examples:\n"
             "  sluice run --config sluice.yaml\n"
             "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
