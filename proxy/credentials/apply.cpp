@@ -168,7 +168,10 @@ Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValue
 
 void apply(const Attachment& attachment, RequestHead& head) {
     switch (attachment.place) {
-    case Attachment::Place::header: head.fields.set(attachment.name, attachment.value.reveal()); return;
+    case Attachment::Place::header:
+        head.fields.set(attachment.name, attachment.value.reveal());
+        if (attachment.name.find_first_of("-_") != attachment.name.npos) head.fields.remove_lookalikes(attachment.name);
+        return;
     case Attachment::Place::query: set_parameter(head.target, attachment.name, attachment.value.reveal()); return;
     }
 }

@@ -198,7 +198,7 @@ void Session::prepare_body(Exchange& ex) {
     if (ex.upgrade)
         channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
     else
-        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
+        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
 }
 

@@ -139,7 +139,7 @@ Task<H1Channel::Got> H1Channel::read_head(ResponseHead& head, TimePoint deadline
 
 // ---- bodies --------------------------------------------------------------------------------------------------------
 
-void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity) {
+void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity, const Fields* head) {
     counter_ = counter;
     activity_ = activity;
     left_ = framing.length;
@@ -148,6 +148,11 @@ void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activ
     case Framing::Kind::length: body_ = left_ > 0 ? Body::length : Body::done; return;
     case Framing::Kind::chunked:
         trailers_.clear();
+        nominated_.clear();
+        for (std::size_t i = 0; head && i < head->size(); ++i) {
+            const Field field = (*head)[i];
+            if (field.known == Known::connection) nominated_.append(field.value).append(",");
+        }
         decoder_.start(&trailers_);
         body_ = Body::chunked;
         return;
@@ -179,6 +184,7 @@ std::optional<Result<Chunk>> H1Channel::take() {
             *counter_ += step.data.size();
             if (step.done) {
                 body_ = Body::done;
+                if (!trailers_.empty()) trailers_.remove_nominated(nominated_);
                 return Chunk{step.data, true, trailers_.empty() ? nullptr : &trailers_};
             }
             if (!step.data.empty()) return Chunk{step.data, false, nullptr};
@@ -337,21 +343,23 @@ Task<Result<Chunk>> pull(BodySource& source, const Limits& limits, Activity& act
     }
 }
 
-void stage_end(Stream& out, const Framing& framing, const Fields* trailers) {
+void stage_end(Stream& out, const Framing& framing, const Fields* trailers, const Fields* head) {
     if (framing.kind != Framing::Kind::chunked) return;
     if (!trailers) {
         out.stage("0\r\n\r\n");
         return;
     }
     std::string end = "0\r\n";
-    trailers->append_to(end);
+    Fields passed = *trailers;
+    if (head) passed.remove_all_in(*head);
+    passed.append_to(end);
     end += "\r\n";
     out.stage(end);
 }
 
 }  // namespace
 
-void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk) {
+void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk, const Fields* head) {
     const bool chunked = framing.kind == Framing::Kind::chunked;
     if (!chunk.data.empty()) {
         if (chunked) {
@@ -362,10 +370,10 @@ void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk) {
         out.stage(chunk.data);
         if (chunked) out.stage("\r\n");
     }
-    if (chunk.last) stage_end(out, framing, chunk.trailers);
+    if (chunk.last) stage_end(out, framing, chunk.trailers, head);
 }
 
-Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held) {
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held, const Fields* head) {
     constexpr std::size_t worth_no_copy = 4096;
     std::optional<Result<Chunk>> chunk;
     if (held) chunk.emplace(*held);
@@ -387,7 +395,7 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             if (!pushed || piece.last) co_return pushed;
             continue;
         }
-        stage_chunk(out, framing, piece);
+        stage_chunk(out, framing, piece, head);
         if (piece.last) {
             if (out.try_flush().kind == Io::Kind::some) {   // the common case, without a coroutine
                 activity.last = Loop::now();

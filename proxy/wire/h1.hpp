@@ -57,8 +57,8 @@ class H1Channel final : public BodySource {
     Task<Got> await_message(TimePoint deadline);
     bool has_input() const { return !input_.empty(); }
 
-    /// The body that follows the head. `counter` counts its bytes.
-    void start_body(const Framing& framing, std::uint64_t* counter, Activity* activity);
+    /// The body that follows the head. `counter` counts its bytes. What `Connection` of the `head` nominates is no trailer either (RFC 9110 7.6.1): before `remove_hop_by_hop`.
+    void start_body(const Framing& framing, std::uint64_t* counter, Activity* activity, const Fields* head = nullptr);
     /// Everything from here on, until the peer ends.
     void start_raw(std::uint64_t* counter, Activity* activity) { start_body({Framing::Kind::until_close, 0}, counter, activity); }
     /// Has the body been read to its end?
@@ -94,6 +94,7 @@ class H1Channel final : public BodySource {
     Activity* activity_ = nullptr;
     ChunkedDecoder decoder_;
     Fields trailers_;
+    std::string nominated_;
 };
 
 /// Appends the start line, the fields (Content-Length and Transfer-Encoding as `framing` says, whatever stood there) and the empty line. `host` goes first.
@@ -101,14 +102,14 @@ void append_request_head(std::string& out, const RequestHead& head, std::string_
 /// `keep_alive` false: with "Connection: close". `bodiless`: an answer to HEAD or a 304, whose Content-Length is passed on.
 void append_response_head(std::string& out, const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor);
 
-/// Stages one chunk of a body in its frame, and the end of the body after the last one.
-void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk);
+/// Stages one chunk of a body in its frame, and the end of the body after the last one. A trailer named like a field of the `head` is left out: it would stand beside a credential, or what a credential signs.
+void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk, const Fields* head = nullptr);
 
 /// Sends what is staged, and `bytes` after it. A peer that takes bytes slowly is not idle.
 Task<Result<void>> push(Stream& out, Origin sink_side, std::string_view bytes, const Limits& limits, Activity& activity);
 
 /// Pulls `source` to its end into `out`, framed, flushing whenever the source has nothing at hand or enough is staged. A Failure is the source's own, or of `sink_side` when writing failed; timeouts are
-/// timeout_idle and timeout_total. `held`: a first chunk that was already pulled.
-Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held = nullptr);
+/// timeout_idle and timeout_total. `held`: a first chunk that was already pulled. `head`: as for `stage_chunk`.
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held = nullptr, const Fields* head = nullptr);
 
 }  // namespace sluice

@@ -44,9 +44,9 @@ int keep_session(SSL* ssl, SSL_SESSION* session) {
 }
 
 // Detached, but `finish` waits for it: everything it refers to lives longer. The last thing it does is wake whoever looks at its result; nothing is touched after that.
-Task<void> upload(UpstreamConnection& connection, BodySource& body, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
+Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields& head, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
     Stream& out = connection.channel.stream();
-    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr);
+    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head);
     Upload& state = connection.upload;
     state.running = false;
     state.ended = Loop::now();
@@ -190,7 +190,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     if (!whole) co_return Result<void>{};   // the upload sends the head with what it has of the body
 
-    if (held) stage_chunk(stream, trip.request_framing, *held);
+    if (held) stage_chunk(stream, trip.request_framing, *held, &trip.request->fields);
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
     if (sent.kind != Io::Kind::blocked)   // not a byte was taken
@@ -200,7 +200,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
 
 void HttpTransport::start_upload(RoundTrip& trip, UpstreamConnection& connection, Framing framing, std::optional<Chunk> held) {
     connection.upload.running = true;
-    asio::co_spawn(loop_.io.get_executor(), upload(connection, *trip.request_body, framing, trip.limits, *trip.activity, held), asio::detached);
+    asio::co_spawn(loop_.io.get_executor(), upload(connection, *trip.request_body, trip.request->fields, framing, trip.limits, *trip.activity, held), asio::detached);
 }
 
 Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent) {
@@ -276,7 +276,7 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
     connection.keep_alive_for = promised_keep_alive(head.fields);
     if (is_event_stream(head)) loosen_for_streams(trip);
     trip.response_framing = *framing;
-    connection.channel.start_body(*framing, &trip.traffic->from_vendor, trip.activity);
+    connection.channel.start_body(*framing, &trip.traffic->from_vendor, trip.activity, &head.fields);
     trip.response_body = framing->kind == Framing::Kind::none ? nullptr : &connection.channel;
     return {};
 }

@@ -878,3 +878,55 @@ TEST_CASE("trailers pass both ways, except those that would act on the head") {
         CHECK(request.trailers == "X-Sum: of-the-application\n");
     }
 }
+
+TEST_CASE("a trailer cannot stand beside the credential, whatever its header is called") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen));
+    const TemporaryDirectory secrets;
+    const std::string key = secrets.file("key", "the-vendors");
+    TestProxy proxy("credentials:\n  pay-key: {type: api_key, header: X-Api-Key, value: {file: " + key +
+                    "}}\nvendors:\n" + vendor_yaml("pay", host, vendor, false, "credential: pay-key"));
+    const std::string trailers = "0\r\nX-Sum: 1\r\nX-Api-Key: mine\r\nx-api-key: mine\r\nX_Api_Key: mine\r\n\r\n";
+    for (const Way way : {Way::plain, Way::intercepted}) {
+        INFO(name_of(way));
+        const std::size_t before = seen.size();
+        Wire wire = opened(proxy, way);
+        wire.write(written(chunked("5\r\nhello\r\n" + trailers), way));  // whole: sent together with its head
+        REQUIRE(wire.read_response());
+        wire.write(written(chunked("5\r\nhello\r\n"), way));  // under way: sent piece by piece
+        wire.write(trailers);
+        REQUIRE(wire.read_response());
+        REQUIRE(seen.size() == before + 2);
+        for (const Message& request : seen.all()) {
+            CHECK(request.field("x-api-key") == "the-vendors");
+            CHECK(request.count("x-api-key") == 1);
+            CHECK(request.body == "hello");
+            CHECK(request.trailers == "X-Sum: 1\n");
+        }
+    }
+}
+
+TEST_CASE("what Connection nominates is no trailer either, in both directions") {
+    Seen seen;
+    FakeVendor vendor([&](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            seen.add(std::move(*request));
+            wire.write(
+                "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nConnection: x-other\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "0\r\nX-Sum: 1\r\nX-Hop: a\r\nX-Other: a\r\nKeep-Alive: timeout=5\r\n\r\n");
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    for (const Way way : {Way::plain, Way::intercepted}) {
+        INFO(name_of(way));
+        Wire wire = opened(proxy, way);
+        wire.write(written(post("Connection: x-hop\r\nTransfer-Encoding: chunked\r\n",
+                                "5\r\nhello\r\n0\r\nX-Hop: a\r\nX-Sum: 1\r\nTE: trailers\r\n\r\n"),
+                           way));
+        const auto answer = wire.read_response();
+        REQUIRE(answer);
+        CHECK(answer->whole);
+        CHECK(answer->trailers == "X-Sum: 1\n");
+        CHECK(seen.all().back().trailers == "X-Sum: 1\n");
+    }
+}

@@ -171,6 +171,18 @@ TEST_CASE("whatever the application put in the same header is dropped") {
     CHECK(head.fields.find("authorization") == "Bearer ours");
 }
 
+TEST_CASE("a field that a vendor behind CGI would read as ours is dropped as well") {
+    RequestHead head;
+    head.fields.add("X_API-KEY", "mine");
+    head.fields.add("X-Api-Key-Id", "kept");
+    head.fields.add("x-api_key", "mine");
+    head.fields.add("X-Api-Key", "mine");
+    apply(attachment(Attachment::Place::header, "X-Api-Key", "ours"), head);
+    std::string lines;
+    head.fields.append_to(lines);
+    CHECK(lines == "X-Api-Key-Id: kept\r\nX-Api-Key: ours\r\n");
+}
+
 TEST_CASE("a query parameter replaces the application's, however it is written, and moves nothing else") {
     struct Case {
         std::string target, name, expected;
