@@ -4,6 +4,7 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
+#include "proxy/base/text.hpp"
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {
@@ -64,6 +65,26 @@ class HeadParser final : public http::basic_parser<is_request> {
     bool too_many_ = false;
 };
 
+/// Beast speaks of lengths and codings before all fields are read, and in words that leave open what is meant. What we have
+/// to say of them; nothing: it is something else that it does not like.
+template <class Head>
+std::optional<std::string> framing_fault(std::string_view raw, Head& head) {
+    head.fields.clear();
+    raw.remove_prefix(raw.find('\n') + 1);
+    while (!raw.starts_with("\r\n")) {  // judged: each line has its colon and its end
+        const std::size_t colon = raw.find(':'), end = raw.find('\r');
+        head.fields.add(raw.substr(0, colon), trimmed(raw.substr(colon + 1, end - colon - 1)));
+        raw.remove_prefix(end + 2);
+    }
+    if constexpr (std::is_same_v<Head, RequestHead>) {
+        if (auto framing = judge_request_framing(head); !framing) return std::move(framing.error().detail);
+    } else {
+        head.status = 200;  // no other status hides them
+        if (auto framing = judge_response_framing(head, "GET"); !framing) return std::move(framing.error().detail);
+    }
+    return {};
+}
+
 template <bool is_request, class Head>
 std::optional<HeadFault> parse(std::string_view raw, Head& head) {
     if (const std::string_view bad = judge_raw_head(raw); !bad.empty()) return HeadFault{std::string(bad), false};
@@ -73,6 +94,10 @@ std::optional<HeadFault> parse(std::string_view raw, Head& head) {
     parser.put(boost::asio::const_buffer(raw.data(), raw.size()), error);
     if (parser.too_many_fields()) {
         return HeadFault{"more than " + std::to_string(H1Channel::max_fields) + " header fields", true};
+    }
+    if (error == http::error::bad_content_length || error == http::error::multiple_content_length ||
+        error == http::error::bad_transfer_encoding) {
+        if (auto fault = framing_fault(raw, head)) return HeadFault{std::move(*fault), false};
     }
     if (error || !parser.is_header_done()) {
         return HeadFault{"the head is not valid HTTP/1.1: " + error.message(), false};
