@@ -49,12 +49,17 @@ class Stream {
     /// Nothing came in since `watch`, or nothing but TLS's own messages.
     bool quiet();
 
+    /// Has the peer said something that was not read yet? Takes nothing from it.
+    bool has_spoken();
+
     /// Has the peer gone, as far as can be told without taking anything from it? A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
     bool hung_up();
 
     /// Stages: copied, or encrypted, never sent yet.
     void stage(std::string_view bytes);
     std::size_t staged() const { return out_bytes_ + plain_size_; }
+    /// Forgets what is staged, of which nothing may have been sent. False: some of it is in TLS records already, which are numbered; it stays staged.
+    bool unstage();
     /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left.
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.

@@ -373,13 +373,15 @@ void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk, const 
     if (chunk.last) stage_end(out, framing, chunk.trailers, head);
 }
 
-Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held, const Fields* head) {
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held, const Fields* head, bool* unsent) {
     constexpr std::size_t worth_no_copy = 4096;
     std::optional<Result<Chunk>> chunk;
     if (held) chunk.emplace(*held);
+    bool began = false;
     for (;;) {
         if (!chunk) chunk = source.next_ready();
         if (!chunk) {
+            began = true;
             if (out.staged() > 0) {
                 Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
                 if (!flushed) co_return flushed;
@@ -387,10 +389,14 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             Result<Chunk> pulled = co_await pull(source, limits, activity);
             chunk.emplace(std::move(pulled));
         }
-        if (!chunk->has_value()) co_return chunk->error();
+        if (!chunk->has_value()) {
+            if (unsent && !began) *unsent = out.unstage();
+            co_return chunk->error();
+        }
         const Chunk piece = **chunk;
         chunk.reset();
         if (!out.encrypted() && piece.data.size() >= worth_no_copy && framing.kind != Framing::Kind::chunked) {
+            began = true;
             Result<void> pushed = co_await push(out, sink_side, piece.data, limits, activity);
             if (!pushed || piece.last) co_return pushed;
             continue;
@@ -404,6 +410,7 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             co_return co_await push(out, sink_side, {}, limits, activity);
         }
         if (out.staged() >= Stream::high_water) {
+            began = true;
             Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
             if (!flushed) co_return flushed;
         }

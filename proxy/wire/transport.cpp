@@ -159,6 +159,10 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
             Result<ConnectionPtr> made = co_await connect(trip, key, trip.destination.scheme == Scheme::https);
             if (!made) co_return std::move(made.error());
             connection = std::move(*made);
+            if (connection->channel.stream().has_spoken()) {   // not an answer to us; the pool has looked at what it gives
+                discard(std::move(connection), true);
+                co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::safe, trip.destination.authority.text() + " spoke before it was asked"};
+            }
         }
         const bool reused = connection->reused;
         UpstreamConnection& on = *connection;
