@@ -170,8 +170,14 @@ struct Supervisor::Impl {
             if (fault.empty()) continue;
             telemetry->notice(Level::warning, "vendor_tls_unavailable", {{"vendor", vendor.name}, {"detail", fault}});
         }
-        secrets = std::make_unique<SecretFiles>(config, [this](std::string_view line) {
-            telemetry->notice(Level::warning, "credential", {{"detail", line}});
+        secrets = std::make_unique<SecretFiles>(config, [this](const SecretNotice& notice) {
+            const std::string_view state = name_of(notice.state);
+            if (notice.state == SecretNotice::State::unavailable) {  // its requests get 503
+                telemetry->notice(Level::error, "credential",
+                                  {{"credential", notice.credential}, {"state", state}, {"detail", notice.detail}});
+            } else {
+                telemetry->notice(Level::info, "credential", {{"credential", notice.credential}, {"state", state}});
+            }
         });
         world.telemetry = telemetry.get();
         world.secrets = secrets.get();

@@ -61,7 +61,7 @@ std::shared_ptr<const CredentialState> state_of(const Result<Attachment>& readin
 struct SecretFiles::Impl {
     using Publish = std::function<void(std::shared_ptr<const CredentialStates>)>;
 
-    Impl(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice, SecretTimes times);
+    Impl(std::shared_ptr<const Config> config, Notify notice, SecretTimes times);
     ~Impl();
 
     Result<Secret> read_source(const SecretSource& source) const;
@@ -74,7 +74,7 @@ struct SecretFiles::Impl {
     bool stopped_within(Duration time);
 
     const std::shared_ptr<const Config> config;
-    const std::function<void(std::string_view)> notice;
+    const Notify notice;
     const SecretTimes times;
     std::map<std::string, Result<Secret>>
         variables;                    // as they were at the start: a process's environment does not change
@@ -91,8 +91,7 @@ struct SecretFiles::Impl {
     std::thread thread;
 };
 
-SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, std::function<void(std::string_view)> tell_people,
-                        SecretTimes when)
+SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, Notify tell_people, SecretTimes when)
     : config(std::move(policy)), notice(std::move(tell_people)), times(when) {
     for (const CredentialSpec& spec : config->credentials) {
         const Sources sources = sources_of(spec);
@@ -108,7 +107,7 @@ SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, std::function<void
     for (const CredentialSpec& spec : config->credentials) {
         rotations.emplace_back(read_credential(spec), times.rotation);
         first.push_back(state_of(rotations.back().state()));
-        if (!first.back()->attachment) notice(first.back()->fault);
+        if (!first.back()->attachment) tell(spec, false, rotations.back().state());
     }
     states = std::make_shared<const CredentialStates>(std::move(first));
     if (!paths.empty()) thread = std::thread([this] { watch(); });
@@ -160,10 +159,11 @@ void SecretFiles::Impl::look() {
 }
 
 void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const {
+    using State = SecretNotice::State;
     if (now.has_error()) {
-        notice(now.error().detail);
+        notice({State::unavailable, spec.name, now.error().detail});
     } else {
-        notice("credential '" + spec.name + "': " + (had_one ? "changed" : "available again"));
+        notice({had_one ? State::changed : State::available, spec.name, {}});
     }
 }
 
@@ -210,8 +210,19 @@ bool SecretFiles::Impl::stopped_within(Duration time) {
     return poll(&stop, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(time).count())) > 0;
 }
 
-SecretFiles::SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice,
-                         SecretTimes times)
+std::string_view name_of(SecretNotice::State state) {
+    switch (state) {
+        case SecretNotice::State::changed:
+            return "changed";
+        case SecretNotice::State::available:
+            return "available";
+        case SecretNotice::State::unavailable:
+            return "unavailable";
+    }
+    return "";
+}
+
+SecretFiles::SecretFiles(std::shared_ptr<const Config> config, Notify notice, SecretTimes times)
     : impl_(std::make_unique<Impl>(std::move(config), std::move(notice), times)) {}
 
 SecretFiles::~SecretFiles() = default;

@@ -29,13 +29,24 @@ struct SecretTimes {
     Duration poll = 3s;  // between looks when nothing is noticed
 };
 
+/// What has become of a credential; the views hold during the call.
+struct SecretNotice {
+    enum class State : unsigned char { changed, available, unavailable };
+    State state = State::unavailable;
+    std::string_view credential;
+    std::string_view detail;  // of `unavailable`, for people: why, and what to do
+};
+/// "changed", "available", "unavailable".
+std::string_view name_of(SecretNotice::State state);
+
 class SecretFiles {
   public:
+    using Notify = std::function<void(const SecretNotice&)>;
+
     /// Reads everything once, the environment for good; then watches the files on a thread of its own until destroyed.
-    /// `notice` gets one line for people whenever a credential changes, becomes unavailable or comes back: from the
-    /// constructor, then from the watching thread.
-    SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice,
-                SecretTimes times = {});
+    /// `notice` is told whenever a credential changes, becomes unavailable or comes back: from the constructor (only
+    /// what is unavailable), then from the watching thread.
+    SecretFiles(std::shared_ptr<const Config> config, Notify notice, SecretTimes times = {});
     ~SecretFiles();
 
     /// The states as they stand. Any thread.

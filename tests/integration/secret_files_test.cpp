@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/proxy.hpp"
+
 using namespace sluice;
 namespace fs = std::filesystem;
 
@@ -82,7 +84,7 @@ class Watched {
   public:
     explicit Watched(std::vector<CredentialSpec> specs, SecretTimes times = noticed_only)
         : files_(
-              make_config(std::move(specs)), [this](std::string_view line) { note(line); }, times) {
+              make_config(std::move(specs)), [this](const SecretNotice& notice) { note(notice); }, times) {
         files_.subscribe([this](std::shared_ptr<const CredentialStates> states) {
             const std::lock_guard lock(mutex_);
             seen_.push_back(std::move(states));
@@ -122,9 +124,10 @@ class Watched {
     SecretFiles& files() { return files_; }
 
   private:
-    void note(std::string_view line) {
+    void note(const SecretNotice& notice) {
         const std::lock_guard lock(mutex_);
-        notices_.emplace_back(line);
+        notices_.push_back(std::string(notice.credential) + " " + std::string(name_of(notice.state)));
+        if (!notice.detail.empty()) notices_.back() += ": " + std::string(notice.detail);
     }
 
     std::mutex mutex_;
@@ -239,7 +242,7 @@ TEST_CASE("what cannot be a secret is a fault that names the credential, the pla
     std::string fault = expected;
     fault.replace(fault.find("PATH"), 4, path);
     CHECK(watched.now().starts_with("!credential 'pay-key': " + fault));
-    CHECK("!" + watched.notices().at(0) == watched.now());
+    CHECK(watched.notices().at(0) == "pay-key unavailable: " + watched.now().substr(1));
 }
 
 TEST_CASE("a secret that cannot stand in a header is a fault that does not show it") {
@@ -294,7 +297,7 @@ TEST_CASE("a file that changes is published, however it changes", "[multi-worker
         write(key, secret("new"));
         CHECK(watched.becomes(secret("new")));
         CHECK(watched.history() == std::vector<std::string>{secret("old"), secret("new")});
-        CHECK(watched.notices() == std::vector<std::string>{"credential 'k': changed"});
+        CHECK(watched.notices() == std::vector<std::string>{"k changed"});
     }
     SECTION("replaced by a rename, again and again") {
         write(key, secret("0"));
@@ -354,7 +357,7 @@ TEST_CASE("a file that changes is published, however it changes", "[multi-worker
         }
         write(late, secret("new"));
         CHECK(watched.becomes(secret("new")));
-        CHECK(watched.notices().back() == "credential 'k': available again");
+        CHECK(watched.notices().back() == "k available");
     }
     SECTION("by the appearance of what a link leads to") {
         fs::create_symlink(elsewhere / "later", key);
@@ -413,8 +416,9 @@ TEST_CASE("a secret that stays lost is no longer used, and is again once it is b
     replace(key, secret("old"));
     CHECK(watched.becomes(secret("old")));
     REQUIRE(watched.notices().size() == 2);
+    CHECK(watched.notices()[0].starts_with("k unavailable: "));
     CHECK(watched.notices()[0].find("no such file or directory; mount it or correct the path") != std::string::npos);
-    CHECK(watched.notices()[1] == "credential 'k': available again");
+    CHECK(watched.notices()[1] == "k available");
     for (const std::string& notice : watched.notices()) CHECK(notice.find(sentinel) == std::string::npos);
 }
 
@@ -481,4 +485,20 @@ TEST_CASE("a desk gives what is at hand, or says why there is nothing") {
     CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));  // until the worker hands it over
     desk.update(watched.files().snapshot());
     CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("b"));
+}
+
+TEST_CASE("a rotation is routine, a loss is an error, and both name the credential in a field of its own") {
+    testing::TemporaryDirectory secrets;
+    const std::string key = secrets.file("key", secret("old"));
+    testing::TestProxy proxy("credentials:\n  pay-key: {type: bearer, value: {file: " + key +
+                             "}}\n  gone: {type: bearer, value: {file: /nonexistent/key}}\nvendors:\n  pay: {hosts: "
+                             "[api.pay.example], credential: pay-key}\n  old: {hosts: [api.old.example], credential: gone}\n");
+    CHECK(proxy.logs(R"("level":"error","event":"credential","credential":"gone","state":"unavailable","detail":"cre)"));
+    write(key, secret("new"));
+    CHECK(proxy.logs(R"("level":"info","event":"credential","credential":"pay-key","state":"changed"})"));
+    fs::remove(key);
+    CHECK(proxy.logs(R"("level":"error","event":"credential","credential":"pay-key","state":"unavailable","detail":)"));
+    write(key, secret("new"));
+    CHECK(proxy.logs(R"("level":"info","event":"credential","credential":"pay-key","state":"available"})"));
+    CHECK(proxy.log().find(sentinel) == std::string::npos);
 }
