@@ -80,6 +80,7 @@ class Assembler {
         if (top.authority) {
             take(config_.authority, top.authority->value.ca);
             take(config_.authority.publish, top.authority->value.publish);
+            take(config_.authority.name_constraints, top.authority->value.name_constraints);
         }
         if (top.no_proxy)
             for (auto& entry : top.no_proxy->value) config_.no_proxy.push_back(std::move(entry.value));

@@ -36,6 +36,7 @@ struct AuthoritySpec {
     Kind kind = Kind::persistent;
     std::string cert_file, key_file;  // for Kind::given
     std::string publish;              // "": <state>/public
+    bool name_constraints = false;    // the CA signs for the hosts of its policy only; not of Kind::given
 };
 
 struct Config {
@@ -54,6 +55,8 @@ struct Config {
     /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.
     const Vendor* match(const Authority& authority) const;
     const Vendor* find(std::string_view name) const;
+    /// Of every vendor that is intercepted: what our authority signs for.
+    std::vector<HostPattern> intercepted_hosts() const;
 
     /// Fills the tables behind `match` and `find`; called once by the decoder (or a test) when `vendors` is final.
     void index_hosts();

@@ -189,6 +189,7 @@ json::object describe(const AuthoritySpec& authority, const std::string& state) 
         out["publish"] = authority.publish;
     else if (!state.empty())
         out["publish"] = state + "/public";
+    out["name_constraints"] = authority.name_constraints;
     return out;
 }
 

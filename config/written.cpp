@@ -744,16 +744,28 @@ struct CaRule {
     }
 };
 constexpr CaRule ca_rule;
+
+/// A CA of the operator's own carries what constraints it has.
+void check_authority(Reader& reader, const Place& at, WrittenAuthority& authority) {
+    const bool constrained = authority.name_constraints && authority.name_constraints->value;
+    if (!constrained || !authority.ca || authority.ca->value.kind != AuthoritySpec::Kind::given) return;
+    reader.fault_of_key(at, "name_constraints", "this is for a CA of Sluice's own make",
+                        "the one in `ca` has the constraints that it was made with; leave this out");
+}
+
+constexpr BooleanRule name_constraints_rule;
 constexpr Key<WrittenAuthority> authority_keys[] = {
     key<&WrittenAuthority::ca, ca_rule>("ca",
                                         "persistent (default): its key is kept in `state`; ephemeral: in memory only; "
                                         "or {cert: {file: ...}, key: {file: ...}}."),
     key<&WrittenAuthority::publish, absolute_path>(
         "publish", "The directory for ca.crt, bundle.pem and truststore.p12; default <state>/public."),
+    key<&WrittenAuthority::name_constraints, name_constraints_rule>(
+        "name_constraints",
+        "true: the CA can sign only for the hosts of the policy that it was made under; default false."),
 };
-constexpr std::string_view later_authority_keys[] = {"name_constraints"};
 constexpr MapRule<WrittenAuthority> authority_rule{
-    "authority", "The authority that signs what applications see.", authority_keys, {later_authority_keys, not_yet}};
+    "authority", "The authority that signs what applications see.", authority_keys, {}, false, check_authority};
 
 constexpr Key<WrittenDefaults> defaults_keys[] = {
     key<&WrittenDefaults::timeout, timeouts_rule>("timeout", "Of every vendor that does not say otherwise."),

@@ -23,8 +23,9 @@ struct WrittenFile {
 };
 
 struct WrittenAuthority {
-    Maybe<AuthoritySpec> ca;  // `publish` of it is not set
+    Maybe<AuthoritySpec> ca;  // its other members are not set
     Maybe<std::string> publish;
+    Maybe<bool> name_constraints;
 };
 
 /// `{cert: {file: ...}, key: {file: ...}}`

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "certs/constraints.hpp"
 #include "certs/leaf.hpp"
 #include "config/decode.hpp"
 #include "proxy/app/admin.hpp"
@@ -85,11 +86,15 @@ std::shared_ptr<const CertAuthority> authority_of(const Config& config, std::str
     const auto shared = [](CertResult<CertAuthority> made) {
         return std::make_shared<const CertAuthority>(value_or_throw(std::move(made)));
     };
+    const SigningScope scope{config.intercepted_hosts(), config.authority.name_constraints};
     switch (config.authority.kind) {
-    case AuthoritySpec::Kind::persistent: return shared(CertAuthority::persistent(config.state, now, note));
-    case AuthoritySpec::Kind::ephemeral: return shared(CertAuthority::make(now));
+    case AuthoritySpec::Kind::persistent: return shared(CertAuthority::persistent(config.state, now, note, scope));
+    case AuthoritySpec::Kind::ephemeral: return shared(CertAuthority::make(now, scope));
     case AuthoritySpec::Kind::given:
-        return shared(CertAuthority::given(config.authority.cert_file, config.authority.key_file, now));
+        auto given = shared(CertAuthority::given(config.authority.cert_file, config.authority.key_file, now));
+        if (const auto fit = constraints_cover(given->certificate(), scope.hosts); !fit)
+            note = config.authority.cert_file + ": " + fit.error().what + "; applications will refuse what it signs";
+        return given;
     }
     return nullptr;
 }

@@ -82,7 +82,6 @@ TEST_CASE("what the language has and this version has not is named so") {
     check({
         {"clients: {}", {"2:1: unknown key 'clients' at the top level: " + not_yet}},
         {"listen: {transparent: 127.0.0.1:15006}", {"2:10: unknown key 'transparent' in listen: " + not_yet}},
-        {"authority: {name_constraints: true}", {"2:13: unknown key 'name_constraints' in authority: " + not_yet}},
         {"defaults: {retry: {max: 2}}", {"2:12: unknown key 'retry' in defaults: " + not_yet}},
         {"vendors: {pay: {hosts: [a.example], retry: {max: 2}, scrub: off}}",
          {"2:37: unknown key 'retry' in vendors.pay: " + not_yet,
@@ -284,6 +283,9 @@ TEST_CASE("paths of directories are absolute, files are references") {
         {"state: var/lib", {"2:8: 'var/lib' is not an absolute path in state: it does not begin with '/'"}},
         {"state: \"/a\\0b\"", {"2:8: '/a\\x00b' is not an absolute path in state: it is too long, or holds a NUL"}},
         {"state: ~/sluice", {"2:8: '~/sluice' is not an absolute path in state: it does not begin with '/'"}},
+        {"authority: {ca: {cert: {file: /a}, key: {file: /b}}, name_constraints: true}",
+         {"2:54: this is for a CA of Sluice's own make in authority.name_constraints: the one in `ca` has the "
+          "constraints that it was made with; leave this out"}},
         {"authority: {publish: ca}",
          {"2:22: 'ca' is not an absolute path in authority.publish: it does not begin with '/'"}},
         {"authority: {ca: persistant}",
