@@ -23,8 +23,7 @@ bool push(Subtrees*& list, int type, std::string_view bytes) {
     Owned<GENERAL_SUBTREE, GENERAL_SUBTREE_free> subtree(GENERAL_SUBTREE_new());
     Owned<ASN1_STRING, ASN1_STRING_free> value(
         ASN1_STRING_type_new(type == GEN_DNS ? V_ASN1_IA5STRING : V_ASN1_OCTET_STRING));
-    if (!list || !subtree || !value ||
-        ASN1_STRING_set(value.get(), bytes.data(), static_cast<int>(bytes.size())) != 1)
+    if (!list || !subtree || !value || ASN1_STRING_set(value.get(), bytes.data(), static_cast<int>(bytes.size())) != 1)
         return false;
     GENERAL_NAME_set0_value(subtree->base, type, value.release());
     if (sk_GENERAL_SUBTREE_push(list, subtree.get()) <= 0) return false;

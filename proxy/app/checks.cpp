@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -13,6 +14,7 @@
 #include <sstream>
 
 #include "proxy/app/explain.hpp"
+#include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/http/head.hpp"
 
@@ -122,6 +124,11 @@ int print_environment(const std::string& given, EnvFormat format, Streams& strea
         streams.err
             << "listen.proxy has port 0, so each run picks another: give it a port, or use `sluice exec -- CMD`\n";
         return code_of(Exit::failure);
+    }
+    const std::string ca = *published + "/ca.crt";
+    if (error_of_reading(ca) == EACCES) {
+        streams.err << streams.err.paint(Colour::yellow, "this user cannot read " + ca)
+                    << ": write `authority.publish: /run/sluice/ca` (or another directory that applications may enter)\n";
     }
     streams.out << render(environment_for({config->listen.proxy, *published, config->no_proxy}), format);
     return code_of(Exit::fine);

@@ -9,9 +9,11 @@
 
 #include "proxy/app/checks.hpp"
 #include "proxy/app/demo.hpp"
+#include "proxy/app/doctor.hpp"
 #include "proxy/app/execute.hpp"
 #include "proxy/app/healthcheck.hpp"
 #include "proxy/app/run.hpp"
+#include "proxy/app/status.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -38,8 +40,10 @@ class CommandLine {
         add_env();
         add_exec();
         add_explain();
+        add_doctor();
         add_demo();
         add_healthcheck();
+        add_status();
         add_authority();
         add_version();
     }
@@ -75,6 +79,11 @@ class CommandLine {
             ->check(CLI::IsMember({"text", "json"}))
             ->type_name("FORMAT")
             ->capture_default_str();
+    }
+
+    void take_admin(CLI::App* command) {
+        command->add_option("--admin", admin_, "The admin listener, in place of the policy's")
+            ->type_name("ADDRESS:PORT");
     }
 
     void take_drain(CLI::App* command) {
@@ -180,6 +189,19 @@ class CommandLine {
         command->add_option("URL", url_, "http(s)://, ws(s)://, or /vendor/path")->required();
     }
 
+    void add_doctor() {
+        CLI::App* command =
+            add("doctor", "Say what keeps this machine's applications from Sluice, and which clients ignore what",
+                "Run it as the application's user, in its environment. Asks the proxy one request, which it refuses.\n"
+                "Exits 0 when nothing is wrong, else 1.\n\n"
+                "Examples:\n"
+                "  sluice doctor\n"
+                "  sluice doctor -o json | jq '.clients[] | select(.reads_proxy != \"yes\")'",
+                [this] { return run_doctor(config_, output(), streams_); });
+        take_config(command);
+        take_output(command);
+    }
+
     void add_demo() {
         CLI::App* command = add("demo", "Show and check the main job on this machine, with a vendor of its own",
                                 "Exits 0 when everything was as it should be.\n\n"
@@ -199,8 +221,20 @@ class CommandLine {
                 "  sluice healthcheck --admin 127.0.0.1:15000     # without reading a policy",
                 [this] { return check_health(config_, admin_, streams_); });
         take_config(command);
-        command->add_option("--admin", admin_, "The admin listener, in place of the policy's")
-            ->type_name("ADDRESS:PORT");
+        take_admin(command);
+    }
+
+    void add_status() {
+        CLI::App* command =
+            add("status", "Show a running Sluice's vendors, and what of them is not at hand",
+                "Exits 0 when it is ready and nothing is missing, else 1.\n\n"
+                "Examples:\n"
+                "  sluice status\n"
+                "  sluice status --admin 127.0.0.1:15000 -o json | jq '.vendors[].name'",
+                [this] { return print_status(config_, admin_, output(), streams_); });
+        take_config(command);
+        take_admin(command);
+        take_output(command);
     }
 
     void add_authority() {

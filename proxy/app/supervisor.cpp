@@ -19,6 +19,7 @@
 #include "proxy/app/admin.hpp"
 #include "proxy/app/catalogue.hpp"
 #include "proxy/app/cpus.hpp"
+#include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/files.hpp"
@@ -167,6 +168,13 @@ struct Supervisor::Impl {
         const auto authority = authority_of(*config, note);
         if (!note.empty()) telemetry->notice(Level::warning, "authority", {{"detail", note}});
         published = value_or_throw(publish(*authority, directory));
+        if (const std::string closed = closed_to_others(directory); !closed.empty()) {
+            telemetry->notice(Level::info, "ca_private",
+                              {{"directory", directory},
+                               {"closed", closed},
+                               {"detail", "applications of another user cannot read the CA: where there are some, write "
+                                          "`authority.publish: /run/sluice/ca` (or another directory that they may enter)"}});
+        }
         world.identity = value_or_throw(LeafIdentity::make(authority));
         world.config = config;
         world.contexts = std::make_shared<const ClientContexts>(*config);

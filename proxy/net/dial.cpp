@@ -15,6 +15,8 @@
 #include <memory>
 #include <utility>
 
+#include "proxy/net/sockaddr.hpp"
+
 namespace sluice {
 
 namespace {
@@ -93,22 +95,6 @@ struct Attempt {
     Socket socket;
     int error = 0;  // errno; with an error there is no socket
 };
-
-socklen_t to_sockaddr(const IpAddress& address, std::uint16_t port, sockaddr_storage& out) {
-    std::memset(&out, 0, sizeof out);
-    if (address.v6) {
-        auto& v6 = reinterpret_cast<sockaddr_in6&>(out);
-        v6.sin6_family = AF_INET6;
-        v6.sin6_port = htons(port);
-        std::memcpy(&v6.sin6_addr, address.bytes.data(), 16);
-        return sizeof v6;
-    }
-    auto& v4 = reinterpret_cast<sockaddr_in&>(out);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(port);
-    std::memcpy(&v4.sin_addr, address.bytes.data(), 4);
-    return sizeof v4;
-}
 
 /// Begins to connect. Errors that are known at once (no route, no descriptors) are there on return.
 Attempt begin(Loop& loop, const IpAddress& address, std::uint16_t port) {

@@ -59,7 +59,8 @@ TEST_CASE("a constrained CA is believed for the hosts of its policy and what is 
     CHECK(signer.verdict("eu.api.llm.example") == "");
     CHECK(signer.verdict("10.1.2.3", true) == "");
     CHECK(signer.verdict("2001:db8::1", true) == "");
-    for (const std::string host : {"pay.example", "xapi.pay.example", "www.example", "llm.example.evil.example", "localhost"}) {
+    for (const std::string host :
+         {"pay.example", "xapi.pay.example", "www.example", "llm.example.evil.example", "localhost"}) {
         INFO(host);
         CHECK(signer.verdict(host) == outside);
     }
@@ -111,9 +112,14 @@ TEST_CASE("leaves of a constrained CA work for its hosts, an address too, and ar
 
 TEST_CASE("constraints cover the hosts of another policy, or say which one they do not") {
     const auto ca = CertAuthority::make(now(), scope_of({"api.pay.example", "*.llm.example", "10.1.2.3"})).value();
-    for (const std::vector<std::string>& hosts : std::vector<std::vector<std::string>>{
-             {}, {"api.pay.example"}, {"API.pay.example:8443"}, {"eu.api.pay.example"}, {"*.api.pay.example"},
-             {"*.llm.example", "*.eu.llm.example", "a.llm.example"}, {"10.1.2.3"}})
+    for (const std::vector<std::string>& hosts :
+         std::vector<std::vector<std::string>>{{},
+                                               {"api.pay.example"},
+                                               {"API.pay.example:8443"},
+                                               {"eu.api.pay.example"},
+                                               {"*.api.pay.example"},
+                                               {"*.llm.example", "*.eu.llm.example", "a.llm.example"},
+                                               {"10.1.2.3"}})
         CHECK(covers(ca, hosts));
     for (const std::string host : {"pay.example", "*.pay.example", "*.example", "other.example", "10.1.2.4", "[::1]"}) {
         INFO(host);
@@ -150,15 +156,17 @@ TEST_CASE("constraints that others wrote are understood, exclusions too") {
 TEST_CASE("a kept CA that does not fit the policy's hosts is a fault that says what to do, and stays") {
     const TempDir directory;
     std::string note;
-    const auto start = [&](const SigningScope& scope) { return CertAuthority::persistent(directory.path(), now(), note, scope); };
+    const auto start = [&](const SigningScope& scope) {
+        return CertAuthority::persistent(directory.path(), now(), note, scope);
+    };
     const auto first = std::move(start(scope_of({"api.pay.example"})).value());
     CHECK(start(scope_of({"api.pay.example"})).value().pem() == first.pem());
     CHECK(start(scope_of({})).value().pem() == first.pem());  // fewer hosts: it may sign for no more than before
 
     const std::string more = fault_of(start(scope_of({"api.pay.example", "api.llm.example"})));
     CHECK(more.starts_with(directory / "ca.crt"));
-    CHECK(more.find("do not permit api.llm.example; remove " + (directory / "ca.crt") + " and " + (directory / "ca.key")) !=
-          std::string::npos);
+    CHECK(more.find("do not permit api.llm.example; remove " + (directory / "ca.crt") + " and " +
+                    (directory / "ca.key")) != std::string::npos);
     SigningScope unconstrained = scope_of({"api.llm.example"});
     unconstrained.constrained = false;  // the policy asks for no constraints, the CA has them all the same
     CHECK(fault_of(start(unconstrained)).find("do not permit api.llm.example") != std::string::npos);
@@ -167,7 +175,8 @@ TEST_CASE("a kept CA that does not fit the policy's hosts is a fault that says w
     const TempDir other;
     static_cast<void>(CertAuthority::persistent(other.path(), now(), note, {}).value());
     const std::string wide = fault_of(CertAuthority::persistent(other.path(), now(), note, scope_of({"a.example"})));
-    CHECK(wide.find("may sign for any host, but the policy says `authority.name_constraints: true`") != std::string::npos);
+    CHECK(wide.find("may sign for any host, but the policy says `authority.name_constraints: true`") !=
+          std::string::npos);
     CHECK(note.empty());
 }
 
@@ -175,10 +184,11 @@ TEST_CASE("a constrained CA that is renewed is constrained to the policy as it i
     const TempDir directory;
     std::string note;
     const auto old = std::move(
-        CertAuthority::persistent(directory.path(), now(), note, scope_of({"api.pay.example", "api.llm.example"})).value());
+        CertAuthority::persistent(directory.path(), now(), note, scope_of({"api.pay.example", "api.llm.example"}))
+            .value());
     const WallTime end = wall_time(X509_get0_notAfter(old.certificate()));
-    const auto renewed = std::move(
-        CertAuthority::persistent(directory.path(), end - 24h, note, scope_of({"api.pay.example"})).value());
+    const auto renewed =
+        std::move(CertAuthority::persistent(directory.path(), end - 24h, note, scope_of({"api.pay.example"})).value());
     CHECK(note.find("was renewed over the same key") != std::string::npos);
     CHECK(covers(renewed, {"api.pay.example"}));
     CHECK_FALSE(covers(renewed, {"api.llm.example"}));

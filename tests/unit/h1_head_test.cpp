@@ -4,7 +4,8 @@
 
 using namespace sluice;
 
-TEST_CASE("what is wrong with a length or a coding is said in words that tell which and where, for both kinds of head") {
+TEST_CASE(
+    "what is wrong with a length or a coding is said in words that tell which and where, for both kinds of head") {
     struct Case {
         std::string fields, words;
     };
@@ -32,7 +33,8 @@ TEST_CASE("what is wrong with a length or a coding is said in words that tell wh
     for (const Case& each : table) {
         CAPTURE(each.fields);
         RequestHead request;
-        auto fault = parse_head("POST /v1 HTTP/1.1\r\nHost: a.example\r\n" + each.fields + "X-Last: a\r\n\r\n", request);
+        auto fault =
+            parse_head("POST /v1 HTTP/1.1\r\nHost: a.example\r\n" + each.fields + "X-Last: a\r\n\r\n", request);
         // What Beast lets pass is judged next; by whomever it is found, the words are the same.
         std::string words = fault ? fault->detail : judge_request_framing(request).error().detail;
         CHECK(words.starts_with(each.words));
@@ -41,7 +43,8 @@ TEST_CASE("what is wrong with a length or a coding is said in words that tell wh
         for (const char* status : {"200 OK", "204 No Content", "304 Not Modified"}) {
             CAPTURE(status);
             ResponseHead response;
-            fault = parse_head("HTTP/1.1 " + std::string(status) + "\r\n" + each.fields + "X-Last: a\r\n\r\n", response);
+            fault =
+                parse_head("HTTP/1.1 " + std::string(status) + "\r\n" + each.fields + "X-Last: a\r\n\r\n", response);
             if (!fault) continue;  // a body that is none by its nature is not measured
             CHECK(fault->detail.starts_with(each.words));
         }
