@@ -2,10 +2,12 @@
 
 #include <array>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/message.hpp>
@@ -39,7 +41,10 @@ using Response = http::response<http::string_body>;
 constexpr std::size_t most_connections = 64;
 constexpr std::uint32_t most_head = 16 * 1024;
 
-constexpr auto with_error = asio::as_tuple(use_task);
+// Asio's own coroutines: few requests come here, and Beast reads and writes them.
+template <class T>
+using Asynchronous = asio::awaitable<T, Executor>;
+constexpr auto with_error = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 
 struct Page {
     std::string_view path;
@@ -224,13 +229,13 @@ bool has_body(const http::request_parser<http::empty_body>& parser) {
 }
 
 // What the coroutines below take is named and outlives them: g++ 12 destroys some temporaries of a co_await twice.
-Task<bool> send(Session& session, const Response& response) {
+Asynchronous<bool> send(Session& session, const Response& response) {
     session.watch();
     const auto [error, size] = co_await http::async_write(session.socket, response, with_error);
     co_return !error && response.keep_alive();
 }
 
-Task<bool> serve_one(const AdminViews& views, Session& session) {
+Asynchronous<bool> serve_one(const AdminViews& views, Session& session) {
     session.watch();
     http::request_parser<http::empty_body> parser;
     parser.header_limit(most_head);
@@ -251,7 +256,7 @@ Task<bool> serve_one(const AdminViews& views, Session& session) {
 
 /// Takes in what the caller is still sending (a body that was refused): closing over it would reset the connection, and
 /// the answer would be lost.
-Task<void> linger(Session& session) {
+Asynchronous<void> linger(Session& session) {
     boost::system::error_code shut;
     session.socket.shutdown(tcp::socket::shutdown_send, shut);
     std::array<char, 4096> dropped;
@@ -268,7 +273,7 @@ struct Admin::Impl {
     Impl(asio::io_context& loop, AdminViews shown, Duration patient)
         : io(loop), views(std::move(shown)), patience(patient) {}
 
-    static Task<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
+    static Asynchronous<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
         const auto place = impl->sessions.insert(impl->sessions.end(), session);
         try {
             while (co_await serve_one(impl->views, *session)) {

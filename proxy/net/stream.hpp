@@ -45,7 +45,7 @@ class Stream {
 
     /// Plain bytes. `eof` of a TLS stream is a close_notify; without one it is `failed` with connection_aborted: a body cut short must not look whole.
     Io read(std::span<char> into);
-    Task<Wait> readable(TimePoint deadline) { return socket_.readable(deadline); }
+    Socket::Readiness readable(TimePoint deadline) { return socket_.readable(deadline); }
     /// Nothing came in since `watch`, or nothing but TLS's own messages.
     bool quiet();
 

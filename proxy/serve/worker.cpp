@@ -4,8 +4,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
@@ -176,13 +174,13 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
         if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket));
         ++turned_away;
-        asio::co_spawn(loop.io.get_executor(), turn_away(loop, std::move(socket)), [this](std::exception_ptr) {
+        spawn(loop.io, turn_away(loop, std::move(socket)), [this](const std::exception_ptr&) {
             --turned_away;
             end_when_empty();
         });
         return;
     }
-    asio::co_spawn(loop.io.get_executor(), serve_session(floor, std::move(socket), entrance), [this](std::exception_ptr fault) {
+    spawn(loop.io, serve_session(floor, std::move(socket), entrance), [this](const std::exception_ptr& fault) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         if (fault) {
             try {

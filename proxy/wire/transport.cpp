@@ -2,9 +2,6 @@
 
 #include <openssl/err.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -200,7 +197,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
 
 void HttpTransport::start_upload(RoundTrip& trip, UpstreamConnection& connection, Framing framing, std::optional<Chunk> held) {
     connection.upload.running = true;
-    asio::co_spawn(loop_.io.get_executor(), upload(connection, *trip.request_body, framing, trip.limits, *trip.activity, held), asio::detached);
+    spawn(loop_.io, upload(connection, *trip.request_body, framing, trip.limits, *trip.activity, held));
 }
 
 Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent) {
