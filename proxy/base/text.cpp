@@ -7,9 +7,36 @@
 
 namespace sluice {
 
+namespace {
+
+/// Eight bytes at once, each as `lower` does it: bytes from 0x80 on stay.
+std::uint64_t lower_word(std::uint64_t word) {
+    constexpr std::uint64_t every = 0x0101010101010101ull, high = 0x80 * every;
+    const std::uint64_t low = word & ~high;
+    const std::uint64_t from_a = low + (0x80 - 'A') * every, above_z = low + (0x7F - 'Z') * every;
+    return word | ((from_a & ~above_z & ~word & high) >> 2);
+}
+
+template <class Word>
+std::uint64_t load(const char* at) {
+    Word word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+}  // namespace
+
 bool same_text(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i) {
+    const std::size_t size = a.size();
+    if (size != b.size()) return false;
+    std::size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        if (lower_word(load<std::uint64_t>(a.data() + i)) != lower_word(load<std::uint64_t>(b.data() + i))) return false;
+    }
+    for (; i + 4 <= size; i += 4) {
+        if (lower_word(load<std::uint32_t>(a.data() + i)) != lower_word(load<std::uint32_t>(b.data() + i))) return false;
+    }
+    for (; i < size; ++i) {
         if (lower(a[i]) != lower(b[i])) return false;
     }
     return true;

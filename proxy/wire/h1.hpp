@@ -1,4 +1,4 @@
-// HTTP/1.1 on one connection, either side of the proxy: strict heads in, bodies pulled, messages written anew. Beast tokenizes the heads; what it lets pass and must not is judged in proxy/http.
+// HTTP/1.1 on one connection, either side of the proxy: strict heads in, bodies pulled, messages written anew. Heads are split and judged in proxy/http.
 // One worker thread. At most one coroutine reads and one writes at a time.
 #pragma once
 
