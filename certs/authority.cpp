@@ -352,6 +352,22 @@ CertResult<CertAuthority> CertAuthority::given(const std::string& cert_file, con
     return CertAuthority(std::move(*certificates), std::move(*key));
 }
 
+namespace {
+
+/// A certificate that was built is encoded anew in each handshake; one that was read keeps the bytes that it was read
+/// from.
+CertResult<X509Ptr> settled(X509* built) {
+    unsigned char* der = nullptr;
+    const int size = i2d_X509(built, &der);
+    const unsigned char* at = der;
+    X509Ptr read(size > 0 ? d2i_X509(nullptr, &at, size) : nullptr);
+    OPENSSL_free(der);
+    if (!read) return openssl_fault("a certificate that was just made cannot be read");
+    return read;
+}
+
+}  // namespace
+
 CertResult<X509Ptr> CertAuthority::mint(const std::string& host, EVP_PKEY* leaf_key, WallTime now) const {
     if (!is_plain_host(host)) return CertFault{"no certificate can be made for a host like this"};
     const auto authority_end = wall_time(X509_get0_notAfter(certificate_.get()));
@@ -368,7 +384,7 @@ CertResult<X509Ptr> CertAuthority::mint(const std::string& host, EVP_PKEY* leaf_
         !add_subject_key_id(leaf) || !add_authority_key_id(leaf, key_id_) || !add_subject_name(leaf, host) ||
         X509_sign(leaf, key_.get(), digest_for(key_.get())) == 0)
         return openssl_fault("cannot mint a certificate for " + host);
-    return certificate;
+    return settled(leaf);
 }
 
 WallTime renewal_of(const X509* leaf) {

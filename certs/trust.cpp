@@ -361,20 +361,26 @@ std::string handshake_fault(const SSL* ssl) {
 }  // namespace
 
 bool harden(SSL_CTX* context) {
-    // RFC 9325 4.2: the ephemeral, authenticated ones. TLS 1.3 has no others.
+    // RFC 9325 4.2: the ephemeral, authenticated ones.
     static constexpr const char* ciphers =
         "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
         "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
     SSL_CTX_clear_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION |
                                        SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_NO_TICKET | SSL_OP_NO_TLSv1_2 |
                                        SSL_OP_NO_TLSv1_3);
-    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    // AES-128 first: no weaker against anybody who is about (RFC 8446 9.1 has it as the one that must be there), a
+    // quarter cheaper on bulk, and with SHA-256, which processors do, instead of SHA-384 in every handshake. A client
+    // without AES in its processor still gets ChaCha20.
+    static constexpr const char* suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(context,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_security_level(context, 2);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-           SSL_CTX_set_max_proto_version(context, 0) == 1 && SSL_CTX_set_cipher_list(context, ciphers) == 1;
+           SSL_CTX_set_max_proto_version(context, 0) == 1 && SSL_CTX_set_cipher_list(context, ciphers) == 1 &&
+           SSL_CTX_set_ciphersuites(context, suites) == 1;
 }
 
 CertResult<SslCtxPtr> make_client_context(const TlsRules& rules) {
