@@ -1,6 +1,9 @@
 #include "proxy/exchange/core.hpp"
 
+#include <array>
 #include <bit>
+#include <cstring>
+#include <string_view>
 
 namespace sluice {
 
@@ -16,14 +19,24 @@ std::uint64_t draw(std::uint64_t (&state)[2]) {
     return drawn;
 }
 
+// "000102...ff"
+constexpr std::array<char, 512> digit_pairs = [] {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::array<char, 512> pairs{};
+    for (std::size_t i = 0; i < 256; ++i) {
+        pairs[2 * i] = digits[i >> 4];
+        pairs[2 * i + 1] = digits[i & 15];
+    }
+    return pairs;
+}();
+
 }  // namespace
 
 void Core::draw_request_id(std::string& into) {
-    static constexpr char digits[] = "0123456789abcdef";
     into.resize(32);
-    for (std::size_t half = 0; half < 2; ++half) {
+    for (std::size_t at = 0; at < 32;) {
         std::uint64_t bits = draw(random_state);
-        for (std::size_t i = 0; i < 16; ++i, bits >>= 4) into[half * 16 + i] = digits[bits & 15];
+        for (const std::size_t half_end = at + 16; at < half_end; at += 2, bits >>= 8) std::memcpy(&into[at], &digit_pairs[2 * (bits & 255)], 2);
     }
 }
 

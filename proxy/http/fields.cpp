@@ -215,15 +215,23 @@ std::size_t Fields::wire_size() const {
     return size;
 }
 
-void Fields::append_to(std::string& out) const {
+void Fields::append_to(std::string& out, bool (*passes)(Known)) const {
+    std::size_t size = 0;
+    for (const Mark& mark : marks_) {
+        if (!passes || passes(mark.known)) size += std::size_t{mark.name_size} + mark.value_size + 4;
+    }
     const std::size_t at = out.size();
-    out.resize(at + wire_size());
+    out.resize(at + size);
     char* to = out.data() + at;
-    for (const Field field : *this) {
-        to = put(to, field.name);
-        to = put(to, ": ");
-        to = put(to, field.value);
-        to = put(to, "\r\n");
+    for (const Mark& mark : marks_) {
+        if (passes && !passes(mark.known)) continue;
+        const std::string_view both = std::string_view(text_).substr(mark.at, std::size_t{mark.name_size} + mark.value_size);
+        to = put(to, both.substr(0, mark.name_size));
+        *to++ = ':';
+        *to++ = ' ';
+        to = put(to, both.substr(mark.name_size));
+        *to++ = '\r';
+        *to++ = '\n';
     }
 }
 

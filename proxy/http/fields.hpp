@@ -75,8 +75,8 @@ class Fields {
 
     /// Bytes that "name: value\r\n" lines would take.
     std::size_t wire_size() const;
-    /// Appends "name: value\r\n" for each.
-    void append_to(std::string& out) const;
+    /// Appends "name: value\r\n" for each that `passes` (null: all).
+    void append_to(std::string& out, bool (*passes)(Known) = nullptr) const;
 
     class Iterator {
       public:
