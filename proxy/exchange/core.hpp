@@ -6,6 +6,7 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/ports/clock.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {
@@ -18,7 +19,7 @@ struct Core {
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
     bool draining = false;
 
-    static TimePoint now() { return std::chrono::steady_clock::now(); }
+    static TimePoint now() { return Clock::now(); }
 
     /// 128 bits in 32 hex digits (xoroshiro128+, seeded from the system's randomness).
     void draw_request_id(std::string& into);

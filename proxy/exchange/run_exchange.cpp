@@ -39,7 +39,7 @@ class Record {
         record.tunnel = ex_.tunnel;
         record.reported = ex_.vendor == &ex_.config->unmatched_vendor && ex_.config->unmatched == Unmatched::report;
         record.phases = ex_.phases;
-        record.duration = Core::now() - ex_.phases.started;
+        record.duration = std::chrono::steady_clock::now() - ex_.phases.started;   // what this very event took is in it
         record.traffic = ex_.traffic;
         core_.journal.record(record);
     }
@@ -103,6 +103,7 @@ Verdict judge(Exchange& ex) {
     return Verdict::allow();
 }
 
+// No coroutine of its own: it ends with the application's.
 Task<Result<void>> deliver(Exchange& ex, RoundTrip& trip) {
     ex.limits = trip.limits;
     if (ex.tunnel) {
@@ -113,8 +114,8 @@ Task<Result<void>> deliver(Exchange& ex, RoundTrip& trip) {
     ex.status = ex.response.status;
     ex.response.fields.remove_hop_by_hop();
     sign_response(ex);
-    if (trip.upgraded) co_return co_await ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, ex.activity);
-    co_return co_await ex.application->deliver(ex.response, trip.response_framing, trip.response_body, ex.limits, ex.activity);
+    if (trip.upgraded) return ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, ex.activity);
+    return ex.application->deliver(ex.response, trip.response_framing, trip.response_body, ex.limits, ex.activity);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "proxy/net/deadline.hpp"
 #include "proxy/net/poller.hpp"
+#include "proxy/ports/clock.hpp"
 
 namespace sluice {
 
@@ -40,7 +41,7 @@ struct Loop {
     Wheel wheel{io};
     Poller poller{io};
 
-    static TimePoint now() { return std::chrono::steady_clock::now(); }
+    static TimePoint now() { return Clock::now(); }
 };
 
 }  // namespace sluice

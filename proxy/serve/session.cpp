@@ -146,7 +146,11 @@ Task<Session::Next> Session::serve_one() {
     }
     current_ = &ex;
     Failure fault;
-    const H1Channel::Got got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+    H1Channel::Got got = H1Channel::Got::closed;
+    if (const auto at_hand = channel_.head_at_hand(ex.request, fault))
+        got = *at_hand;
+    else
+        got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
     Next next = Next::close;
     switch (got) {
     case H1Channel::Got::head: next = co_await answer(ex); break;

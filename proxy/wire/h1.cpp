@@ -82,54 +82,65 @@ Task<H1Channel::Got> H1Channel::await_message(TimePoint deadline) {
     }
 }
 
+// As far as it comes without waiting. Nothing: more has to come in.
 template <class Head>
-Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Failure& fault) {
+std::optional<H1Channel::Got> H1Channel::look_for_head(Head& head, HeadReading& reading, Failure& fault) {
     constexpr bool is_request = std::is_same_v<Head, RequestHead>;
-    HeadScan scan;
-    bool empty_line_skipped = false;
     for (;;) {
         std::string_view in = input_.view();
-        if (is_request && !empty_line_skipped && in.starts_with("\r\n")) {   // RFC 9112 2.2: one is forgiven
+        if (is_request && !reading.empty_line_skipped && in.starts_with("\r\n")) {   // RFC 9112 2.2: one is forgiven
             input_.consume(2);
-            empty_line_skipped = true;
+            reading.empty_line_skipped = true;
             in = input_.view();
         }
         if (!in.empty()) {
-            const char* wrong = in.front() == '\r' && in.size() == 1 && !empty_line_skipped ? nullptr : judge_first_byte(in.front(), is_request);
+            HeadScan& scan = reading.scan;
+            const char* wrong = in.front() == '\r' && in.size() == 1 && !reading.empty_line_skipped ? nullptr : judge_first_byte(in.front(), is_request);
             const bool whole = !wrong && scan.look(in.substr(0, max_head));
             if (!wrong) wrong = scan.fault;
             if (!wrong && whole) {
                 if (auto bad = parse_head(in.substr(0, scan.end), head)) {
                     fault = invalid(std::move(bad->detail));
                     if (is_request && bad->too_large) fault.reason = Reason::head_too_large;
-                    co_return Got::failed;
+                    return Got::failed;
                 }
                 input_.consume(scan.end);
-                co_return Got::head;
+                return Got::head;
             }
             if (!wrong && in.size() >= max_head) {
                 fault = invalid("the head is larger than " + std::to_string(max_head / 1024) + " KiB");
                 if (is_request) fault.reason = Reason::head_too_large;
-                co_return Got::failed;
+                return Got::failed;
             }
             if (wrong) {
                 fault = invalid(wrong);
-                co_return Got::failed;
+                return Got::failed;
             }
         }
         const Io io = receive(max_head + 2);
         if (io.kind == Io::Kind::some) continue;
-        if (io.kind != Io::Kind::blocked) {
-            if (input_.empty() && io.kind == Io::Kind::eof) co_return Got::closed;
-            fault = ended(io, input_.empty() ? "before it had answered" : "in the middle of the head");
-            co_return input_.empty() ? Got::closed : Got::failed;
-        }
+        if (io.kind == Io::Kind::blocked) return {};
+        if (input_.empty() && io.kind == Io::Kind::eof) return Got::closed;
+        fault = ended(io, input_.empty() ? "before it had answered" : "in the middle of the head");
+        return input_.empty() ? Got::closed : Got::failed;
+    }
+}
+
+template <class Head>
+Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Failure& fault) {
+    HeadReading reading;
+    for (;;) {
+        if (const auto got = look_for_head(head, reading, fault)) co_return *got;
         const Wait waited = co_await stream_->readable(deadline);
         if (waited == Wait::timed_out) co_return Got::timed_out;
         if (waited == Wait::interrupted) co_return Got::interrupted;
     }
 }
 
+std::optional<H1Channel::Got> H1Channel::head_at_hand(RequestHead& head, Failure& fault) {
+    HeadReading reading;
+    return look_for_head(head, reading, fault);
+}
 Task<H1Channel::Got> H1Channel::read_head(RequestHead& head, TimePoint deadline, Failure& fault) {
     return read_any_head(head, deadline, fault);
 }
@@ -248,10 +259,7 @@ void append_number(std::string& out, std::uint64_t number) {
 }
 
 void append_fields(std::string& out, const Fields& fields) {
-    for (const Field field : fields) {
-        if (field.known == Known::content_length || field.known == Known::transfer_encoding || field.known == Known::host) continue;
-        out.append(field.name).append(": ").append(field.value).append("\r\n");
-    }
+    fields.append_to(out, [](Known known) { return known != Known::content_length && known != Known::transfer_encoding && known != Known::host; });
 }
 
 void append_framing(std::string& out, const Framing& framing) {

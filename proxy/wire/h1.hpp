@@ -12,6 +12,7 @@
 #include "proxy/http/head.hpp"
 #include "proxy/net/stream.hpp"
 #include "proxy/ports/ports.hpp"
+#include "proxy/wire/h1_head.hpp"
 
 namespace sluice {
 
@@ -52,6 +53,8 @@ class H1Channel final : public BodySource {
     /// Reads the next head into `head`. `closed`: the peer ended the connection before its first byte. `failed`: `fault` says why (bad_request, head_too_large, or upstream_protocol and
     /// upstream_reset from a vendor). `timed_out` and `interrupted` may be followed by another call.
     Task<Got> read_head(RequestHead& head, TimePoint deadline, Failure& fault);
+    /// The same without waiting, which nearly always does: a head comes in one piece. Nothing: go on with `read_head`.
+    std::optional<Got> head_at_hand(RequestHead& head, Failure& fault);
     Task<Got> read_head(ResponseHead& head, TimePoint deadline, Failure& fault);
     /// Waits until the first byte of the next message is there.
     Task<Got> await_message(TimePoint deadline);
@@ -78,6 +81,12 @@ class H1Channel final : public BodySource {
 
   private:
     enum class Body : unsigned char { done, length, chunked, until_close, failed };
+    struct HeadReading {
+        HeadScan scan;
+        bool empty_line_skipped = false;
+    };
+    template <class Head>
+    std::optional<Got> look_for_head(Head& head, HeadReading& reading, Failure& fault);
     template <class Head>
     Task<Got> read_any_head(Head& head, TimePoint deadline, Failure& fault);
     Failure invalid(std::string detail) const;

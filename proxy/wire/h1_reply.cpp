@@ -40,8 +40,13 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
     append_response_head(scratch_, head, out, keep_alive_, false, bodiless, minor_);
     began_ = true;
     stream.stage(scratch_);
-    if (body) co_return co_await pump(stream, Origin::application, *body, out, limits, activity, first ? &*first : nullptr);
-    if (stream.try_flush().kind == Io::Kind::some) co_return Result<void>{};
+    const bool whole = !body || (first && first->last);   // most answers come in one piece
+    if (body && whole) stage_chunk(stream, out, *first);
+    if (!whole) co_return co_await pump(stream, Origin::application, *body, out, limits, activity, first ? &*first : nullptr);
+    if (stream.try_flush().kind == Io::Kind::some) {
+        activity.last = Loop::now();
+        co_return Result<void>{};
+    }
     co_return co_await push(stream, Origin::application, {}, limits, activity);
 }
 
