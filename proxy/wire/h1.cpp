@@ -25,6 +25,7 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
         auto larger = std::make_unique_for_overwrite<char[]>(limit);
         std::memcpy(larger.get(), data_, end_);
         loop.blocks.give(std::move(block_));
+        bulk_.reset();
         large_ = std::move(larger);
         data_ = large_.get();
         capacity_ = limit;
@@ -35,8 +36,19 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
 void InputBuffer::release(Loop& loop) {
     if (block_) loop.blocks.give(std::move(block_));
     large_.reset();
+    bulk_.reset();
     data_ = nullptr;
     capacity_ = begin_ = end_ = 0;
+}
+
+void InputBuffer::widen(Loop& loop) {
+    if (bulk_ || large_) return;
+    BulkPool::Buffer wider = loop.bulk.take();
+    if (!wider) return;
+    release(loop);
+    bulk_ = std::move(wider);
+    data_ = bulk_.get();
+    capacity_ = BulkPool::size;
 }
 
 // ---- heads ---------------------------------------------------------------------------------------------------------
@@ -64,6 +76,7 @@ Io H1Channel::receive(std::size_t limit) {
     const Io io = stream_->read(room);
     if (io.kind == Io::Kind::some) {
         input_.filled(io.size);
+        filled_room_ = io.size == room.size();
         if (activity_) activity_->last = Loop::now();
     }
     return io;
@@ -210,6 +223,7 @@ std::optional<Result<Chunk>> H1Channel::take() {
 std::optional<Result<Chunk>> H1Channel::next_ready() {
     for (;;) {
         if (auto chunk = take()) return chunk;
+        if (filled_room_ && input_.empty() && !stream_->encrypted()) input_.widen(stream_->loop());
         const Io io = receive(Block::size);
         switch (io.kind) {
         case Io::Kind::some: continue;
@@ -230,6 +244,7 @@ std::optional<Result<Chunk>> H1Channel::next_ready() {
 Task<Result<Chunk>> H1Channel::next(TimePoint deadline) {
     for (;;) {
         if (auto chunk = next_ready()) co_return std::move(*chunk);
+        if (input_.empty()) input_.release(stream_->loop());   // however long the next byte takes
         const Wait waited = co_await stream_->readable(deadline);
         if (waited == Wait::timed_out) co_return Failure{side_, Reason::timeout_idle, Replay::unsafe, "no byte moved for too long"};
         if (waited == Wait::interrupted) co_return ended({Io::Kind::failed, 0, {}}, "(interrupted)");

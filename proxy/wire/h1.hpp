@@ -16,7 +16,7 @@
 
 namespace sluice {
 
-/// Received bytes that are not parsed yet: one pooled block, or a larger buffer of its own while a head needs it.
+/// Received bytes that are not parsed yet: one pooled block, or a larger buffer while a head needs it or a body keeps coming.
 class InputBuffer {
   public:
     std::string_view view() const { return {data_ + begin_, end_ - begin_}; }
@@ -25,12 +25,15 @@ class InputBuffer {
     /// Room for at least one byte, moving what is there to the front, or growing to `limit` bytes; empty: the limit is reached.
     std::span<char> room(Loop& loop, std::size_t limit);
     void filled(std::size_t n) { end_ += n; }
+    /// Nothing is in it: the next reads may be larger, if a buffer for that is to be had.
+    void widen(Loop& loop);
     /// Gives the block back; nothing may be in it.
     void release(Loop& loop);
 
   private:
     std::unique_ptr<Block> block_;
     std::unique_ptr<char[]> large_;
+    BulkPool::Buffer bulk_{nullptr, {nullptr}};
     char* data_ = nullptr;
     std::size_t capacity_ = 0, begin_ = 0, end_ = 0;
 };
@@ -94,6 +97,7 @@ class H1Channel final : public BodySource {
     std::optional<Result<Chunk>> take();   // of what is in the buffer
     Io receive(std::size_t limit);
 
+    bool filled_room_ = false;   // the last read did: more is there already
     Origin side_;
     std::unique_ptr<Stream> stream_;
     InputBuffer input_;
