@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "certs/constraints.hpp"
 #include "certs/files.hpp"
 #include "certs/pem.hpp"
 
@@ -157,13 +158,14 @@ std::string authority_name(const X509* certificate) {
     return std::string("Sluice CA ") + digits;
 }
 
-CertResult<X509Ptr> self_sign(EVP_PKEY* key, WallTime now) {
+CertResult<X509Ptr> self_sign(EVP_PKEY* key, WallTime now, const SigningScope& scope) {
     auto certificate = begin_certificate(key);
     auto* ca = certificate.get();
     if (!ca || !set_validity(ca, now - backdate, now - backdate + authority_life) ||
         !set_common_name(X509_get_subject_name(ca), authority_name(ca)) ||
         X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1 || !add_basic_constraints(ca, true) ||
         !add_key_usage(ca, {key_cert_sign, crl_sign}) || !add_subject_key_id(ca) ||
+        (scope.constrained && !add_name_constraints(ca, scope.hosts)) ||
         X509_sign(ca, key, digest_for(key)) == 0)
         return openssl_fault("cannot make a certificate authority");
     return certificate;
@@ -249,7 +251,7 @@ CertResult<StoredPair> read_pair(const PairFiles& files) {
 /// The key first: a crash in between leaves a key without a certificate, which the next start completes.
 /// A key that is there stays, so that a renewed CA vouches for what the one before it signed, and the pair is never
 /// mixed.
-CertResult<StoredPair> complete_pair(const PairFiles& files, StoredPair pair, WallTime now) {
+CertResult<StoredPair> complete_pair(const PairFiles& files, StoredPair pair, WallTime now, const SigningScope& scope) {
     if (!pair.key) {
         auto key = make_key();
         if (!key) return key.error();
@@ -257,7 +259,7 @@ CertResult<StoredPair> complete_pair(const PairFiles& files, StoredPair pair, Wa
         if (auto kept = replace_file(files.key, pem_of(pair.key.get()).reveal(), 0600, Durability::synced); !kept)
             return kept.error();
     }
-    auto certificate = self_sign(pair.key.get(), now);
+    auto certificate = self_sign(pair.key.get(), now, scope);
     if (!certificate) return certificate.error();
     if (auto kept = replace_file(files.cert, pem_of(certificate->get()), 0644, Durability::synced); !kept)
         return kept.error();
@@ -266,23 +268,37 @@ CertResult<StoredPair> complete_pair(const PairFiles& files, StoredPair pair, Wa
     return pair;
 }
 
-CertResult<StoredPair> make_or_renew(const PairFiles& files, WallTime now) {
+CertResult<StoredPair> make_or_renew(const PairFiles& files, WallTime now, const SigningScope& scope) {
     const auto lock = FileLock::take(files.lock);
     if (!lock) return lock.error();
     auto pair = read_pair(files);  // again: another process may have been here first
     if (!pair || (pair->complete() && !pair->to_be_renewed(now))) return pair;
-    return complete_pair(files, std::move(*pair), now);
+    return complete_pair(files, std::move(*pair), now, scope);
+}
+
+/// Is the CA that is there one for this policy? Its key stays what it is, so narrowing its certificate would narrow
+/// nothing for whoever has the old one, and widening it reaches nobody who has not read it anew: people decide that.
+CertResult<void> judge_scope(const X509* ca, const PairFiles& files, const SigningScope& scope) {
+    const std::string fix = "; remove " + files.cert + " and " + files.key +
+                            " to have a CA made for the hosts of this policy (applications must then read the published CA anew)";
+    if (scope.constrained && !has_name_constraints(ca))
+        return CertFault{files.cert + " may sign for any host, but the policy says `authority.name_constraints: true`" +
+                         fix + ", or say false"};
+    if (auto fit = constraints_cover(ca, scope.hosts); !fit)
+        return CertFault{files.cert + " was made under another policy: " + fit.error().what + fix};
+    return {};
 }
 
 /// The usual start changes nothing and takes no lock: it may stand on a read-only disk. There a CA that could not be
 /// renewed still serves until its end.
-CertResult<StoredPair> keep_pair(const PairFiles& files, WallTime now, std::string& note) {
+CertResult<StoredPair> keep_pair(const PairFiles& files, WallTime now, std::string& note, const SigningScope& scope) {
     auto pair = read_pair(files);
     if (!pair) return pair;
-    if (!pair->complete()) return make_or_renew(files, now);
+    if (!pair->complete()) return make_or_renew(files, now, scope);
+    if (auto fit = judge_scope(pair->certificates.front().get(), files, scope); !fit) return fit.error();
     if (!pair->to_be_renewed(now)) return pair;
     note = files.cert + " ends on " + date_text(pair->end());
-    auto renewed = make_or_renew(files, now);
+    auto renewed = make_or_renew(files, now, scope);
     if (!renewed) {
         note += " and could not be renewed: " + renewed.error().what;
         return pair;
@@ -321,20 +337,21 @@ CertAuthority::CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key) : ke
     ERR_clear_error();
 }
 
-CertResult<CertAuthority> CertAuthority::make(WallTime now) {
+CertResult<CertAuthority> CertAuthority::make(WallTime now, const SigningScope& scope) {
     auto key = make_key();
     if (!key) return key.error();
-    auto certificate = self_sign(key->get(), now);
+    auto certificate = self_sign(key->get(), now, scope);
     if (!certificate) return certificate.error();
     std::vector<X509Ptr> certificates;
     certificates.push_back(std::move(*certificate));
     return CertAuthority(std::move(certificates), std::move(*key));
 }
 
-CertResult<CertAuthority> CertAuthority::persistent(const std::string& directory, WallTime now, std::string& note) {
+CertResult<CertAuthority> CertAuthority::persistent(const std::string& directory, WallTime now, std::string& note,
+                                                    const SigningScope& scope) {
     if (auto there = ensure_directory(directory, 0700); !there) return there.error();
     const PairFiles files(directory);
-    auto pair = keep_pair(files, now, note);
+    auto pair = keep_pair(files, now, note, scope);
     if (!pair) return pair.error();
     if (auto fit = judge_issuer(pair->certificates.front().get(), files.cert, now); !fit) return fit.error();
     return CertAuthority(std::move(pair->certificates), std::move(pair->key));
@@ -352,23 +369,44 @@ CertResult<CertAuthority> CertAuthority::given(const std::string& cert_file, con
     return CertAuthority(std::move(*certificates), std::move(*key));
 }
 
+namespace {
+
+/// A certificate that was built is encoded anew in each handshake; one that was read keeps the bytes that it was read
+/// from.
+CertResult<X509Ptr> settled(X509* built) {
+    unsigned char* der = nullptr;
+    const int size = i2d_X509(built, &der);
+    const unsigned char* at = der;
+    X509Ptr read(size > 0 ? d2i_X509(nullptr, &at, size) : nullptr);
+    OPENSSL_free(der);
+    if (!read) return openssl_fault("a certificate that was just made cannot be read");
+    return read;
+}
+
+}  // namespace
+
 CertResult<X509Ptr> CertAuthority::mint(const std::string& host, EVP_PKEY* leaf_key, WallTime now) const {
     if (!is_plain_host(host)) return CertFault{"no certificate can be made for a host like this"};
     const auto authority_end = wall_time(X509_get0_notAfter(certificate_.get()));
     if (authority_end <= now)
         return CertFault{"our CA ended on " + date_text(X509_get0_notAfter(certificate_.get())) +
                          ": restart Sluice to have it renewed"};
+    const HostPattern exactly{host};
+    if (auto fit = constraints_cover(certificate_.get(), {exactly}); !fit)
+        return CertFault{"our CA may not sign for " + host + ": " + fit.error().what};
     constexpr std::size_t longest_common_name = 64;  // RFC 5280 A.1: ub-common-name
+    // An address in a CN would be taken for a name, and judged by the constraints of names.
+    const bool in_common_name = host.size() <= longest_common_name && address_bytes(host).empty();
     auto certificate = begin_certificate(leaf_key);
     auto* leaf = certificate.get();
     if (!leaf || !set_validity(leaf, now - backdate, std::min(now - backdate + leaf_life, authority_end)) ||
-        !set_common_name(X509_get_subject_name(leaf), host.size() <= longest_common_name ? host : "sluice") ||
+        !set_common_name(X509_get_subject_name(leaf), in_common_name ? host : "sluice") ||
         X509_set_issuer_name(leaf, X509_get_subject_name(certificate_.get())) != 1 ||
         !add_basic_constraints(leaf, false) || !add_key_usage(leaf, {digital_signature}) || !add_server_auth(leaf) ||
         !add_subject_key_id(leaf) || !add_authority_key_id(leaf, key_id_) || !add_subject_name(leaf, host) ||
         X509_sign(leaf, key_.get(), digest_for(key_.get())) == 0)
         return openssl_fault("cannot mint a certificate for " + host);
-    return certificate;
+    return settled(leaf);
 }
 
 WallTime renewal_of(const X509* leaf) {

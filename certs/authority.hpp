@@ -11,6 +11,7 @@
 
 #include "proxy/base/result.hpp"
 #include "proxy/base/time.hpp"
+#include "proxy/http/authority.hpp"
 
 namespace sluice {
 
@@ -34,19 +35,27 @@ using CertResult = boost::system::result<T, CertFault>;
 /// A P-256 key.
 CertResult<KeyPtr> make_key();
 
+/// What a CA of our own make is to sign for.
+struct SigningScope {
+    std::vector<HostPattern> hosts;  // of the policy, those that are intercepted
+    bool constrained = false;        // `authority.name_constraints`: for these and nothing else
+};
+
 class CertAuthority {
   public:
     /// A fresh self-signed P-256 CA: critical basicConstraints (CA, pathlen 0) and keyUsage (keyCertSign, cRLSign),
     /// SKI; ten years, from an hour before `now`. The common name carries eight hex digits of the key, so that two
-    /// sidecars' CAs can be told apart: "Sluice CA 1a2b3c4d".
-    static CertResult<CertAuthority> make(WallTime now);
+    /// sidecars' CAs can be told apart: "Sluice CA 1a2b3c4d". With name constraints where the scope is constrained.
+    static CertResult<CertAuthority> make(WallTime now, const SigningScope& scope = {});
     /// `<directory>/ca.crt` and `<directory>/ca.key` (PKCS#8 PEM, 0600), made where they do not exist. A certificate
     /// that ends within 30 days is renewed over the same key, so that both vouch for the same leaves; `note` then says
     /// so (or why it could not be done). Creates the directory (0700); one that is there may have any mode. Processes
     /// that start at once end up with the same pair, and a crash never leaves a mixed one. A key file that others may
     /// touch is refused, a pair that does not belong together too: the fault names file and fix. Writes are by rename,
-    /// fsynced.
-    static CertResult<CertAuthority> persistent(const std::string& directory, WallTime now, std::string& note);
+    /// fsynced. A CA that is there and may not sign for the scope's hosts, or is not constrained where it should be, is a
+    /// fault and stays: making another one silently would leave applications behind that trust this one.
+    static CertResult<CertAuthority> persistent(const std::string& directory, WallTime now, std::string& note,
+                                                const SigningScope& scope = {});
     /// Any CA in PEM (a chain: the first is the issuer, each signed by the next). Refused when it may not sign
     /// (CA:FALSE, no keyCertSign), has ended or not begun, or the key is encrypted or not its own. The key file's mode
     /// is the operator's matter: a mounted Kubernetes secret is readable by a group.
@@ -57,8 +66,9 @@ class CertAuthority {
     const std::string& pem() const { return pem_; }
 
     /// A leaf for `host` (a DNS name, or an IP literal: then the SAN is an IP) over `leaf_key`'s public part: AKI, SKI,
-    /// SAN, serverAuth, digitalSignature, no long CN (the host where it is at most 64 bytes, else "sluice"), random
-    /// serial, from an hour before `now` for at most 30 days (and never past the CA's own end).
+    /// SAN, serverAuth, digitalSignature, no long CN (the host where it is a name of at most 64 bytes, else "sluice"),
+    /// random serial, from an hour before `now` for at most 30 days (and never past the CA's own end). Refused where the
+    /// CA's name constraints do not permit the host: every application would refuse the leaf.
     CertResult<X509Ptr> mint(const std::string& host, EVP_PKEY* leaf_key, WallTime now) const;
 
     /// What a server presents after the leaf: the CA and its chain without self-signed ones. Nothing for a CA of our

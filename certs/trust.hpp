@@ -33,6 +33,12 @@ bool harden(SSL_CTX* context);
 /// every handshake then fails, and the words say so.
 CertResult<SslCtxPtr> make_client_context(const TlsRules& rules);
 
+/// By what a context is known: its rules and what their files held when it was made. Two contexts with one identity
+/// verify and present the same.
+const std::string& trust_identity(const SSL_CTX* context);
+/// The identity that a context made of these rules now would have; "" where a file cannot be read.
+std::string trust_identity(const TlsRules& rules);
+
 /// Sets what is to be verified on one connection: hostname (or IP) as `host`, no partial wildcards; SNI unless it is an
 /// address; SSL_VERIFY_PEER.
 bool expect_host(SSL* ssl, const std::string& host, bool is_address);

@@ -1,8 +1,10 @@
 #include "config/assemble.hpp"
 
-#include <array>
+#include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "config/inherit.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -13,30 +15,52 @@ int line_of(const Node& node) {
 }
 
 template <class V>
-void take(V& into, Maybe<V>& written) {
-    if (written) into = std::move(written->value);
+int line_of(const Maybe<V>& written) {
+    return written ? line_of(*written->node) : 0;
 }
 
-/// What is written wins; what is inherited gives way to a `total` that is written.
-Timeouts inherit(const Timeouts& from, const Maybe<WrittenTimeouts>& written) {
-    Timeouts timeouts = from;
-    if (!written) return timeouts;
-    const WrittenTimeouts& own = written->value;
-    if (own.total) {
-        timeouts.total = own.total->value;
-        timeouts.total_written = true;
+/// "" where it goes into the query.
+std::string header_of(const CredentialSpec& spec) {
+    if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) return bearer->header;
+    if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind)) return key->header;
+    return "Authorization";
+}
+
+/// Nothing of a tunnel is seen but that it is opened.
+void keep_what_tunnels_have(Vendor& vendor) {
+    vendor.retry.max = 0;
+    for (LimitSpec& limit : vendor.limits) {
+        limit.tokens.reset();
+        limit.seats.reset();
+        limit.learn = false;
+        limit.per_header.clear();
+        limit.priority_header.clear();
     }
-    const auto settle = [&](Duration& inherited, const Maybe<Duration>& value) {
-        if (value)
-            inherited = value->value;
-        else if (own.total)
-            inherited = std::min(inherited, timeouts.total);
+    std::erase_if(vendor.limits, [](const LimitSpec& limit) { return !limit.rate; });
+}
+
+/// Those that are not written, or are inherited and taken: "limit", "limit2" ...
+void name_limits(Vendor& vendor) {
+    std::vector<LimitSpec*> limits;
+    for (LimitSpec& limit : vendor.limits) limits.push_back(&limit);
+    for (Route& route : vendor.routes)
+        for (LimitSpec& limit : route.limits) limits.push_back(&limit);
+    // The last of the vendor's own may have its name from the defaults, and gives way to names that are written.
+    if (!vendor.limits.empty())
+        std::rotate(limits.begin() + static_cast<std::ptrdiff_t>(vendor.limits.size()) - 1,
+                    limits.begin() + static_cast<std::ptrdiff_t>(vendor.limits.size()), limits.end());
+    std::unordered_set<std::string> taken;
+    const auto name = [&](LimitSpec& limit, const std::string& base) {
+        limit.name = base;
+        for (int i = 2; !taken.insert(limit.name).second; ++i) limit.name = base + std::to_string(i);
     };
-    settle(timeouts.connect, own.connect);
-    settle(timeouts.tls, own.tls);
-    settle(timeouts.first_byte, own.first_byte);
-    settle(timeouts.idle, own.idle);
-    return timeouts;
+    for (LimitSpec* limit : limits)
+        if (!limit->name.empty()) name(*limit, std::string(limit->name));
+    for (LimitSpec& limit : vendor.limits)
+        if (limit.name.empty()) name(limit, "limit");
+    for (Route& route : vendor.routes)
+        for (LimitSpec& limit : route.limits)
+            if (limit.name.empty()) name(limit, "limit");
 }
 
 class Assembler {
@@ -50,10 +74,14 @@ class Assembler {
         for (const auto& spec : config_.credentials) credential_names_.push_back(spec.name);
         config_.vendors.reserve(whole_.vendors.size());
         for (auto& vendor : whole_.vendors) add_vendor(vendor);
+        for (const Fallback& fallback : fallbacks_) link(fallback);
+        refuse_circles();
         warn_of_unused();
         config_.unmatched_vendor.name = "_other";
         config_.unmatched_vendor.mode = Mode::tunnel;
-        config_.unmatched_vendor.timeout = config_.defaults;
+        config_.unmatched_vendor.timeout = config_.defaults.timeout;
+        config_.unmatched_vendor.retry.max = 0;
+        config_.unmatched_vendor.breaker.enabled = false;
         config_.unmatched_vendor.index = config_.vendors.size();
         return std::move(config_);
     }
@@ -80,11 +108,27 @@ class Assembler {
         if (top.authority) {
             take(config_.authority, top.authority->value.ca);
             take(config_.authority.publish, top.authority->value.publish);
+            take(config_.authority.name_constraints, top.authority->value.name_constraints);
         }
         if (top.no_proxy)
             for (auto& entry : top.no_proxy->value) config_.no_proxy.push_back(std::move(entry.value));
-        if (top.defaults) config_.defaults = inherit(Timeouts{}, top.defaults->value.timeout);
-        config_.defaults.total_written = false;  // that word is about vendors and routes
+        if (top.defaults) take_defaults(top.defaults->value, *top.defaults->node->file);
+    }
+
+    void take_defaults(WrittenDefaults& written, const SourceFile& file) {
+        Defaults& defaults = config_.defaults;
+        defaults.timeout = inherit(Timeouts{}, written.timeout);
+        defaults.timeout.total_written = false;  // that word is about vendors and routes
+        defaults.retry = inherit(RetrySpec{}, written.retry);
+        defaults.breaker = inherit(BreakerSpec{}, written.breaker);
+        if (written.limit)
+            defaults.limit =
+                inherit(defaults.limit, written.limit->value, *written.limit->node, "defaults.limit", faults_);
+        defaults.file = file.path;
+        defaults.lines.timeout = line_of(written.timeout);
+        defaults.lines.retry = line_of(written.retry);
+        defaults.lines.breaker = line_of(written.breaker);
+        defaults.lines.limit = line_of(written.limit);
     }
 
     /// Two listeners on one port: the second could not be opened.
@@ -190,9 +234,47 @@ class Assembler {
             for (auto& endpoint : written.endpoints->value)
                 if (endpoint.value.url) vendor.endpoints.push_back(std::move(endpoint.value.url->value));
         take_tls(vendor.tls, written);
-        vendor.timeout = inherit(config_.defaults, written.timeout);
+        vendor.timeout = inherit(config_.defaults.timeout, written.timeout);
+        take_resilience(vendor, written);
         take_routes(vendor, written);
+        if (vendor.mode == Mode::tunnel) keep_what_tunnels_have(vendor);
+        name_limits(vendor);
+        if (written.fallback) fallbacks_.push_back({vendor.index, &*written.fallback});
+        vendor_index_.emplace(vendor.name, vendor.index);
         config_.vendors.push_back(std::move(vendor));
+    }
+
+    void take_resilience(Vendor& vendor, WrittenVendor& written) {
+        const std::string path = "vendors." + vendor.name;
+        vendor.lines = {.timeout = line_of(written.timeout),
+                        .retry = line_of(written.retry),
+                        .hedge = line_of(written.hedge),
+                        .idempotency = line_of(written.idempotency),
+                        .breaker = line_of(written.breaker),
+                        .limit = line_of(written.limit),
+                        .fallback = line_of(written.fallback),
+                        .chaos = line_of(written.chaos)};
+        vendor.retry = inherit(config_.defaults.retry, written.retry);
+        vendor.retry.hedge = inherit({}, written.hedge);
+        vendor.breaker = inherit(config_.defaults.breaker, written.breaker);
+        vendor.limits = vendor_limits(config_.defaults.limit, written.limit, path + ".limit", faults_);
+        judge_key_header(vendor, written.idempotency, path);
+        vendor.idempotency = inherit(IdempotencySpec{}, written.idempotency);
+        vendor.chaos = chaos_of(written.chaos);
+    }
+
+    void judge_key_header(const Vendor& vendor, const Maybe<WrittenIdempotency>& written, const std::string& path) {
+        if (!vendor.credential || !written || !written->value.header) return;
+        const auto& header = *written->value.header;
+        judge_header(header.value, *header.node, path + ".idempotency.header", vendor);
+    }
+    /// A credential's header is the credential's alone.
+    void judge_header(const std::string& name, const Node& node, const std::string& path, const Vendor& vendor) {
+        if (!vendor.credential) return;
+        const CredentialSpec& spec = config_.credentials[*vendor.credential];
+        if (same_text(name, header_of(spec)))
+            fault(node, "header " + shown(name) + " in " + path + " belongs to credential '" + spec.name +
+                            "' of vendor '" + vendor.name + "'");
     }
 
     static void take_catalogue(Catalogue& catalogue, WrittenVendor& written) {
@@ -256,16 +338,14 @@ class Assembler {
         if (const auto found = credential_index_.find(name); found != credential_index_.end()) {
             vendor.credential = found->second;
             used_[found->second] = true;
-        } else if (whole_.complete && !credential_is_broken(name)) {
+        } else if (whole_.complete && !is_broken(whole_.credential_maps, name)) {
             fault(*written.credential->node, "no credential is called " + shown(name) + " in vendors." + vendor.name +
                                                  ".credential" + suggestion(name, credential_names_));
         }
     }
     /// It is there, but could not be read: that fault is enough.
-    bool credential_is_broken(const std::string& name) const {
-        for (const Node* map : whole_.credential_maps)
-            if (map->find(name) != Node::npos) return true;
-        return false;
+    static bool is_broken(const std::vector<const Node*>& maps, const std::string& name) {
+        return std::any_of(maps.begin(), maps.end(), [&](const Node* map) { return map->find(name) != Node::npos; });
     }
 
     static void take_tls(TlsRules& tls, WrittenVendor& written) {
@@ -280,18 +360,110 @@ class Assembler {
         take(tls.client_key_file, own.client->value.key);
     }
 
-    static void take_routes(Vendor& vendor, WrittenVendor& written) {
+    void take_routes(Vendor& vendor, WrittenVendor& written) {
         if (!written.routes) return;
-        for (auto& item : written.routes->value) {
+        for (std::size_t i = 0; i < written.routes->value.size(); ++i) {
+            auto& item = written.routes->value[i];
             if (!item.value.match) continue;
+            const std::string path = "vendors." + vendor.name + ".routes[" + std::to_string(i) + "]";
             Route route;
             route.match = std::move(item.value.match->value);
             route.match.line = route.line = line_of(*item.node);
             route.name = item.value.name ? item.value.name->value : route.match.text;
             route.timeout = inherit(vendor.timeout, item.value.timeout);
+            route.retry = inherit(vendor.retry, item.value.retry);
+            route.retry.hedge = inherit(vendor.retry.hedge, item.value.hedge);
+            judge_key_header(vendor, item.value.idempotency, path);
+            route.idempotency = inherit(vendor.idempotency, item.value.idempotency);
+            route.limits = route_limits(item.value.limit, path + ".limit", faults_);
+            route.lines = {.timeout = line_of(item.value.timeout),
+                           .retry = line_of(item.value.retry),
+                           .hedge = line_of(item.value.hedge),
+                           .idempotency = line_of(item.value.idempotency),
+                           .limit = line_of(item.value.limit)};
             route.index = vendor.routes.size();
             vendor.routes.push_back(std::move(route));
         }
+    }
+
+    /// Fallbacks name vendors of any file, and so are looked up once all are there.
+    struct Fallback {
+        std::size_t vendor;
+        Written<WrittenFallback>* written;
+    };
+
+    void link(const Fallback& fallback) {
+        if (!fallback.written->value.vendor) return;
+        Vendor& vendor = config_.vendors[fallback.vendor];
+        const auto& named = *fallback.written->value.vendor;
+        const std::string path = "vendors." + vendor.name + ".fallback";
+        const std::string what = "vendor " + shown(named.value) + " in " + path + ".vendor ";
+        const auto found = vendor_index_.find(named.value);
+        if (found == vendor_index_.end()) {
+            if (whole_.complete && !is_broken(whole_.vendor_maps, named.value))
+                fault(*named.node, "no vendor is called " + shown(named.value) + " in " + path + ".vendor" +
+                                       suggestion(named.value, vendor_names()));
+            return;
+        }
+        const Vendor& other = config_.vendors[found->second];
+        if (other.index == vendor.index) return fault(*named.node, what + "is this vendor itself");
+        if (other.mode == Mode::tunnel)
+            return fault(*named.node, what + "is in mode tunnel: Sluice sends no requests of its own there");
+        if (!other.base_url())
+            return fault(*named.node, what +
+                                          "has neither an endpoint nor a host without a wildcard: there is nowhere to "
+                                          "send a request");
+        judge_rewrite(fallback.written->value.rewrite, path + ".rewrite", vendor, other);
+        vendor.fallback = FallbackSpec{found->second, rewrite_of(fallback.written->value.rewrite)};
+    }
+
+    /// Neither vendor's credential can be written by hand, nor be carried from the one to the other.
+    void judge_rewrite(const Maybe<WrittenRewrite>& written, const std::string& path, const Vendor& from,
+                       const Vendor& to) {
+        if (!written || !written->value.request || !written->value.request->value.headers) return;
+        const WrittenHeaderEdits& headers = written->value.request->value.headers->value;
+        const auto judge = [&](const std::string& name, const Node& node, std::string_view key) {
+            const std::string place = path + ".request.headers." + std::string(key);
+            judge_header(name, node, place, to);
+            if (from.credential != to.credential) judge_header(name, node, place, from);
+        };
+        if (headers.set)
+            for (const auto& named : headers.set->value) judge(named.name, *named.key, "set");
+        if (!headers.rename) return;
+        for (const auto& named : headers.rename->value) {
+            judge(named.name, *named.key, "rename");
+            judge(named.value, *named.key, "rename");
+        }
+    }
+
+    /// Each vendor has one fallback at most: who comes back to where a walk began is in a circle.
+    void refuse_circles() {
+        std::vector<bool> seen(config_.vendors.size());
+        for (const Fallback& start : fallbacks_) {
+            std::vector<std::size_t> chain;
+            std::size_t at = start.vendor;
+            while (!seen[at]) {
+                seen[at] = true;
+                chain.push_back(at);
+                if (!config_.vendors[at].fallback) break;
+                at = config_.vendors[at].fallback->vendor;
+            }
+            const auto circle = std::find(chain.begin(), chain.end(), at);
+            if (!config_.vendors[at].fallback || circle == chain.end()) continue;
+            std::string text;
+            for (auto step = circle; step != chain.end(); ++step) text += config_.vendors[*step].name + " -> ";
+            const auto first = std::find_if(fallbacks_.begin(), fallbacks_.end(),
+                                            [&](const Fallback& fallback) { return fallback.vendor == *circle; });
+            fault(*first->written->value.vendor->node, "fallbacks go in a circle in vendors." +
+                                                           config_.vendors[at].name + ".fallback.vendor: " + text +
+                                                           config_.vendors[at].name);
+        }
+    }
+
+    std::vector<std::string_view> vendor_names() const {
+        std::vector<std::string_view> names;
+        for (const Vendor& vendor : config_.vendors) names.push_back(vendor.name);
+        return names;
     }
 
     void warn_of_unused() {
@@ -312,7 +484,8 @@ class Assembler {
     FaultList& faults_;
     Config config_;
     std::unordered_map<std::string, const Node*> credential_keys_, vendor_keys_;
-    std::unordered_map<std::string, std::size_t> credential_index_;
+    std::unordered_map<std::string, std::size_t> credential_index_, vendor_index_;
+    std::vector<Fallback> fallbacks_;
     std::unordered_map<std::string, Claim> claims_;
     std::vector<std::string_view> credential_names_;
     std::vector<bool> used_;  // by credential

@@ -14,7 +14,7 @@ struct WrittenWhole {
     WrittenPolicy top;
     std::vector<Named<WrittenCredential>> credentials;
     std::vector<Named<WrittenVendor>> vendors;
-    std::vector<const Node*> credential_maps;  // as they stand in the files, with what could not be read
+    std::vector<const Node*> credential_maps, vendor_maps;  // as they stand in the files, with what could not be read
     bool complete = true;  // false: a file could not be read, so that what is not found may be in it
 };
 

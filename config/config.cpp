@@ -36,6 +36,13 @@ const Vendor* Config::find(std::string_view name) const {
     return found == by_name_.end() ? nullptr : &vendors[found->second];
 }
 
+std::vector<HostPattern> Config::intercepted_hosts() const {
+    std::vector<HostPattern> hosts;
+    for (const Vendor& vendor : vendors)
+        if (vendor.mode == Mode::intercept) hosts.insert(hosts.end(), vendor.hosts.begin(), vendor.hosts.end());
+    return hosts;
+}
+
 void Config::index_hosts() {
     exact_.clear();
     wildcard_.clear();

@@ -36,6 +36,17 @@ struct AuthoritySpec {
     Kind kind = Kind::persistent;
     std::string cert_file, key_file;  // for Kind::given
     std::string publish;              // "": <state>/public
+    bool name_constraints = false;    // the CA signs for the hosts of its policy only; not of Kind::given
+};
+
+/// What holds for every vendor that does not say otherwise.
+struct Defaults {
+    Timeouts timeout;
+    RetrySpec retry;  // without `hedge`
+    BreakerSpec breaker;
+    LimitSpec limit{.seats = SeatSpec{}};  // its name: "" where none is written
+    std::string file;                      // the top file, for `explain`
+    PolicyLines lines;
 };
 
 struct Config {
@@ -45,15 +56,18 @@ struct Config {
     std::string state;  // absolute; "" only where neither XDG_STATE_HOME nor HOME is known
     AuthoritySpec authority;
     std::vector<std::string> no_proxy;  // added to what `sluice env` prints
-    Timeouts defaults;
+    Defaults defaults;
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
-    Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts; its index is vendors.size()
+    Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts, no retry, breaker or limit; index:
+                              // vendors.size()
     std::string digest;       // SHA-256 of what was read, hex: tells two policies apart
 
     /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.
     const Vendor* match(const Authority& authority) const;
     const Vendor* find(std::string_view name) const;
+    /// Of every vendor that is intercepted: what our authority signs for.
+    std::vector<HostPattern> intercepted_hosts() const;
 
     /// Fills the tables behind `match` and `find`; called once by the decoder (or a test) when `vendors` is final.
     void index_hosts();

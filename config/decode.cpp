@@ -130,6 +130,8 @@ class Load {
     void take_named(WrittenPolicy& written, const Node& root) {
         if (const std::size_t at = root.find("credentials"); at != Node::npos)
             whole_.credential_maps.push_back(root.items[at + 1]);
+        if (const std::size_t at = root.find("vendors"); at != Node::npos)
+            whole_.vendor_maps.push_back(root.items[at + 1]);
         const auto move_to = [](auto& all, auto& some) {
             if (!some) return;
             std::move(some->value.begin(), some->value.end(), std::back_inserter(all));

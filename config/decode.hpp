@@ -1,5 +1,5 @@
 // YAML files into a Config, or every fault of every file with its place. What is bounded: a file 16 MiB, all files 64
-// MiB, 10,000 included files, 64 levels, two million nodes as written and as aliases expand them, 1,000 faults. Called
+// MiB, 10,000 included files, 64 levels, four million nodes as written and as aliases expand them, 1,000 faults. Called
 // by `run`, `check`, `explain` and reload, on whichever thread; nothing is shared between two calls.
 #pragma once
 

@@ -2,6 +2,7 @@
 #include <boost/json/object.hpp>
 
 #include "config/decode.hpp"
+#include "config/describe.hpp"
 #include "config/json_text.hpp"
 #include "proxy/base/text.hpp"
 
@@ -136,10 +137,39 @@ void describe_catalogue(json::object& out, const Catalogue& catalogue) {
     out["sla"] = std::move(sla);
 }
 
+void describe_limits(json::object& out, const std::vector<LimitSpec>& limits) {
+    json::array list;
+    for (const LimitSpec& limit : limits) list.push_back(describe(limit));
+    if (!list.empty()) out["limit"] = std::move(list);
+}
+
+/// Without hedging a route says so, as it would inherit its vendor's otherwise.
+json::object describe_hedge(const RetrySpec& retry) {
+    return retry.hedge ? describe(*retry.hedge) : json::object{{"max", 0}};
+}
+
 json::object describe(const Route& route) {
-    return {{"name", route.name},
-            {"match", route.match.text},
-            {"timeout", describe(route.timeout, route.timeout.total_written)}};
+    json::object out{{"name", route.name},
+                     {"match", route.match.text},
+                     {"timeout", describe(route.timeout, route.timeout.total_written)},
+                     {"retry", describe(route.retry)},
+                     {"hedge", describe_hedge(route.retry)},
+                     {"idempotency", describe(route.idempotency)}};
+    describe_limits(out, route.limits);
+    return out;
+}
+
+/// A tunnel has only what concerns its connection.
+void describe_resilience(json::object& out, const Vendor& vendor, const Config& config) {
+    if (vendor.mode == Mode::intercept) {
+        out["retry"] = describe(vendor.retry);
+        out["hedge"] = describe_hedge(vendor.retry);
+        out["idempotency"] = describe(vendor.idempotency);
+    }
+    out["breaker"] = describe(vendor.breaker);
+    describe_limits(out, vendor.limits);
+    if (vendor.fallback) out["fallback"] = describe(*vendor.fallback, config);
+    if (!vendor.chaos.inject.empty()) out["chaos"] = describe(vendor.chaos);
 }
 
 json::object describe(const Vendor& vendor, const Config& config) {
@@ -160,6 +190,7 @@ json::object describe(const Vendor& vendor, const Config& config) {
     if (!endpoints.empty()) out["endpoints"] = std::move(endpoints);
     if (vendor.mode == Mode::intercept) out["tls"] = describe(vendor.tls);
     out["timeout"] = describe(vendor.timeout, vendor.timeout.total_written);
+    describe_resilience(out, vendor, config);
     json::array routes;
     for (const Route& route : vendor.routes) routes.push_back(describe(route));
     if (!routes.empty()) out["routes"] = std::move(routes);
@@ -189,6 +220,7 @@ json::object describe(const AuthoritySpec& authority, const std::string& state) 
         out["publish"] = authority.publish;
     else if (!state.empty())
         out["publish"] = state + "/public";
+    out["name_constraints"] = authority.name_constraints;
     return out;
 }
 
@@ -208,7 +240,10 @@ std::string describe_config(const Config& config) {
     if (!config.state.empty()) out["state"] = config.state;
     out["authority"] = describe(config.authority, config.state);
     describe_list(out, "no_proxy", config.no_proxy, [](const auto& entry) { return entry; });
-    out["defaults"] = json::object{{"timeout", describe(config.defaults, true)}};
+    out["defaults"] = json::object{{"timeout", describe(config.defaults.timeout, true)},
+                                   {"retry", describe(config.defaults.retry)},
+                                   {"breaker", describe(config.defaults.breaker)},
+                                   {"limit", describe(config.defaults.limit)}};
     out["credentials"] = std::move(credentials);
     out["vendors"] = std::move(vendors);
     return pretty(out);

@@ -56,6 +56,12 @@ std::string Place::in_path() const {
     return parent ? " in " + path() : " at the top level";
 }
 
+Place Place::at_key(std::string_view name) const {
+    const std::size_t i = node.find(name);
+    const Node& written = *node.items.at(i);
+    return {*node.items[i + 1], this, written.text, 0, &written};
+}
+
 void Reader::fault(const Place& at, const std::string& what, const std::string& why, const std::string& tail) {
     faults_.add(*at.node.file, at.node.at, what + at.in_path() + (why.empty() ? "" : ": " + why) + tail);
 }
@@ -66,9 +72,7 @@ void Reader::key_fault(const Place& at, const std::string& text) {
 }
 
 void Reader::fault_of_key(const Place& map, std::string_view key, const std::string& what, const std::string& why) {
-    const std::size_t i = map.node.find(key);
-    const Node& written = *map.node.items.at(i);
-    const Place here{*map.node.items[i + 1], &map, written.text, 0, &written};
+    const Place here = map.at_key(key);
     key_fault(here, what + here.in_path() + ": " + why);
 }
 
@@ -265,10 +269,11 @@ boost::json::object IntegerRule::describe(Schema& schema) const {
 }
 
 std::string unknown_key(const Place& map, std::string_view key, std::span<const std::string_view> known,
-                        const RefusedKeys& refused) {
+                        const RefusedKeys& refused, const RefusedKeys& elsewhere) {
     const std::string what = "unknown key " + shown(key) + map.in_path();
-    if (std::find(refused.names.begin(), refused.names.end(), key) != refused.names.end())
-        return what + ": " + std::string(refused.why);
+    for (const RefusedKeys* keys : {&refused, &elsewhere})
+        if (std::find(keys->names.begin(), keys->names.end(), key) != keys->names.end())
+            return what + ": " + std::string(keys->why);
     return what + suggestion(key, known);
 }
 

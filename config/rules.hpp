@@ -46,6 +46,8 @@ struct Place {
     std::string path() const;
     /// " in vendors.pay", or " at the top level".
     std::string in_path() const;
+    /// The value of a key that this map has.
+    Place at_key(std::string_view name) const;
 };
 
 struct Scalar {
@@ -275,7 +277,7 @@ struct RefusedKeys {
 
 /// What is wrong with a key that a map does not have, as one sentence.
 std::string unknown_key(const Place& map, std::string_view key, std::span<const std::string_view> known,
-                        const RefusedKeys& refused);
+                        const RefusedKeys& refused, const RefusedKeys& elsewhere);
 
 /// A map of known keys.
 template <class T>
@@ -288,6 +290,7 @@ struct MapRule {
     bool private_values = false;                          // what stands under an unknown key may be a secret
     void (*check)(Reader&, const Place&, T&) = nullptr;   // of the keys together
     void (*amend)(boost::json::object& shape) = nullptr;  // the same for the schema
+    RefusedKeys elsewhere = {};
 
     const Key<T>* find(std::string_view key) const {
         for (const Key<T>& known : keys)
@@ -339,7 +342,7 @@ struct MapRule {
         std::vector<std::string_view> names;
         for (const Key<T>& known : keys) names.push_back(known.name);
         if (private_values) reader.mask(at.node);
-        reader.key_fault(at, unknown_key(map, at.key, names, refused));
+        reader.key_fault(at, unknown_key(map, at.key, names, refused, elsewhere));
     }
 };
 

@@ -6,47 +6,20 @@
 #include <array>
 #include <unordered_map>
 
+#include "config/forms.hpp"
+#include "config/resilience.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/http/head.hpp"
 
 namespace sluice {
 namespace {
 
-constexpr std::string_view not_yet = "not implemented in this version of Sluice";
-
 // ---- forms of text
-
-bool all_printable(std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
-}
 
 std::optional<std::string> parse_text(const std::string& text, std::string& why) {
     constexpr std::size_t most = 4096;
     if (text.size() <= most) return text;
     why = "it is longer than 4096 bytes";
-    return {};
-}
-
-std::optional<std::string> parse_line(const std::string& text, std::string& why) {
-    const bool control =
-        std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
-    if (!text.empty() && text.size() <= 256 && !control) return text;
-    why = text.empty() ? "it is empty"
-          : control    ? "it holds a line break or a control character"
-                       : "it is longer than 256 bytes";
-    return {};
-}
-
-std::optional<Duration> parse_timeout(const std::string& text, std::string& why) {
-    const auto duration = parse_duration(text);
-    if (!duration) {
-        const auto number = parse_decimal(text);
-        why = number ? "it has no unit (did you mean '" + std::to_string(*number) + "s'?)"
-                     : std::string("write it as 250ms, 2s, 1m30s or 24h");
-        return {};
-    }
-    if (*duration >= 1ms && *duration <= 30 * 24h) return duration;
-    why = "it must be from 1ms to 30d";
     return {};
 }
 
@@ -57,15 +30,7 @@ std::optional<std::string> parse_any_duration(const std::string& text, std::stri
 }
 
 std::optional<std::string> parse_ratio(const std::string& text, std::string& why) {
-    const std::string_view number = std::string_view{text}.substr(0, text.empty() ? 0 : text.size() - 1);
-    const auto dot = std::min(number.find('.'), number.size());
-    const auto whole = parse_decimal(number.substr(0, dot));
-    const std::string_view fraction = number.substr(std::min(dot + 1, number.size()));
-    const bool digits =
-        std::all_of(fraction.begin(), fraction.end(), is_digit) && fraction.size() <= 9 && !number.ends_with('.');
-    if (text.ends_with('%') && whole && digits &&
-        (*whole < 100 || (*whole == 100 && fraction.find_first_not_of('0') == fraction.npos)))
-        return text;
+    if (parse_percent(text)) return text;
     why = core_type(text) == CoreType::text ? "write it as 99.95%" : "it has no unit (did you mean '" + text + "%'?)";
     return {};
 }
@@ -183,21 +148,6 @@ std::optional<std::string> parse_pin(const std::string& text, std::string& why) 
     return std::string(reinterpret_cast<const char*>(bytes.data()), 32);
 }
 
-std::optional<std::string> parse_header_name(const std::string& text, std::string& why) {
-    const Known known = classify(text);
-    if (!is_token(text) || text.size() > 128) {
-        why = "a header's name is letters, digits and '-'";
-    } else if (known == Known::sluice) {
-        why = "Sluice- headers never reach a vendor";
-    } else if (is_hop_by_hop(known) || known == Known::host || known == Known::content_length ||
-               known == Known::expect) {
-        why = "that header belongs to the connection, not to a credential";
-    } else {
-        return text;
-    }
-    return {};
-}
-
 std::optional<std::string> parse_query_name(const std::string& text, std::string& why) {
     const auto fits = [](char c) {
         return (lower(c) >= 'a' && lower(c) <= 'z') || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
@@ -213,16 +163,6 @@ std::optional<std::string> parse_prefix(const std::string& text, std::string& wh
     return {};
 }
 
-std::string judge_name(std::string_view name) {
-    const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || is_digit(c) || c == '_' || c == '-'; };
-    if (name == "_other") return "it stands for all that no vendor has";
-    const bool first = !name.empty() && fits(name.front()) && name.front() != '_' && name.front() != '-';
-    if (first && name.size() <= 63 && std::all_of(name.begin(), name.end(), fits)) return {};
-    const std::string lowered = to_lower(name);
-    return "1 to 63 of a-z, 0-9, '-' and '_', the first a letter or a digit" +
-           (lowered != name && judge_name(lowered).empty() ? " (did you mean '" + lowered + "'?)" : std::string());
-}
-
 std::string judge_percentile(std::string_view name) {
     std::string why;
     const bool fits = name.starts_with('p') && parse_ratio(std::string(name.substr(1)) + "%", why);
@@ -234,10 +174,9 @@ constexpr NameForm credential_names{"a credential's name", "^[a-z0-9][a-z0-9_-]{
 constexpr NameForm percentiles{"a percentile", "^p[0-9]{1,2}(\\.[0-9]+)?$", judge_percentile};
 
 constexpr ScalarRule<std::string> text_rule{"text", "", "", parse_text};
-constexpr ScalarRule<std::string> line_rule{"a line of text", "", "", parse_line};
-constexpr ScalarRule<Duration> timeout_rule{"a duration", "2s", "([0-9]+(d|h|ms|m|s))+", parse_timeout, true};
-constexpr ScalarRule<std::string> duration_text{"a duration", "800ms", "([0-9]+(d|h|ms|m|s))+", parse_any_duration,
-                                                true};
+constexpr ScalarRule<Duration> timeout_rule{"a duration", "2s", duration_pattern, parse_between<1, 30 * in_ms::day>,
+                                            true};
+constexpr ScalarRule<std::string> duration_text{"a duration", "800ms", duration_pattern, parse_any_duration, true};
 constexpr ScalarRule<std::string> ratio_text{"a share", "99.95%", "[0-9]{1,3}(\\.[0-9]+)?%", parse_ratio, true};
 constexpr ScalarRule<std::string> absolute_path{"an absolute path", "/var/lib/sluice", "/.*", parse_absolute_path};
 constexpr ScalarRule<std::string> socket_path{"the absolute path of a socket", "/run/sluice/proxy.sock", "/.{0,106}",
@@ -255,8 +194,6 @@ constexpr ScalarRule<AddressRange> range_rule{"an address range", "10.0.0.0/8", 
                                               parse_address_range};
 constexpr ScalarRule<std::string> pin_rule{
     "a pin", "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "sha256/[A-Za-z0-9+/]{43}=", parse_pin};
-constexpr ScalarRule<std::string> header_name{"a header's name", "x-api-key", "[A-Za-z0-9!#$%&'*+.^_`|~-]+",
-                                              parse_header_name};
 constexpr ScalarRule<std::string> query_name{"a query parameter's name", "key", "[A-Za-z0-9._~-]+", parse_query_name};
 
 /// A URL may hold `user:password@`, which no fault shows.
@@ -423,7 +360,6 @@ constexpr std::string_view public_credential_keys[] = {"type", "header", "query"
 constexpr WordsRule<std::size_t, 1> bearer_word{{{type_names[0], 0}}};
 constexpr WordsRule<std::size_t, 1> api_key_word{{{type_names[1], 1}}};
 constexpr WordsRule<std::size_t, 1> basic_word{{{type_names[2], 2}}};
-constexpr BooleanRule boolean_rule;
 
 constexpr std::string_view eager_doc = "Readiness waits for it, at most 10 s; default true.";
 
@@ -591,20 +527,28 @@ constexpr Key<WrittenEndpoint> endpoint_keys[] = {
 constexpr std::string_view later_endpoint_keys[] = {"region"};
 constexpr MapRule<WrittenEndpoint> endpoint_rule{
     "endpoint", "Where a vendor is reached.", endpoint_keys, {later_endpoint_keys, not_yet}};
-constexpr ListRule<endpoint_rule> endpoints_rule{"a list of endpoints", 1, 1,
-                                                 "more than one endpoint is not implemented in this version of Sluice"};
+constexpr ListRule<endpoint_rule> endpoints_rule{"a list of endpoints", 1, max_endpoints, "16 are the most"};
 
 constexpr Key<WrittenRoute> route_keys[] = {
     key<&WrittenRoute::name, line_rule>("name", "The metric label; default the text of `match`."),
     key<&WrittenRoute::match, request_rule>("match", "METHOD[|METHOD] /glob: '*' is one segment, '**' any number.",
                                             Presence::required),
     key<&WrittenRoute::timeout, timeouts_rule>("timeout", "Instead of the vendor's, key by key."),
+    key<&WrittenRoute::retry, retry_rule>("retry", "Instead of the vendor's, key by key."),
+    key<&WrittenRoute::hedge, hedge_rule>("hedge", "Instead of the vendor's, key by key."),
+    key<&WrittenRoute::limit, limits_rule>("limit", "Holds in addition to the vendor's: one map, or a list of them."),
+    key<&WrittenRoute::idempotency, idempotency_rule>("idempotency", "Instead of the vendor's, key by key."),
 };
-constexpr std::string_view later_route_keys[] = {
-    "retry", "breaker", "limit", "idempotency", "redact", "audit", "residency",  "cache",
-    "queue", "chaos",   "scrub", "fallback",    "allow",  "deny",  "credential", "clients"};
+constexpr std::string_view later_route_keys[] = {"redact", "audit", "residency", "cache",      "queue",
+                                                 "scrub",  "allow", "deny",      "credential", "clients"};
+constexpr std::string_view vendor_only_keys[] = {"breaker", "fallback", "chaos"};
 constexpr MapRule<WrittenRoute> route_rule{
-    "route", "Requests of a vendor that are treated differently.", route_keys, {later_route_keys, not_yet}};
+    .name = "route",
+    .doc = "Requests of a vendor that are treated differently.",
+    .keys = route_keys,
+    .refused = {later_route_keys, not_yet},
+    .elsewhere = {vendor_only_keys, "it belongs to the vendor as a whole, beside `routes`"},
+};
 
 constexpr ListRule<line_rule> data_rule{"a list of data classes"};
 constexpr ListRule<host_rule> hosts_rule{"a list of hosts", 1};
@@ -631,26 +575,125 @@ constexpr Key<WrittenVendor> vendor_keys[] = {
     key<&WrittenVendor::addresses, ranges_rule>("addresses",
                                                 "Private address ranges where it may be; added to the public ones."),
     key<&WrittenVendor::credential, line_rule>("credential", "The credential that its requests get, by name."),
-    key<&WrittenVendor::endpoints, endpoints_rule>(
-        "endpoints", "Where it is reached; default: at the host and with the scheme that the application named."),
+    key<&WrittenVendor::endpoints, endpoints_rule>("endpoints",
+                                                   "Where it is reached, in order: the next is used while the one "
+                                                   "before is out; default: at the host and with the "
+                                                   "scheme that the application named."),
     key<&WrittenVendor::tls, tls_rule>("tls", "How its TLS is verified."),
     key<&WrittenVendor::timeout, timeouts_rule>("timeout", "Instead of the defaults, key by key."),
+    key<&WrittenVendor::retry, retry_rule>("retry", "Instead of the defaults, key by key."),
+    key<&WrittenVendor::hedge, hedge_rule>("hedge", "A second attempt beside one that takes long; default none."),
+    key<&WrittenVendor::idempotency, idempotency_rule>("idempotency", "Keys that make a request safe to send again."),
+    key<&WrittenVendor::breaker, breaker_rule>("breaker", "Instead of the defaults, key by key."),
+    key<&WrittenVendor::limit, limits_rule>(
+        "limit",
+        "One map: what it does not say is inherited from the defaults. Or a list of maps, which all hold, and beside "
+        "them "
+        "what the defaults limit and no entry without `per` does; so does a map with `per`."),
+    key<&WrittenVendor::fallback, fallback_rule>("fallback", "Another vendor, when every endpoint of this one is out."),
+    key<&WrittenVendor::chaos, chaos_rule>("chaos", "Faults on purpose, as if the vendor had made them."),
     key<&WrittenVendor::routes, routes_rule>("routes", "The first that matches a request is its route."),
 };
-constexpr std::string_view later_vendor_keys[] = {"residency", "retry",    "breaker", "limit", "idempotency", "redact",
-                                                  "audit",     "fallback", "cache",   "queue", "chaos",       "scrub"};
+constexpr std::string_view later_vendor_keys[] = {"residency", "redact", "audit", "cache", "queue", "scrub"};
 
 /// Rules about requests on a vendor whose requests are never seen would promise what nobody keeps.
 void check_tunnel(Reader& reader, const Place& at) {
     static constexpr std::pair<std::string_view, std::string_view> senseless[] = {
-        {"credential", "a credential"}, {"allow", "rules about requests"}, {"deny", "rules about requests"},
-        {"routes", "routes"},           {"tls", "rules about TLS"},
+        {"credential", "a credential"},
+        {"allow", "rules about requests"},
+        {"deny", "rules about requests"},
+        {"routes", "routes"},
+        {"tls", "rules about TLS"},
+        {"retry", "retries"},
+        {"hedge", "hedging"},
+        {"fallback", "a fallback"},
+        {"idempotency", "idempotency keys"},
+        {"chaos", "faults"},
     };
-    for (const auto& [name, what] : senseless)
-        if (at.node.find(name) != Node::npos)
-            reader.fault_of_key(at, name, std::string(what) + " for a vendor in mode tunnel",
+    const auto refuse = [&](const Place& map, std::string_view name, std::string_view what) {
+        if (map.node.find(name) != Node::npos)
+            reader.fault_of_key(map, name, std::string(what) + " for a vendor in mode tunnel",
                                 "its TLS passes unopened, so no request of it is seen or changed "
                                 "(write mode: intercept, or take this key away)");
+    };
+    for (const auto& [name, what] : senseless) refuse(at, name, what);
+    if (at.node.find("limit") == Node::npos) return;
+    const Place limit = at.at_key("limit");
+    const auto judge_limit = [&](const Place& map) {
+        refuse(map, "concurrency", "a limit on requests under way");
+        refuse(map, "tokens", "a limit on tokens");
+        refuse(map, "learn", "learning from answers");
+        refuse(map, "per", "a limit by header");
+        if (map.node.find("when_full") != Node::npos)
+            refuse(map.at_key("when_full"), "priority", "a priority by header");
+    };
+    if (limit.node.kind == Node::Kind::sequence)
+        for (std::size_t i = 0; i < limit.node.items.size(); ++i) judge_limit({*limit.node.items[i], &limit, {}, i});
+    else
+        judge_limit(limit);
+}
+
+std::string_view label_of(const WrittenRoute& route) {
+    if (route.name) return route.name->value;
+    return route.match ? std::string_view{route.match->value.text} : std::string_view{};
+}
+
+void check_chaos(Reader& reader, const Place& at, const WrittenVendor& vendor) {
+    std::vector<std::string_view> labels;
+    if (vendor.routes)
+        for (const auto& route : vendor.routes->value) labels.push_back(label_of(route.value));
+    if (!vendor.chaos->value.inject) return;
+    const Place chaos = at.at_key("chaos"), inject = chaos.at_key("inject");
+    for (std::size_t i = 0; i < inject.node.items.size(); ++i) {
+        const Place fault{*inject.node.items[i], &inject, {}, i};
+        for (const auto& written : vendor.chaos->value.inject->value) {
+            if (written.node != &fault.node || !written.value.route) continue;
+            const std::string& name = written.value.route->value;
+            if (std::find(labels.begin(), labels.end(), name) == labels.end())
+                reader.fault(fault.at_key("route"), "no route of this vendor is called " + shown(name), {},
+                             suggestion(name, labels));
+        }
+    }
+}
+
+/// Their names are a metric's label, and the vendor's and its routes' all hold.
+void check_limit_names(Reader& reader, const Place& at, const WrittenVendor& vendor) {
+    std::unordered_map<std::string_view, const Node*> seen;
+    const auto judge = [&](const Place& map, const WrittenLimits& limits) {
+        const Place list = map.at_key("limit");
+        for (std::size_t i = 0; i < limits.entries.size(); ++i) {
+            const auto& name = limits.entries[i].value.name;
+            if (!name) continue;
+            const auto [first, fresh] = seen.try_emplace(name->value, name->node);
+            if (fresh) continue;
+            const Place entry{*limits.entries[i].node, &list, {}, i};
+            const Place& holder = limits.list ? entry : list;
+            reader.fault(holder.at_key("name"), "a second limit " + shown(name->value),
+                         "the first is at " + first->second->file->place(first->second->at));
+        }
+    };
+    if (vendor.limit) judge(at, vendor.limit->value);
+    if (!vendor.routes) return;
+    const Place routes = at.at_key("routes");
+    for (std::size_t i = 0; i < vendor.routes->value.size(); ++i) {
+        const auto& route = vendor.routes->value[i];
+        if (route.value.limit) judge({*route.node, &routes, {}, i}, route.value.limit->value);
+    }
+}
+
+/// A second would never be tried, or share the first one's breaker.
+void check_endpoints(Reader& reader, const Place& at, const std::vector<Written<WrittenEndpoint>>& endpoints) {
+    const Place list = at.at_key("endpoints");
+    for (std::size_t i = 1; i < endpoints.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) {
+            const auto &a = endpoints[j].value.url, &b = endpoints[i].value.url;
+            if (!a || !b || a->value.scheme != b->value.scheme || a->value.authority != b->value.authority ||
+                a->value.prefix != b->value.prefix)
+                continue;
+            const Place entry{*endpoints[i].node, &list, {}, i};
+            return reader.fault(entry, "the same endpoint again",
+                                "the first is at " + a->node->file->place(a->node->at));
+        }
 }
 
 /// The first of each name and of each match is the one that counts: a second would be dead, or share the first one's
@@ -677,6 +720,9 @@ void check_vendor(Reader& reader, const Place& at, WrittenVendor& vendor) {
         reader.key_fault(at, "'hosts' or 'endpoints' is missing" + at.in_path());
     if (vendor.mode && vendor.mode->value == Mode::tunnel) check_tunnel(reader, at);
     if (vendor.routes) check_routes(reader, at, vendor.routes->value);
+    check_limit_names(reader, at, vendor);
+    if (vendor.chaos) check_chaos(reader, at, vendor);
+    if (vendor.endpoints) check_endpoints(reader, at, vendor.endpoints->value);
 }
 void amend_vendor(boost::json::object& shape) {
     shape["anyOf"] = boost::json::array{boost::json::object{{"required", boost::json::array{"hosts"}}},
@@ -744,23 +790,38 @@ struct CaRule {
     }
 };
 constexpr CaRule ca_rule;
+
+/// A CA of the operator's own carries what constraints it has.
+void check_authority(Reader& reader, const Place& at, WrittenAuthority& authority) {
+    const bool constrained = authority.name_constraints && authority.name_constraints->value;
+    if (!constrained || !authority.ca || authority.ca->value.kind != AuthoritySpec::Kind::given) return;
+    reader.fault_of_key(at, "name_constraints", "this is for a CA of Sluice's own make",
+                        "the one in `ca` has the constraints that it was made with; leave this out");
+}
+
+constexpr BooleanRule name_constraints_rule;
 constexpr Key<WrittenAuthority> authority_keys[] = {
     key<&WrittenAuthority::ca, ca_rule>("ca",
                                         "persistent (default): its key is kept in `state`; ephemeral: in memory only; "
                                         "or {cert: {file: ...}, key: {file: ...}}."),
     key<&WrittenAuthority::publish, absolute_path>(
         "publish", "The directory for ca.crt, bundle.pem and truststore.p12; default <state>/public."),
+    key<&WrittenAuthority::name_constraints, name_constraints_rule>(
+        "name_constraints",
+        "true: the CA can sign only for the hosts of the policy that it was made under; default false."),
 };
-constexpr std::string_view later_authority_keys[] = {"name_constraints"};
 constexpr MapRule<WrittenAuthority> authority_rule{
-    "authority", "The authority that signs what applications see.", authority_keys, {later_authority_keys, not_yet}};
+    "authority", "The authority that signs what applications see.", authority_keys, {}, false, check_authority};
 
 constexpr Key<WrittenDefaults> defaults_keys[] = {
     key<&WrittenDefaults::timeout, timeouts_rule>("timeout", "Of every vendor that does not say otherwise."),
+    key<&WrittenDefaults::retry, retry_rule>("retry", "Of every vendor that does not say otherwise."),
+    key<&WrittenDefaults::breaker, breaker_rule>("breaker", "Of every vendor that does not say otherwise."),
+    key<&WrittenDefaults::limit, limit_rule>("limit", "Of every vendor that does not say otherwise; one map."),
 };
-constexpr std::string_view later_defaults_keys[] = {"retry", "breaker", "limit"};
+constexpr std::string_view vendors_own_keys[] = {"hedge", "idempotency", "fallback", "chaos"};
 constexpr MapRule<WrittenDefaults> defaults_rule{
-    "defaults", "What holds for every vendor.", defaults_keys, {later_defaults_keys, not_yet}};
+    "defaults", "What holds for every vendor.", defaults_keys, {vendors_own_keys, "each vendor says it for itself"}};
 
 constexpr IntegerRule version_rule{1, 1, {}, "this version of Sluice reads version 1 of the language"};
 constexpr IntegerRule workers_rule{1, 256, "auto"};

@@ -1,6 +1,6 @@
 // The policy as it was written: every key that this version knows, with its place, before defaults, inheritance and
-// anything that takes more than one map to judge. The tables of keys in written.cpp are the language; decode.cpp makes
-// a Config of it, schema.cpp describes it. Pure.
+// anything that takes more than one map to judge. The tables of keys in written.cpp and resilience.cpp are the
+// language; decode.cpp makes a Config of it, schema.cpp describes it. Pure.
 #pragma once
 
 #include <string>
@@ -23,8 +23,9 @@ struct WrittenFile {
 };
 
 struct WrittenAuthority {
-    Maybe<AuthoritySpec> ca;  // `publish` of it is not set
+    Maybe<AuthoritySpec> ca;  // its other members are not set
     Maybe<std::string> publish;
+    Maybe<bool> name_constraints;
 };
 
 /// `{cert: {file: ...}, key: {file: ...}}`
@@ -36,8 +37,121 @@ struct WrittenTimeouts {
     Maybe<Duration> connect, tls, first_byte, idle, total;
 };
 
+/// "100ms..2s"
+struct DurationRange {
+    Duration least{}, most{};
+};
+
+/// One entry of `retry.on`.
+struct RetryWord {
+    enum class Kind : unsigned char { connect, tls, reset, timeout, server_errors, status };
+    Kind kind = Kind::connect;
+    std::uint16_t status = 0;
+    char edit = 0;  // '+' or '-': changes what is inherited; 0: stands in its place
+};
+
+struct WrittenRetry {
+    Maybe<unsigned> max;
+    Maybe<std::vector<Written<RetryWord>>> on;
+    Maybe<DurationRange> backoff;
+    Maybe<double> budget;
+    Maybe<std::uint64_t> buffer;
+};
+
+/// `p95` or `500ms`; the other one is 0.
+struct HedgeAfter {
+    Duration after{};
+    double quantile = 0;
+};
+struct WrittenHedge {
+    Maybe<HedgeAfter> after;
+    Maybe<unsigned> max;
+};
+
+struct WrittenIdempotency {
+    Maybe<std::string> header;
+    Maybe<std::vector<Written<std::string>>> generate;
+};
+
+struct WrittenBreaker {
+    Maybe<bool> enabled;
+    Maybe<double> failure_rate, slow_rate;
+    Maybe<unsigned> consecutive, min_requests, probes;
+    Maybe<Duration> slow_after, window;
+    Maybe<DurationRange> open_for;
+};
+
+struct WrittenTokens {
+    Maybe<Rate> rate;
+    Maybe<std::uint64_t> burst;
+    Maybe<bool> estimate, settle;  // one word each, so far
+};
+struct WrittenWhenFull {
+    Maybe<Duration> wait;
+    Maybe<std::string> priority;
+};
+struct WrittenLimit {
+    Maybe<std::string> name;
+    Maybe<Rate> rate;
+    Maybe<std::uint64_t> burst;
+    Maybe<SeatSpec> concurrency;
+    Maybe<WrittenTokens> tokens;
+    Maybe<bool> learn;
+    Maybe<std::string> per;
+    Maybe<WrittenWhenFull> when_full;
+};
+/// One map, or a list of them.
+struct WrittenLimits {
+    bool list = false;
+    std::vector<Written<WrittenLimit>> entries;
+};
+
+struct WrittenHeaderEdits {
+    Maybe<std::vector<Named<std::string>>> rename, set;
+    Maybe<std::vector<Written<std::string>>> drop;
+};
+struct WrittenJsonEdits {
+    Maybe<std::vector<Named<JsonPath>>> rename;
+    Maybe<std::vector<Named<std::string>>> set;  // JSON texts
+    Maybe<std::vector<Written<JsonPath>>> drop;
+    Maybe<std::string> wrap;
+};
+struct WrittenEdits {
+    Maybe<WrittenHeaderEdits> headers;
+    Maybe<WrittenJsonEdits> body;
+};
+struct WrittenRewrite {
+    Maybe<std::vector<Named<std::string>>> path;
+    Maybe<WrittenEdits> request, response;
+};
+struct WrittenFallback {
+    Maybe<std::string> vendor;
+    Maybe<WrittenRewrite> rewrite;
+};
+
+/// "X-Test: 1", or "X-Test".
+struct HeaderMatch {
+    std::string name, value;
+};
+struct WrittenFault {
+    Maybe<ChaosFault> fault;  // its kind, and what belongs to it
+    Maybe<double> rate;
+    Maybe<unsigned> first;
+    Maybe<std::string> route;
+    Maybe<HeaderMatch> header;
+};
+struct WrittenChaos {
+    Maybe<bool> enabled;
+    Maybe<std::vector<Written<WrittenFault>>> inject;
+    Maybe<unsigned> seed;
+    Maybe<double> abort_above;
+};
+
 struct WrittenDefaults {
     Maybe<WrittenTimeouts> timeout;
+    Maybe<WrittenRetry> retry;
+    Maybe<WrittenBreaker> breaker;
+    Maybe<WrittenLimit> limit;
 };
 
 struct WrittenSecret {
@@ -78,6 +192,10 @@ struct WrittenRoute {
     Maybe<std::string> name;
     Maybe<RequestPattern> match;
     Maybe<WrittenTimeouts> timeout;
+    Maybe<WrittenRetry> retry;
+    Maybe<WrittenHedge> hedge;
+    Maybe<WrittenIdempotency> idempotency;
+    Maybe<WrittenLimits> limit;
 };
 
 struct WrittenVendor {
@@ -92,6 +210,13 @@ struct WrittenVendor {
     Maybe<std::vector<Written<WrittenEndpoint>>> endpoints;
     Maybe<WrittenTls> tls;
     Maybe<WrittenTimeouts> timeout;
+    Maybe<WrittenRetry> retry;
+    Maybe<WrittenHedge> hedge;
+    Maybe<WrittenIdempotency> idempotency;
+    Maybe<WrittenBreaker> breaker;
+    Maybe<WrittenLimits> limit;
+    Maybe<WrittenFallback> fallback;
+    Maybe<WrittenChaos> chaos;
     Maybe<std::vector<Written<WrittenRoute>>> routes;
 };
 

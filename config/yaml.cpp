@@ -106,7 +106,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
     Node& make(Node::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
         if (arena_.size() >= arena_limit()) {
-            fail(position_of(mark), "the policy is too large: more than two million values");
+            fail(position_of(mark), "the policy is too large: more than four million values");
             throw EndOfPass{};
         }
         Node& node = arena_.emplace_back();
@@ -145,7 +145,7 @@ class TreeBuilder final : public YAML::EventHandler {
     void add_weight(Node& parent, std::uint64_t weight, Position at) {
         parent.weight += weight;
         if (parent.weight <= bounds_.nodes) return;
-        fail(at, "aliases make this policy too large: more than two million values");
+        fail(at, "aliases make this policy too large: more than four million values");
         throw EndOfPass{};
     }
 
@@ -389,7 +389,7 @@ YamlTree parse_yaml(const SourceFile& file, std::deque<Node>& arena, YamlBounds&
     const auto is_indicator = [](char c) { return c == '[' || c == '{' || c == ',' || c == ':'; };
     if (static_cast<std::uint64_t>(std::count_if(file.text.begin(), file.text.end(), is_indicator)) > bounds.nodes) {
         // yaml-cpp keeps a quarter of a kilobyte for each until their line ends.
-        faults.add(file.path, "too large: more than two million of '[', '{', ',' and ':'");
+        faults.add(file.path, "too large: more than four million of '[', '{', ',' and ':'");
         return {};
     }
     judge_directives(file, faults);

@@ -36,7 +36,7 @@ struct Node {
 
 struct YamlBounds {
     std::size_t depth = 64;
-    std::uint64_t nodes = 2'000'000;  // left for all files of a load, as written and as aliases expand them
+    std::uint64_t nodes = 4'000'000;  // left for all files of a load, as written and as aliases expand them
 };
 
 struct YamlTree {

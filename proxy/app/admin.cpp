@@ -2,10 +2,13 @@
 
 #include <array>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/message.hpp>
@@ -39,12 +42,16 @@ using Response = http::response<http::string_body>;
 constexpr std::size_t most_connections = 64;
 constexpr std::uint32_t most_head = 16 * 1024;
 
-constexpr auto with_error = asio::as_tuple(use_task);
+// Asio's own coroutines: few requests come here, and Beast reads and writes them.
+template <class T>
+using Asynchronous = asio::awaitable<T, Executor>;
+constexpr auto with_error = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 
 struct Page {
     std::string_view path;
     std::string_view type;
     bool on_metrics_door;
+    bool acts = false;  // changes something: POST only, so that neither a link nor an image can
 };
 constexpr std::array pages = {
     Page{"/metrics", "text/plain; version=0.0.4; charset=utf-8", true},
@@ -52,13 +59,16 @@ constexpr std::array pages = {
     Page{"/ready", "application/json", true},
     Page{"/config", "application/json", false},
     Page{"/vendors", "application/json", false},
+    Page{"/reload", "application/json", false, true},
 };
+constexpr Duration longest_action = 2min;  // a policy of 10,000 vendors on a busy machine is read in seconds
 
 struct Answer {
     unsigned status = 200;
     std::string type = "application/json";
     std::string body;
     std::string allow;
+    bool acts = false;  // what was asked for has still to be done, and will answer
 };
 
 Answer problem(unsigned status, std::string_view title, std::string_view detail, std::string_view reason = {}) {
@@ -87,13 +97,17 @@ class Desk {
 
     Answer answer(const Request& request) const {
         if (const auto refusal = judge_caller(request)) return *refusal;
-        if (request.method() != http::verb::get && request.method() != http::verb::head) {
-            Answer wrong = problem(405, "method not allowed", "admin is read with GET or HEAD");
-            wrong.allow = "GET, HEAD";
+        const std::string_view target(request.target().data(), request.target().size());
+        const Page* asked = find(target.substr(0, target.find('?')));
+        const bool reads = request.method() == http::verb::get || request.method() == http::verb::head;
+        if (asked ? asked->acts != (request.method() == http::verb::post) || (!asked->acts && !reads) : !reads) {
+            const bool acts = asked && asked->acts;
+            Answer wrong = problem(405, "method not allowed",
+                                   acts ? "this changes something: POST" : "admin is read with GET or HEAD");
+            wrong.allow = acts ? "POST" : "GET, HEAD";
             return wrong;
         }
-        const std::string_view target(request.target().data(), request.target().size());
-        return page(target.substr(0, target.find('?')));
+        return asked ? contents(*asked) : unknown();
     }
 
   private:
@@ -123,10 +137,14 @@ class Desk {
 
     bool shows(const Page& page) const { return door_ == Admin::Door::admin || page.on_metrics_door; }
 
-    Answer page(std::string_view path) const {
+    const Page* find(std::string_view path) const {
         for (const Page& page : pages) {
-            if (path == page.path && shows(page)) return contents(page);
+            if (path == page.path && shows(page)) return &page;
         }
+        return nullptr;
+    }
+
+    Answer unknown() const {
         std::string known;
         for (const Page& page : pages) {
             if (shows(page)) known += (known.empty() ? "" : " ") + std::string(page.path);
@@ -137,6 +155,8 @@ class Desk {
     Answer contents(const Page& page) const {
         Answer answer;
         answer.type = page.type;
+        answer.acts = page.acts;
+        if (page.acts) return answer;
         if (page.path == "/metrics") {
             answer.body = views_.metrics();
         } else if (page.path == "/config") {
@@ -224,13 +244,40 @@ bool has_body(const http::request_parser<http::empty_body>& parser) {
 }
 
 // What the coroutines below take is named and outlives them: g++ 12 destroys some temporaries of a co_await twice.
-Task<bool> send(Session& session, const Response& response) {
+Asynchronous<bool> send(Session& session, const Response& response) {
     session.watch();
     const auto [error, size] = co_await http::async_write(session.socket, response, with_error);
     co_return !error && response.keep_alive();
 }
 
-Task<bool> serve_one(const AdminViews& views, Session& session) {
+/// Reloads, and waits for what comes of it.
+Asynchronous<void> act(const AdminViews& views, Session& session, Answer& answer) {
+    struct Waiting {
+        explicit Waiting(const Executor& executor) : timer(executor) {}
+        Timer timer;
+        std::optional<AdminAnswer> answer;
+    };
+    session.timer.cancel();
+    const Executor executor = session.timer.get_executor();
+    const auto waiting = std::make_shared<Waiting>(executor);
+    waiting->timer.expires_after(longest_action);
+    views.reload([waiting, executor](AdminAnswer done) {
+        asio::post(executor, [waiting, done = std::move(done)]() mutable {
+            waiting->answer = std::move(done);
+            waiting->timer.cancel();
+        });
+    });
+    const auto waited = co_await waiting->timer.async_wait(with_error);
+    static_cast<void>(waited);  // by the answer or by time
+    if (!waiting->answer) {
+        answer = problem(504, "it takes too long", "the log will say what comes of it");
+        co_return;
+    }
+    answer.status = waiting->answer->status;
+    answer.body = std::move(waiting->answer->body);
+}
+
+Asynchronous<bool> serve_one(const AdminViews& views, Session& session) {
     session.watch();
     http::request_parser<http::empty_body> parser;
     parser.header_limit(most_head);
@@ -243,6 +290,7 @@ Task<bool> serve_one(const AdminViews& views, Session& session) {
         answer = problem(413, "no body is accepted", "admin is read with GET or HEAD, without a body");
     } else {
         answer = Desk(views, session.door, session.own_address).answer(parser.get());
+        if (answer->acts) co_await act(views, session, *answer);
     }
     const bool keep_alive = !error && answer->status != 413 && parser.get().keep_alive();
     const Response response = written(*answer, parser.get(), keep_alive);
@@ -251,7 +299,7 @@ Task<bool> serve_one(const AdminViews& views, Session& session) {
 
 /// Takes in what the caller is still sending (a body that was refused): closing over it would reset the connection, and
 /// the answer would be lost.
-Task<void> linger(Session& session) {
+Asynchronous<void> linger(Session& session) {
     boost::system::error_code shut;
     session.socket.shutdown(tcp::socket::shutdown_send, shut);
     std::array<char, 4096> dropped;
@@ -268,7 +316,7 @@ struct Admin::Impl {
     Impl(asio::io_context& loop, AdminViews shown, Duration patient)
         : io(loop), views(std::move(shown)), patience(patient) {}
 
-    static Task<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
+    static Asynchronous<void> serve(std::shared_ptr<Impl> impl, std::shared_ptr<Session> session) {
         const auto place = impl->sessions.insert(impl->sessions.end(), session);
         try {
             while (co_await serve_one(impl->views, *session)) {

@@ -48,7 +48,7 @@ std::string endpoint_text(const Url& url) {
 }
 
 json::object credential(const CredentialSpec& spec, const CredentialStates& states) {
-    const CredentialState* state = spec.index < states.size() ? states[spec.index].get() : nullptr;
+    const CredentialState* state = spec.index < states.by_index.size() ? states.by_index[spec.index].get() : nullptr;
     const bool available = state && state->attachment;
     json::object out{{"name", spec.name}, {"type", spec.type()}, {"available", available}};
     if (!available && state) out["fault"] = state->fault;

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -12,7 +13,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "config/reload.hpp"
+#include "proxy/app/admin_client.hpp"
 #include "proxy/app/explain.hpp"
+#include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/http/head.hpp"
 
@@ -51,6 +55,96 @@ void sum_up(const std::string& path, const Decoded& decoded, Streams& streams) {
                 << also << "\n";
 }
 
+// ---- against a running Sluice
+
+constexpr std::size_t most_shown = 100;  // characters of a value
+
+/// The policy that runs there, or why it cannot be had.
+struct Running {
+    json::object policy;
+    std::string fault;
+};
+
+Running running_at(const ListenAddress& admin) {
+    const HttpReply said = http_get(admin, "/config", 10s);
+    if (!said.fault.empty()) return {{}, said.fault};
+    if (said.status != 200) return {{}, "it answers " + std::to_string(said.status) + " to GET /config"};
+    boost::system::error_code error;
+    json::value policy = json::parse(said.body, error);
+    if (error || !policy.is_object()) return {{}, "its /config is not a policy in JSON"};
+    return {std::move(policy.get_object()), {}};
+}
+
+json::value value_of(const std::string& text) {
+    return text.empty() ? json::value() : json::parse(text);
+}
+
+json::array keys_as_json(const std::vector<KeyChange>& keys) {
+    json::array all;
+    for (const KeyChange& change : keys)
+        all.push_back(json::object{{"key", change.key}, {"from", value_of(change.from)}, {"to", value_of(change.to)}});
+    return all;
+}
+
+json::object entries_as_json(const EntryChanges& entries) {
+    json::array changed;
+    for (const auto& entry : entries.changed)
+        changed.push_back(json::object{{"name", entry.name}, {"keys", keys_as_json(entry.keys)}});
+    return {{"added", json::array(entries.added.begin(), entries.added.end())},
+            {"removed", json::array(entries.removed.begin(), entries.removed.end())},
+            {"changed", std::move(changed)}};
+}
+
+json::object changes_as_json(const std::string& against, const PolicyChanges& changes) {
+    return {{"against", against},
+            {"vendors", entries_as_json(changes.vendors)},
+            {"credentials", entries_as_json(changes.credentials)},
+            {"settings", keys_as_json(changes.settings)},
+            {"refused", keys_as_json(changes.refused)}};
+}
+
+/// What came over the network moves no terminal's cursor.
+std::string printable(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+    return text;
+}
+
+std::string cut(const std::string& value) {
+    if (value.empty()) return "not set";
+    return printable(value.size() <= most_shown ? value : value.substr(0, most_shown) + "...");
+}
+
+void print_keys(const std::vector<KeyChange>& keys, const std::string& lead, Console& out) {
+    for (const KeyChange& change : keys)
+        out << lead << printable(change.key) << ": " << cut(change.from) << " -> " << cut(change.to) << "\n";
+}
+
+void print_entries(const EntryChanges& entries, const std::string& map, Console& out) {
+    for (const std::string& name : entries.added)
+        out << out.paint(Colour::green, "  + " + map + '.' + printable(name)) << "\n";
+    for (const std::string& name : entries.removed)
+        out << out.paint(Colour::red, "  - " + map + '.' + printable(name)) << "\n";
+    for (const auto& entry : entries.changed) {
+        out << out.paint(Colour::yellow, "  ~ " + map + '.' + printable(entry.name)) << "\n";
+        print_keys(entry.keys, "      ", out);
+    }
+}
+
+void print_changes(const std::string& against, const PolicyChanges& changes, Console& out) {
+    if (changes.empty()) {
+        out << "nothing would change in the Sluice at " << against << "\n";
+        return;
+    }
+    out << "in the Sluice at " << against << " a reload would change\n";
+    print_entries(changes.vendors, "vendors", out);
+    print_entries(changes.credentials, "credentials", out);
+    print_keys(changes.settings, "  ~ ", out);
+    if (changes.refused.empty()) return;
+    out << out.paint(Colour::red, "but it would be refused: only a restart can change") << "\n";
+    print_keys(changes.refused, "  ! ", out);
+}
+
 std::string absolute(const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -61,6 +155,24 @@ std::optional<std::string> contents_of(const std::string& path) {
     std::ostringstream text;
     text << file.rdbuf();
     return text.str();
+}
+
+/// Prints, or adds to `all`, what the policy would change there.
+Exit compare_with(const ListenAddress& admin, const Config& config, json::object& all, Output output,
+                  Streams& streams) {
+    const std::string against = "http://" + admin.text();
+    const Running running = running_at(admin);
+    if (!running.fault.empty()) {
+        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with " << against << ": " << running.fault
+                    << "\n";
+        return Exit::failure;
+    }
+    const PolicyChanges changes = compare_policies(running.policy, json::parse(describe_config(config)).as_object());
+    if (output == Output::json)
+        all["changes"] = changes_as_json(against, changes);
+    else
+        print_changes(against, changes, streams.out);
+    return Exit::fine;
 }
 
 /// Where the authority is published; complains where the policy cannot say.
@@ -74,7 +186,12 @@ std::optional<std::string> published_or_complain(const Config& config, Console& 
 
 }  // namespace
 
-int check_policy(const std::string& given, Output output, Streams& streams) {
+int check_policy(const std::string& given, const std::string& against, Output output, Streams& streams) {
+    const auto admin = admin_address(against);
+    if (!against.empty() && !admin) {
+        streams.err << "--against takes a running Sluice's admin, such as http://127.0.0.1:15000\n";
+        return code_of(Exit::usage);
+    }
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
         streams.err << streams.err.paint(Colour::red, "no policy found") << ": looked for "
@@ -82,14 +199,15 @@ int check_policy(const std::string& given, Output output, Streams& streams) {
         return code_of(Exit::bad_policy);
     }
     const Decoded decoded = load_policy(*path, PolicyInputs::system());
-    switch (output) {
-    case Output::json: print_json(streams.out, check_as_json(*path, decoded)); break;
-    case Output::text:
+    json::object all = output == Output::json ? check_as_json(*path, decoded) : json::object();
+    if (output == Output::text) {
         for (const Fault& fault : decoded.faults) print_fault(streams.err, fault);
         sum_up(*path, decoded, streams);
-        break;
     }
-    return code_of(decoded.config ? Exit::fine : Exit::bad_policy);
+    Exit exit = decoded.config ? Exit::fine : Exit::bad_policy;
+    if (decoded.config && admin) exit = compare_with(*admin, *decoded.config, all, output, streams);
+    if (output == Output::json) print_json(streams.out, all);
+    return code_of(exit);
 }
 
 int print_schema(Streams& streams) {
@@ -122,6 +240,11 @@ int print_environment(const std::string& given, EnvFormat format, Streams& strea
         streams.err
             << "listen.proxy has port 0, so each run picks another: give it a port, or use `sluice exec -- CMD`\n";
         return code_of(Exit::failure);
+    }
+    const std::string ca = *published + "/ca.crt";
+    if (error_of_reading(ca) == EACCES) {
+        streams.err << streams.err.paint(Colour::yellow, "this user cannot read " + ca)
+                    << ": write `authority.publish: /run/sluice/ca` (or another directory that applications may enter)\n";
     }
     streams.out << render(environment_for({config->listen.proxy, *published, config->no_proxy}), format);
     return code_of(Exit::fine);

@@ -9,7 +9,9 @@
 namespace sluice {
 
 /// Reads a policy as `run` would, but no secret; every fault of every file, and one line that sums up.
-int check_policy(const std::string& config, Output output, Streams& streams);
+/// `against`: the admin of a running Sluice ("http://127.0.0.1:15000"), to say what the policy would change there; ""
+/// for none.
+int check_policy(const std::string& config, const std::string& against, Output output, Streams& streams);
 int print_schema(Streams& streams);
 int explain_request(const std::string& config, const std::string& method, const std::string& url, Output output,
                     Streams& streams);

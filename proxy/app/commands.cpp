@@ -9,9 +9,11 @@
 
 #include "proxy/app/checks.hpp"
 #include "proxy/app/demo.hpp"
+#include "proxy/app/doctor.hpp"
 #include "proxy/app/execute.hpp"
 #include "proxy/app/healthcheck.hpp"
 #include "proxy/app/run.hpp"
+#include "proxy/app/status.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -38,8 +40,10 @@ class CommandLine {
         add_env();
         add_exec();
         add_explain();
+        add_doctor();
         add_demo();
         add_healthcheck();
+        add_status();
         add_authority();
         add_version();
     }
@@ -77,6 +81,11 @@ class CommandLine {
             ->capture_default_str();
     }
 
+    void take_admin(CLI::App* command) {
+        command->add_option("--admin", admin_, "The admin listener, in place of the policy's")
+            ->type_name("ADDRESS:PORT");
+    }
+
     void take_drain(CLI::App* command) {
         command->add_option("--drain", drain_, "How long requests in flight may take to end")
             ->check(must_be_duration)
@@ -88,26 +97,33 @@ class CommandLine {
     Duration drain() const { return *parse_duration(drain_); }
 
     void add_run() {
-        CLI::App* command =
-            add("run", "Run the proxy until it is told to end",
-                "SIGTERM and SIGINT drain; a second one ends at once. The log goes to standard output, in JSON unless\n"
-                "that is a terminal; the line with \"event\":\"started\" has the addresses it listens on.\n\n"
-                "Examples:\n"
-                "  sluice run --config sluice.yaml\n"
-                "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
-                [this] { return run_proxy(config_, drain(), streams_); });
+        CLI::App* command = add(
+            "run", "Run the proxy until it is told to end",
+            "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
+            "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on.\n"
+            "The log goes to standard output, in JSON unless that is a terminal; its line with \"event\":\"started\"\n"
+            "has the addresses it listens on.\n\n"
+            "Examples:\n"
+            "  sluice run --config sluice.yaml\n"
+            "  sluice run --config /etc/sluice/sluice.yaml --drain 2m",
+            [this] { return run_proxy(config_, drain(), streams_); });
         take_config(command);
         take_drain(command);
     }
 
     void add_check() {
-        CLI::App* command = add("check", "Say everything that is wrong with a policy; reads no secret",
-                                "Exits 0 when the policy is fine and 78 when it is bad.\n\n"
-                                "Examples:\n"
-                                "  sluice check --config sluice.yaml\n"
-                                "  sluice check -o json | jq .policy.vendors",
-                                [this] { return check_policy(config_, output(), streams_); });
+        CLI::App* command =
+            add("check", "Say everything that is wrong with a policy; reads no secret",
+                "Exits 0 when the policy is fine and 78 when it is bad; 1 when --against finds nobody.\n\n"
+                "Examples:\n"
+                "  sluice check --config sluice.yaml\n"
+                "  sluice check --config new.yaml --against http://127.0.0.1:15000     # what would change\n"
+                "  sluice check -o json | jq .policy.vendors",
+                [this] { return check_policy(config_, against_, output(), streams_); });
         take_config(command);
+        command
+            ->add_option("--against", against_, "The admin of a running Sluice: say what the policy would change there")
+            ->type_name("URL");
         take_output(command);
     }
 
@@ -180,6 +196,19 @@ class CommandLine {
         command->add_option("URL", url_, "http(s)://, ws(s)://, or /vendor/path")->required();
     }
 
+    void add_doctor() {
+        CLI::App* command =
+            add("doctor", "Say what keeps this machine's applications from Sluice, and which clients ignore what",
+                "Run it as the application's user, in its environment. Asks the proxy one request, which it refuses.\n"
+                "Exits 0 when nothing is wrong, else 1.\n\n"
+                "Examples:\n"
+                "  sluice doctor\n"
+                "  sluice doctor -o json | jq '.clients[] | select(.reads_proxy != \"yes\")'",
+                [this] { return run_doctor(config_, output(), streams_); });
+        take_config(command);
+        take_output(command);
+    }
+
     void add_demo() {
         CLI::App* command = add("demo", "Show and check the main job on this machine, with a vendor of its own",
                                 "Exits 0 when everything was as it should be.\n\n"
@@ -199,8 +228,20 @@ class CommandLine {
                 "  sluice healthcheck --admin 127.0.0.1:15000     # without reading a policy",
                 [this] { return check_health(config_, admin_, streams_); });
         take_config(command);
-        command->add_option("--admin", admin_, "The admin listener, in place of the policy's")
-            ->type_name("ADDRESS:PORT");
+        take_admin(command);
+    }
+
+    void add_status() {
+        CLI::App* command =
+            add("status", "Show a running Sluice's vendors, and what of them is not at hand",
+                "Exits 0 when it is ready and nothing is missing, else 1.\n\n"
+                "Examples:\n"
+                "  sluice status\n"
+                "  sluice status --admin 127.0.0.1:15000 -o json | jq '.vendors[].name'",
+                [this] { return print_status(config_, admin_, output(), streams_); });
+        take_config(command);
+        take_admin(command);
+        take_output(command);
     }
 
     void add_authority() {
@@ -247,7 +288,7 @@ class CommandLine {
         "sluice"};
     std::vector<std::string> names_;  // of the commands
     std::function<int()> chosen_;
-    std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_;
+    std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_, against_;
     bool stay_ = false, path_only_ = false;
     ExecOptions exec_;
 };

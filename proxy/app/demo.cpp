@@ -22,6 +22,8 @@ namespace sluice {
 namespace {
 
 constexpr const char* vendor_host = "api.vendor.demo";
+constexpr const char* shaky_host = "shaky.vendor.demo";
+constexpr const char* busy_host = "busy.vendor.demo";
 const std::string other_host = "not-allowed.demo";
 constexpr const char* vendor_key = "demo-key-that-no-application-has";
 
@@ -50,7 +52,20 @@ class TemporaryDirectory {
     std::string path_;
 };
 
-std::string policy_text(const TemporaryDirectory& directory, std::uint16_t vendor_port) {
+/// A vendor of the policy: the demo's own server, by another name each time. `more`: its further keys, a line each.
+std::string vendor_text(const char* name, const char* about, const char* host, std::uint16_t port, const std::string& ca,
+                        std::initializer_list<const char*> more) {
+    std::ostringstream vendor;
+    vendor << "  " << name << ":\n    about: " << about << "\n    hosts: [" << host
+           << "]\n    endpoints: [{url: \"https://localhost:" << port
+           << "\"}]\n    addresses: [127.0.0.0/8, \"::1/128\"]   # this vendor alone may be on loopback\n    tls: {ca: {file: "
+           << quoted(ca) << "}}\n    credential: demo-key\n";
+    for (const char* line : more) vendor << "    " << line << "\n";
+    return vendor.str();
+}
+
+std::string policy_text(const TemporaryDirectory& directory, std::uint16_t port) {
+    const std::string ca = directory.file("vendor-ca.crt");
     std::ostringstream policy;
     policy << "version: 1\n"
               "listen: {proxy: 127.0.0.1:0, admin: 127.0.0.1:0}\n"
@@ -66,20 +81,13 @@ std::string policy_text(const TemporaryDirectory& directory, std::uint16_t vendo
            << quoted(directory.file("vendor.key"))
            << "}}\n"
               "vendors:\n"
-              "  demo:\n"
-              "    about: A vendor inside of this very process\n"
-              "    hosts: ["
-           << vendor_host
-           << "]\n"
-              "    endpoints: [{url: \"https://localhost:"
-           << vendor_port
-           << "\"}]\n"
-              "    addresses: [127.0.0.0/8, \"::1/128\"]   # this vendor alone may be on loopback\n"
-              "    tls: {ca: {file: "
-           << quoted(directory.file("vendor-ca.crt"))
-           << "}}\n"
-              "    credential: demo-key\n"
-              "    timeout: {first_byte: 1s}\n";
+           << vendor_text("demo", "A vendor inside of this very process", vendor_host, port, ca,
+                          {"timeout: {first_byte: 1s}"})
+           << vendor_text("shaky", "The same, on a bad day", shaky_host, port, ca,
+                          {"timeout: {first_byte: 300ms}", "retry: {backoff: 50ms..100ms}",
+                           "breaker: {consecutive: 3, open_for: 1s..1m, probes: 1}"})
+           << vendor_text("busy", "The same, with too many callers", busy_host, port, ca,
+                          {"retry: {on: [+429]}", "limit: {rate: 100/s, learn: true, when_full: {wait: 3s}}"});
     return policy.str();
 }
 
@@ -135,6 +143,11 @@ class Story {
         deadline();
         unknown_host();
         spoofed_host();
+        act("Second act: the vendor has a bad day, and the application keeps standing");
+        failing_vendor();
+        hanging_vendor();
+        recovered_vendor();
+        throttling_vendor();
         return fine_;
     }
 
@@ -168,6 +181,40 @@ class Story {
         expect(answer.status == 421 && answer.reason == "authority_mismatch", "a 421 authority_mismatch");
     }
 
+    void failing_vendor() {
+        begin("A vendor that fails twice is asked a third time");
+        const DemoAnswer answer = request({.host = shaky_host, .path = std::string(DemoVendor::flaky_path)}, "");
+        expect(answer.status == 200 && answer.attempts == "3", "a 200, after two 503 that the application never saw");
+    }
+
+    void hanging_vendor() {
+        begin("A vendor that hangs is left alone after three timeouts: its breaker opens");
+        for (int i = 0; i < 3; ++i) {
+            const DemoAnswer cut_off = request({.host = shaky_host, .path = std::string(DemoVendor::slow_path)}, "");
+            expect(cut_off.status == 504, "a 504: 300 ms are all that the application lost");
+        }
+        already_seen_ = vendor_.seen().size();
+        const DemoAnswer refused = request({.host = shaky_host, .path = "/v1/hello"}, "");
+        expect(refused.status == 503 && refused.reason == "breaker_open" && refused.took < 250ms,
+               "a 503 breaker_open at once, with a Retry-After");
+    }
+
+    void recovered_vendor() {
+        begin("After open_for (1s) one request is let through; it succeeds, and the breaker is closed");
+        std::this_thread::sleep_for(1100ms);
+        const DemoAnswer answer = request({.host = shaky_host, .path = "/v1/hello"}, "");
+        expect(answer.status == 200, "a 200 from the vendor");
+    }
+
+    void throttling_vendor() {
+        begin("A vendor that throttles (429, Retry-After: 1) gets the pace that it asks for");
+        const DemoAnswer answer = request({.host = busy_host, .path = std::string(DemoVendor::busy_path)}, "");
+        expect(answer.status == 200 && answer.attempts == "2", "a 200: Sluice has waited, the application had nothing to do");
+        expect(answer.took >= 1s, "not before the second was over");
+    }
+
+    void act(const std::string& title) { out_ << "\n" << out_.paint(Colour::bold, "== " + title) << "\n"; }
+
     void begin(const std::string& title) {
         out_ << "\n" << out_.paint(Colour::bold, std::to_string(++number_) + ". " + title) << "\n";
         out_.flush();
@@ -200,6 +247,8 @@ class Story {
         std::string text = answer.status ? "got " + std::to_string(answer.status) : "got no answer: " + answer.fault;
         if (!answer.outcome.empty()) text += "   Sluice-Outcome: " + answer.outcome;
         if (!answer.reason.empty()) text += "   Sluice-Reason: " + answer.reason;
+        if (!answer.attempts.empty() && answer.attempts > "1") text += "   Sluice-Attempts: " + answer.attempts;
+        if (!answer.retry_after.empty()) text += "   Retry-After: " + answer.retry_after;
         line("application", text + "  " + out_.paint(Colour::dim, after));
         out_.flush();
     }
@@ -228,7 +277,8 @@ void show_metrics(Console& out, const ListenAddress& admin) {
     out << "\n" << out.paint(Colour::bold, "What Prometheus sees") << " at http://" << admin.text() << "/metrics\n";
     std::istringstream lines(fetch_plain(admin, "/metrics"));
     for (std::string line; std::getline(lines, line);) {
-        const bool told = line.starts_with("sluice_requests_total{") || line.starts_with("sluice_rejected_total{");
+        const bool told = line.starts_with("sluice_requests_total{") || line.starts_with("sluice_rejected_total{") ||
+                          line.starts_with("sluice_attempts_total{") || line.starts_with("sluice_breaker_");
         if (told && !line.ends_with(" 0")) out << "   " << line << "\n";
     }
 }
@@ -245,6 +295,11 @@ void show_what_to_try(Console& out, const Supervisor& supervisor, const Temporar
     offer("the credential is added", through + vendor + "/v1/hello");
     offer("without a proxy setting: base-URL mode", "curl -i --noproxy '*' " + proxy + "/demo/v1/hello");
     offer("the vendor hangs: 504 after a second", through + vendor + std::string(DemoVendor::slow_path));
+    offer("a vendor that fails twice: 200, after three attempts",
+          through + "https://" + shaky_host + std::string(DemoVendor::flaky_path));
+    offer("a vendor that hangs: the fourth time its breaker is open, 503 at once",
+          through + "https://" + shaky_host + std::string(DemoVendor::slow_path));
+    offer("a vendor that throttles: 200, a second later", through + "https://" + busy_host + std::string(DemoVendor::busy_path));
     offer("a host that no policy names: 403 to CONNECT", through + "https://" + other_host + "/");
     offer("a spoofed Host: 421", through + "-H 'Host: " + other_host + "' " + vendor + "/v1/hello");
     offer("what Prometheus scrapes", "curl --noproxy '*' " + admin + "/metrics");

@@ -119,6 +119,8 @@ void fill(DemoAnswer& answer, const http::response<http::string_body>& response)
     answer.status = response.result_int();
     answer.outcome = std::string(response["Sluice-Outcome"]);
     answer.reason = std::string(response["Sluice-Reason"]);
+    answer.attempts = std::string(response["Sluice-Attempts"]);
+    answer.retry_after = std::string(response["Retry-After"]);
 }
 
 void talk(const DemoRequest& request, DemoAnswer& answer) {

@@ -21,6 +21,7 @@ struct DemoAnswer {
     unsigned status = 0;          // 0: none, see `fault`
     bool of_connect = false;      // the CONNECT itself was refused
     std::string outcome, reason;  // Sluice-Outcome, Sluice-Reason
+    std::string attempts, retry_after;
     std::string fault;            // in words
     Duration took{};
 };

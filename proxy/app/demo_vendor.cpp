@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/message.hpp>
@@ -65,8 +66,15 @@ int listen_on_loopback(std::uint16_t& port) {
     return fd;
 }
 
-std::string answer_to(const DemoVendor::Seen& seen, bool keep_alive) {
-    http::response<http::string_body> response(http::status::ok, 11);
+/// The n-th request for a path, from 0.
+std::string answer_to(const DemoVendor::Seen& seen, std::size_t n, bool keep_alive) {
+    const bool fails = seen.path == DemoVendor::flaky_path && n % 3 != 2;
+    const bool throttles = seen.path == DemoVendor::busy_path && n % 2 == 0;
+    http::response<http::string_body> response(fails       ? http::status::service_unavailable
+                                               : throttles ? http::status::too_many_requests
+                                                           : http::status::ok,
+                                               11);
+    if (throttles) response.set(http::field::retry_after, "1");
     response.set(http::field::content_type, "application/json");
     response.body() = "{\"message\":\"hello from the vendor\",\"the_vendor_saw\":{\"host\":" + quoted(seen.host) +
                       ",\"path\":" + quoted(seen.path) + ",\"authorization\":" + quoted(masked(seen.authorization)) +
@@ -160,13 +168,14 @@ struct DemoVendor::Impl {
             if (error && error != http::error::need_more) return false;
             if (!parser.is_done() && !read_more(ssl, buffer)) return false;
         }
-        const Seen seen = remember(parser.get());
+        std::size_t before = 0;
+        const Seen seen = remember(parser.get(), before);
         if (seen.path == slow_path) {
             while (read_more(ssl, buffer)) buffer.clear();  // until Sluice has had enough
             return false;
         }
         const bool keep_alive = parser.get().keep_alive();
-        const std::string answer = answer_to(seen, keep_alive);
+        const std::string answer = answer_to(seen, before, keep_alive);
         return SSL_write(ssl, answer.data(), static_cast<int>(answer.size())) > 0 && keep_alive;
     }
 
@@ -177,10 +186,13 @@ struct DemoVendor::Impl {
         return got > 0;
     }
 
-    Seen remember(const http::request<http::string_body>& request) {
+    /// `before`: how many for the same path came before it.
+    Seen remember(const http::request<http::string_body>& request, std::size_t& before) {
         Seen one{std::string(request.method_string()), std::string(request.target()),
                  std::string(request[http::field::host]), std::string(request[http::field::authorization])};
         const std::lock_guard lock(mutex);
+        before = static_cast<std::size_t>(
+            std::count_if(seen.begin(), seen.end(), [&](const Seen& other) { return other.path == one.path; }));
         seen.push_back(one);
         if (seen.size() > most_remembered) seen.pop_front();
         return one;

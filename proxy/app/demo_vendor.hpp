@@ -30,6 +30,10 @@ class DemoVendor {
 
     /// A request for it is never answered.
     static constexpr std::string_view slow_path = "/v1/slow";
+    /// Of each three requests for it the first two are answered 503.
+    static constexpr std::string_view flaky_path = "/v1/flaky";
+    /// Of each two requests for it the first is answered 429, with a Retry-After of a second.
+    static constexpr std::string_view busy_path = "/v1/busy";
 
   private:
     struct Impl;

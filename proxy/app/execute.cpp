@@ -229,8 +229,8 @@ Config with_free_ports(const Config& config) {
 
 int execute(const ExecOptions& options, Streams& streams) {
     const Inheritance inherited = Inheritance::take();
-    const auto loaded = load_or_explain(options.config, streams.err);
-    if (!loaded) return code_of(Exit::bad_policy);
+    const Loaded loaded = load_to_run(options.config, streams.err, with_free_ports);
+    if (!loaded.config) return code_of(Exit::bad_policy);
     const LogFile log(options.log);
     if (log.fd() < 0) {
         streams.err << "cannot write the log " << options.log << ": " << std::generic_category().message(errno) << "\n";
@@ -241,10 +241,10 @@ int execute(const ExecOptions& options, Streams& streams) {
     supervising.log_fd = log.fd();
     supervising.log_format = ::isatty(log.fd()) ? LogFormat::logfmt : LogFormat::json;
     supervising.drain = options.drain;
-    supervising.policy = find_policy(options.config).value_or("");
+    supervising.policy = loaded.source->path();
+    supervising.source = loaded.source;
     try {
-        return run_inside(std::make_shared<const Config>(with_free_ports(*loaded)), std::move(supervising), options,
-                          inherited, streams);
+        return run_inside(loaded.config, std::move(supervising), options, inherited, streams);
     } catch (const StartFault& fault) {
         streams.err << streams.err.paint(Colour::red, "cannot start") << ": " << fault.what() << "\n";
         return code_of(Exit::failure);

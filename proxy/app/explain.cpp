@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
 
+#include "config/describe.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/http/head.hpp"
 #include "proxy/http/target.hpp"
@@ -227,6 +229,105 @@ std::string describe(const Timeouts& timeout) {
            format_duration(timeout.total);
 }
 
+/// Where the policy says so: on the route, else on the vendor, else in the defaults; line 0: it is built in.
+struct Place {
+    std::string file;
+    int line = 0;
+};
+Place place_of(const Explanation& explanation, int PolicyLines::*key) {
+    const Vendor& vendor = *explanation.vendor;
+    if (explanation.route && explanation.route->lines.*key > 0) return {vendor.file, explanation.route->lines.*key};
+    if (vendor.lines.*key > 0) return {vendor.file, vendor.lines.*key};
+    return {explanation.config->defaults.file, explanation.config->defaults.lines.*key};
+}
+
+/// What of resilience concerns this request.
+struct Effective {
+    const RetrySpec& retry;
+    const IdempotencySpec& idempotency;
+    std::vector<std::pair<const LimitSpec*, Place>> limits;
+
+    explicit Effective(const Explanation& explanation)
+        : retry(explanation.route ? explanation.route->retry : explanation.vendor->retry),
+          idempotency(explanation.route ? explanation.route->idempotency : explanation.vendor->idempotency) {
+        const Vendor& vendor = *explanation.vendor;
+        const bool written = vendor.lines.limit > 0;
+        const Defaults& defaults = explanation.config->defaults;
+        for (const LimitSpec& limit : vendor.limits)
+            limits.push_back({&limit, written ? Place{vendor.file, vendor.lines.limit}
+                                              : Place{defaults.file, defaults.lines.limit}});
+        if (!explanation.route) return;
+        for (const LimitSpec& limit : explanation.route->limits)
+            limits.push_back({&limit, Place{vendor.file, explanation.route->lines.limit}});
+    }
+};
+
+template <class List>
+std::string joined(const List& list) {
+    std::string text;
+    for (const auto& item : list) text += (text.empty() ? "" : ", ") + std::string(item);
+    return text;
+}
+
+/// A text of one's own words as it is, all else as JSON writes it.
+std::string in_words(const boost::json::value& value) {
+    if (const auto* text = value.if_string()) return std::string(*text);
+    if (const auto* list = value.if_array()) {
+        std::vector<std::string> items;
+        for (const auto& item : *list) items.push_back(in_words(item));
+        return joined(items);
+    }
+    if (const auto* object = value.if_object()) {
+        std::vector<std::string> items;
+        for (const auto& [key, item] : *object) items.push_back(std::string(key) + " " + in_words(item));
+        return joined(items);
+    }
+    return boost::json::serialize(value);
+}
+
+std::string describe_in_words(const RetrySpec& retry) {
+    if (retry.max == 0) return "none";
+    const boost::json::object words = describe(retry);
+    return "up to " + std::to_string(retry.max) + " more on " + in_words(words.at("on")) + "; backoff " +
+           in_words(words.at("backoff")) + ", budget " + in_words(words.at("budget")) + ", buffer " +
+           in_words(words.at("buffer"));
+}
+
+std::string describe_in_words(const BreakerSpec& breaker) {
+    if (!breaker.enabled) return "none";
+    const boost::json::object words = describe(breaker);
+    const auto word = [&](std::string_view name) { return in_words(words.at(name)); };
+    return "opens on " + word("consecutive") + " failures in a row, or, of at least " + word("min_requests") + " in " +
+           word("window") + ", on " + word("failure_rate") + " failed or " + word("slow_rate") + " slower than " +
+           word("slow_after") + "; for " + word("open_for") + ", then " + word("probes") + " probes";
+}
+
+std::string describe_in_words(const LimitSpec& limit) {
+    std::vector<std::string> parts;
+    if (limit.rate) parts.push_back(text_of(limit.rate->rate) + " (burst " + std::to_string(limit.rate->burst) + ")");
+    if (limit.seats)
+        parts.push_back(limit.seats->adaptive() ? std::to_string(limit.seats->least) + " to " +
+                                                      std::to_string(limit.seats->most) + " at a time"
+                                                : std::to_string(limit.seats->most) + " at a time");
+    if (limit.tokens)
+        parts.push_back(text_of(limit.tokens->rate.rate) + " tokens (burst " +
+                        std::to_string(limit.tokens->rate.burst) + ")");
+    if (limit.learn) parts.push_back("learns from the vendor");
+    if (!limit.per_header.empty()) parts.push_back("for each " + limit.per_header);
+    parts.push_back("waits " + format_duration(limit.wait));
+    if (!limit.priority_header.empty()) parts.push_back("by " + limit.priority_header);
+    return limit.name + ": " + joined(parts);
+}
+
+std::string describe_in_words(const ChaosSpec& chaos) {
+    std::vector<std::string> faults;
+    const boost::json::object words = describe(chaos);
+    for (const auto& fault : words.at("inject").as_array()) faults.push_back(in_words(fault));
+    std::string text = "ON: ";
+    for (const auto& fault : faults) text += (&fault == &faults.front() ? "" : "; ") + fault;
+    return text + "; stops above " + in_words(words.at("abort_above")) + " failures";
+}
+
 void print_line(Console& console, std::string_view label, std::string_view value, const std::string& place = {}) {
     console << "  " << console.paint(Colour::dim, label) << std::string(12 - label.size(), ' ') << value;
     if (!place.empty()) console << "  " << console.paint(Colour::cyan, place);
@@ -248,6 +349,7 @@ std::string way_in_words(const Explanation& explanation) {
 
 Explanation explain(const Config& config, std::string_view method, std::string_view url) {
     Explanation explanation;
+    explanation.config = &config;
     explanation.method = method;
     explanation.url = url.substr(0, url.find('?'));
     Explainer(config, explanation).run(url);
@@ -296,7 +398,31 @@ void print_explanation(Console& console, const Explanation& explanation) {
     } else if (explanation.destination) {
         print_line(console, "credential", "none");
     }
-    print_line(console, "timeouts", describe(explanation.timeout));
+    const auto placed = [&](int PolicyLines::*key) {
+        const Place place = place_of(explanation, key);
+        return place_of(place.file, place.line);
+    };
+    print_line(console, "timeouts", describe(explanation.timeout), placed(&PolicyLines::timeout));
+    if (!explanation.destination) return;
+    const Effective effective(explanation);
+    print_line(console, "retry", describe_in_words(effective.retry), placed(&PolicyLines::retry));
+    if (const auto& hedge = effective.retry.hedge)
+        print_line(console, "hedge", "up to " + std::to_string(hedge->max) + " more after " + text_of(*hedge),
+                   placed(&PolicyLines::hedge));
+    if (!effective.idempotency.generate.empty())
+        print_line(console, "idempotency",
+                   effective.idempotency.header + " is made for " + joined(effective.idempotency.generate),
+                   placed(&PolicyLines::idempotency));
+    print_line(console, "breaker", describe_in_words(vendor.breaker), placed(&PolicyLines::breaker));
+    for (const auto& [limit, place] : effective.limits)
+        print_line(console, "limit", describe_in_words(*limit), place_of(place.file, place.line));
+    if (effective.limits.empty()) print_line(console, "limit", "none");
+    if (vendor.fallback)
+        print_line(console, "fallback", explanation.config->vendors[vendor.fallback->vendor].name,
+                   placed(&PolicyLines::fallback));
+    if (vendor.chaos.enabled)
+        print_line(console, "chaos", console.paint(Colour::red, describe_in_words(vendor.chaos)),
+                   placed(&PolicyLines::chaos));
 }
 
 namespace {
@@ -342,7 +468,24 @@ boost::json::object explanation_as_json(const Explanation& explanation) {
     if (const CredentialSpec* spec = explanation.credential) {
         out["credential"] = placed({{"name", spec->name}, {"type", spec->type()}}, spec->file, spec->line);
     }
-    out["timeout"] = timeouts_as_json(explanation.timeout);
+    const auto put = [&](std::string_view name, boost::json::object object, const Place& place) {
+        out[name] = placed(std::move(object), place.file, place.line);
+    };
+    put("timeout", timeouts_as_json(explanation.timeout), place_of(explanation, &PolicyLines::timeout));
+    if (!explanation.destination) return out;
+    const Effective effective(explanation);
+    put("retry", describe(effective.retry), place_of(explanation, &PolicyLines::retry));
+    if (effective.retry.hedge)
+        put("hedge", describe(*effective.retry.hedge), place_of(explanation, &PolicyLines::hedge));
+    put("idempotency", describe(effective.idempotency), place_of(explanation, &PolicyLines::idempotency));
+    put("breaker", describe(vendor.breaker), place_of(explanation, &PolicyLines::breaker));
+    boost::json::array limits;
+    for (const auto& [limit, place] : effective.limits)
+        limits.push_back(placed(describe(*limit), place.file, place.line));
+    out["limit"] = std::move(limits);
+    if (vendor.fallback)
+        put("fallback", describe(*vendor.fallback, *explanation.config), place_of(explanation, &PolicyLines::fallback));
+    if (vendor.chaos.enabled) put("chaos", describe(vendor.chaos), place_of(explanation, &PolicyLines::chaos));
     return out;
 }
 

@@ -17,6 +17,7 @@ namespace sluice {
 struct Explanation {
     enum class Way : unsigned char { forward, intercept, tunnel, base_url };
 
+    const Config* config = nullptr;
     std::string method;
     std::string url;  // as asked, without its query
     Way way = Way::forward;

@@ -4,14 +4,9 @@
 
 #include <string>
 
-#include "config/config.hpp"
 #include "proxy/app/console.hpp"
-#include "proxy/base/time.hpp"
 
 namespace sluice {
-
-/// Empty: ready. Otherwise why not, in words. Takes at most `patience`.
-std::string ask_ready(const ListenAddress& admin, Duration patience);
 
 /// `admin`: "127.0.0.1:15000", in place of the policy's; "" for the policy's. Exit 0 when ready, else 1 with the reason
 /// on stderr.

@@ -60,14 +60,19 @@ boost::json::array faults_as_json(const std::vector<Fault>& faults) {
 }
 
 std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err) {
+    return load_to_run(given, err).config;
+}
+
+Loaded load_to_run(const std::string& given, Console& err, PolicySource::Adjust adjust) {
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
         err << err.paint(Colour::red, "no policy found") << ": looked for " << where_policies_are_looked_for() << "\n";
-        return nullptr;
+        return {};
     }
-    const Decoded decoded = load_policy(*path, PolicyInputs::system());
+    auto source = std::make_shared<PolicySource>(*path, std::move(adjust));
+    const Decoded decoded = source->load();
     for (const Fault& fault : decoded.faults) print_fault(err, fault);
-    return decoded.config;
+    return {std::move(source), decoded.config};
 }
 
 std::string published_directory(const Config& config) {

@@ -9,6 +9,7 @@
 
 #include "config/decode.hpp"
 #include "proxy/app/console.hpp"
+#include "proxy/app/policy_source.hpp"
 
 namespace sluice {
 
@@ -26,6 +27,13 @@ boost::json::array faults_as_json(const std::vector<Fault>& faults);
 /// For commands that need a sound policy: its faults (warnings too) go to `err`. Null where it is bad or missing: the
 /// command ends with Exit::bad_policy.
 std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err);
+
+/// The same for commands that run: the policy, and where it is to be read again.
+struct Loaded {
+    std::shared_ptr<PolicySource> source;
+    std::shared_ptr<const Config> config;
+};
+Loaded load_to_run(const std::string& given, Console& err, PolicySource::Adjust adjust = {});
 
 /// Where the public parts of the authority are published: what the policy says, else `<state>/public`; "" without a
 /// state.

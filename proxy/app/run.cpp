@@ -35,8 +35,7 @@ int serve(std::shared_ptr<const Config> config, Supervisor::Options options, Str
     bool leaving = false;
     const SignalReader reader(signals, supervisor.io(), [&](const Signal& signal) {
         if (signal.number == SIGHUP) {
-            supervisor.telemetry().notice(Level::info, "signal_ignored",
-                                          {{"signal", "SIGHUP"}, {"detail", "a changed policy needs a restart"}});
+            supervisor.reload("SIGHUP");
         } else if (leaving) {
             supervisor.stop();
         } else {
@@ -51,16 +50,17 @@ int serve(std::shared_ptr<const Config> config, Supervisor::Options options, Str
 }  // namespace
 
 int run_proxy(const std::string& given, Duration drain, Streams& streams) {
-    const auto config = load_or_explain(given, streams.err);
-    if (!config) return code_of(Exit::bad_policy);
+    Loaded loaded = load_to_run(given, streams.err);
+    if (!loaded.config) return code_of(Exit::bad_policy);
     harden_process();
     Supervisor::Options options;
     options.log_fd = STDOUT_FILENO;
     options.log_format = streams.out.terminal() ? LogFormat::logfmt : LogFormat::json;
     options.drain = drain;
-    options.policy = find_policy(given).value_or("");
+    options.policy = loaded.source->path();
+    options.source = std::move(loaded.source);
     try {
-        return serve(config, std::move(options), streams);
+        return serve(std::move(loaded.config), std::move(options), streams);
     } catch (const StartFault& fault) {
         streams.err << streams.err.paint(Colour::red, "cannot start") << ": " << fault.what() << "\n";
         return code_of(Exit::failure);

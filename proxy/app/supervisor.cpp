@@ -1,5 +1,6 @@
 #include "proxy/app/supervisor.hpp"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -10,17 +11,27 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <filesystem>
+#include <mutex>
+#include <random>
+#include <set>
 #include <thread>
 
+#include "certs/constraints.hpp"
 #include "certs/leaf.hpp"
 #include "config/decode.hpp"
+#include "config/reload.hpp"
 #include "proxy/app/admin.hpp"
 #include "proxy/app/catalogue.hpp"
 #include "proxy/app/cpus.hpp"
+#include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/files.hpp"
+#include "proxy/policy/vendor_state.hpp"
 #include "proxy/serve/listener.hpp"
 #include "proxy/serve/worker.hpp"
 #include "proxy/wire/contexts.hpp"
@@ -32,8 +43,8 @@ namespace {
 constexpr std::size_t descriptors_of_our_own = 256;  // listeners, admin, files, epoll, resolvers
 constexpr std::size_t most_connections = 65536;
 
-/// Every application's connection is one descriptor, and a second one to its vendor while it is served. Most are idle, so
-/// three quarters are for applications; where the rest runs out, dialling answers 503 `overloaded`.
+/// Every application's connection is one descriptor, and a second one to its vendor while it is served. Most are idle,
+/// so three quarters are for applications; where the rest runs out, dialling answers 503 `overloaded`.
 std::size_t connections_that_fit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
@@ -85,13 +96,96 @@ std::shared_ptr<const CertAuthority> authority_of(const Config& config, std::str
     const auto shared = [](CertResult<CertAuthority> made) {
         return std::make_shared<const CertAuthority>(value_or_throw(std::move(made)));
     };
+    const SigningScope scope{config.intercepted_hosts(), config.authority.name_constraints};
     switch (config.authority.kind) {
-    case AuthoritySpec::Kind::persistent: return shared(CertAuthority::persistent(config.state, now, note));
-    case AuthoritySpec::Kind::ephemeral: return shared(CertAuthority::make(now));
+    case AuthoritySpec::Kind::persistent: return shared(CertAuthority::persistent(config.state, now, note, scope));
+    case AuthoritySpec::Kind::ephemeral: return shared(CertAuthority::make(now, scope));
     case AuthoritySpec::Kind::given:
-        return shared(CertAuthority::given(config.authority.cert_file, config.authority.key_file, now));
+        auto given = shared(CertAuthority::given(config.authority.cert_file, config.authority.key_file, now));
+        if (const auto fit = constraints_cover(given->certificate(), scope.hosts); !fit)
+            note = config.authority.cert_file + ": " + fit.error().what + "; applications will refuse what it signs";
+        return given;
     }
     return nullptr;
+}
+
+using Snapshot = std::shared_ptr<const PolicySnapshot>;
+
+boost::json::object described(const Config& config) {
+    return boost::json::parse(describe_config(config)).as_object();
+}
+
+/// The files that the vendors' TLS rules name.
+std::vector<std::string> tls_files(const Config& config) {
+    std::set<std::string> files;
+    for (const Vendor& vendor : config.vendors) {
+        for (const std::string* file : {&vendor.tls.ca_file, &vendor.tls.client_cert_file, &vendor.tls.client_key_file})
+            if (!file->empty()) files.insert(*file);
+    }
+    return {files.begin(), files.end()};
+}
+
+Fault fault_of(const Vendor& vendor, const std::string& what) {
+    Fault fault;
+    fault.file = vendor.file;
+    fault.line = vendor.line;
+    fault.column = 1;
+    fault.message = what + " in vendors." + vendor.name + ".tls";
+    return fault;
+}
+
+/// Vendors whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and
+/// everything else runs; but a reload must not take away what works.
+std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts& contexts,
+                                      const PolicySnapshot& before) {
+    std::vector<Fault> faults;
+    for (const Vendor& vendor : config.vendors) {
+        const std::string& fault = contexts.fault_of(vendor);
+        const Vendor* was = before.config->find(vendor.name);
+        if (!fault.empty() && !(was && before.contexts->fault_of(*was) == fault))
+            faults.push_back(fault_of(vendor, fault));
+    }
+    return faults;
+}
+
+/// What speaks against a policy that is sound in itself: that this Sluice, as it runs, cannot follow it.
+std::vector<Fault> objections(const PolicyChanges& changes, const Config& chosen, const ClientContexts& contexts,
+                              const CertAuthority& authority, const PolicySnapshot& running, const std::string& file) {
+    std::vector<Fault> all = faults_of_reload(changes, file);
+    for (Fault& fault : faults_of_contexts(chosen, contexts, running)) all.push_back(std::move(fault));
+    // A CA made with name constraints can sign only for the hosts that it was made for.
+    if (const auto fit = constraints_cover(authority.certificate(), chosen.intercepted_hosts()); chosen.authority.name_constraints && !fit) {
+        Fault fault;
+        fault.file = file;
+        fault.message = fit.error().what + "; a policy with other hosts needs a CA made for them: restart with a new one";
+        all.push_back(std::move(fault));
+    }
+    return all;
+}
+
+/// "2 added, 1 changed"
+std::string summed_up(const EntryChanges& changes) {
+    std::string out;
+    const auto add = [&out](std::size_t count, const char* what) {
+        if (count) out += (out.empty() ? "" : ", ") + std::to_string(count) + ' ' + what;
+    };
+    add(changes.added.size(), "added");
+    add(changes.removed.size(), "removed");
+    add(changes.changed.size(), "changed");
+    return out;
+}
+
+/// As `check -o json` writes it.
+AdminAnswer answer_of(const Reloaded& reloaded) {
+    const auto result = reloaded.result;
+    const bool good = result == Reloaded::Result::in_force || result == Reloaded::Result::unchanged;
+    boost::json::object out{{"ok", good}, {"file", reloaded.file}, {"faults", faults_as_json(reloaded.faults)}};
+    if (good) {
+        out["changed"] = result == Reloaded::Result::in_force;
+        out["digest"] = reloaded.digest;
+    }
+    const unsigned status = good ? 200 : result == Reloaded::Result::leaving ? 503 : 422;
+    return {status, boost::json::serialize(out) + '\n'};
 }
 
 }  // namespace
@@ -108,12 +202,16 @@ void harden_process() {
 
 struct Supervisor::Impl {
     Impl(std::shared_ptr<const Config> policy, Options how)
-        : config(std::move(policy)), options(std::move(how)), work(io.get_executor()), drain_end(io) {}
+        : config(std::move(policy)),
+          options(std::move(how)),
+          worker_count(config->workers ? config->workers : cpus_of_this_process()),
+          work(io.get_executor()),
+          drain_end(io) {}
 
     /// Not the constructor's: what has been made when it throws is taken down by the destructor.
     void start() {
         const SignalsBlocked blocked;
-        telemetry = std::make_unique<Telemetry>(config, options.log_fd, options.log_format);
+        telemetry = std::make_unique<Telemetry>(worker_count, options.log_fd, options.log_format);
         bind();  // before anything is published: a second Sluice started by mistake must not replace the first one's
                  // bundle
         make_world();
@@ -122,9 +220,17 @@ struct Supervisor::Impl {
         for (Listener& listener : applications) listener.start();
         for (Listener& listener : observers) listener.start();
         tell_started();
+        world.policy.reset();
+        config.reset();
+        if (!options.source) return;
+        options.source->note(tls_files(*in_force()->config));
+        reloader = std::make_unique<Reloader>(
+            *options.source, [this](std::string_view why) { return reload(why); }, [this] { forget_retired(); },
+            options.reload_times);
     }
 
     ~Impl() {
+        reloader.reset();
         for (const auto& worker : workers) worker->stop();
         for (std::thread& thread : threads) thread.join();
     }
@@ -159,20 +265,28 @@ struct Supervisor::Impl {
             config->authority.kind == AuthoritySpec::Kind::persistent || config->authority.publish.empty();
         if (in_state) make_state_directory(config->state);
         std::string note;
-        const auto authority = authority_of(*config, note);
+        authority = authority_of(*config, note);
         if (!note.empty()) telemetry->notice(Level::warning, "authority", {{"detail", note}});
         published = value_or_throw(publish(*authority, directory));
-        world.identity = value_or_throw(LeafIdentity::make(authority));
-        world.config = config;
-        world.contexts = std::make_shared<const ClientContexts>(*config);
-        for (const Vendor& vendor : config->vendors) {
-            const std::string& fault = world.contexts->fault_of(vendor);
-            if (fault.empty()) continue;
-            telemetry->notice(Level::warning, "vendor_tls_unavailable", {{"vendor", vendor.name}, {"detail", fault}});
+        if (const std::string closed = closed_to_others(directory); !closed.empty()) {
+            telemetry->notice(Level::info, "ca_private",
+                              {{"directory", directory},
+                               {"closed", closed},
+                               {"detail", "applications of another user cannot read the CA: where there are some, write "
+                                          "`authority.publish: /run/sluice/ca` (or another directory that they may enter)"}});
         }
-        secrets = std::make_unique<SecretFiles>(config, [this](std::string_view line) {
-            telemetry->notice(Level::warning, "credential", {{"detail", line}});
+        world.identity = value_or_throw(LeafIdentity::make(authority));
+        auto own = enlivened(*config, nullptr);
+        secrets = std::make_unique<SecretFiles>(own, [this](const SecretNotice& notice) {
+            const std::string_view state = name_of(notice.state);
+            if (notice.state == SecretNotice::State::unavailable) {  // its requests get 503
+                telemetry->notice(Level::error, "credential",
+                                  {{"credential", notice.credential}, {"state", state}, {"detail", notice.detail}});
+            } else {
+                telemetry->notice(Level::info, "credential", {{"credential", notice.credential}, {"state", state}});
+            }
         });
+        world.policy = put_in_force({own, std::make_shared<const ClientContexts>(*own), secrets->snapshot()});
         world.telemetry = telemetry.get();
         world.secrets = secrets.get();
         world.own = {addresses.proxy, addresses.admin};
@@ -181,9 +295,146 @@ struct Supervisor::Impl {
     }
 
     void make_workers() {
-        const unsigned count = config->workers ? config->workers : cpus_of_this_process();
-        for (unsigned i = 0; i < count; ++i) workers.push_back(std::make_unique<Worker>(world, i));
-        for (unsigned i = 0; i < count; ++i) threads.emplace_back([this, i] { run_worker(i); });
+        for (unsigned i = 0; i < worker_count; ++i) workers.push_back(std::make_unique<Worker>(world, i));
+        for (unsigned i = 0; i < worker_count; ++i) threads.emplace_back([this, i] { run_worker(i); });
+    }
+
+    // ---- the policy in force: by the constructor, then on the reloader's thread
+
+    Snapshot in_force() const {
+        const std::lock_guard lock(policy_mutex);
+        return policy;
+    }
+
+    /// With what lives on of the policy before, and what its vendors are counted under.
+    std::shared_ptr<const Config> enlivened(const Config& chosen, const Config* before) {
+        auto own = std::make_shared<Config>(chosen);
+        std::random_device random;
+        const auto word = [&random] { return std::uint64_t{random()} << 32 | random(); };
+        carry_over(before, *own, {word(), word()});
+        telemetry->enrol(*own);
+        return own;
+    }
+
+    Snapshot put_in_force(PolicySnapshot chosen) {
+        auto fresh = std::make_shared<const PolicySnapshot>(std::move(chosen));
+        for (const Vendor& vendor : fresh->config->vendors) {
+            const std::string& fault = fresh->contexts->fault_of(vendor);
+            if (fault.empty()) continue;
+            telemetry->notice(Level::warning, "vendor_tls_unavailable", {{"vendor", vendor.name}, {"detail", fault}});
+        }
+        {
+            const std::lock_guard lock(policy_mutex);
+            if (policy) retired.push_back(std::move(policy));
+            policy = fresh;
+        }
+        for (const auto& worker : workers) worker->put_in_force(fresh);
+        return fresh;
+    }
+
+    Reloaded reload(std::string_view why) {
+        Reloaded reloaded;
+        reloaded.file = options.source->path();
+        if (leaving) {
+            reloaded.result = Reloaded::Result::leaving;
+            return reloaded;
+        }
+        try {
+            try_to_reload(reloaded, why);
+        } catch (const std::exception& error) {
+            Fault fault;
+            fault.file = reloaded.file;
+            fault.message = std::string("cannot be loaded: ") + error.what();
+            reloaded.faults.push_back(std::move(fault));
+            tell_refused(reloaded, why);
+        }
+        const bool good = reloaded.result != Reloaded::Result::refused;
+        telemetry->loaded(good);
+        if (good) last_refusal.clear();
+        return reloaded;
+    }
+
+    void try_to_reload(Reloaded& reloaded, std::string_view why) {
+        const Snapshot running = in_force();
+        const Decoded decoded = options.source->load();
+        reloaded.faults = decoded.faults;
+        options.source->note(tls_files(decoded.config ? *decoded.config : *running->config));
+        if (!decoded.config) return tell_refused(reloaded, why);
+
+        const Config& chosen = *decoded.config;
+        auto contexts = std::make_shared<const ClientContexts>(chosen, running->contexts.get());
+        reloaded.digest = chosen.digest;
+        if (chosen.digest == running->config->digest && contexts->same_as(*running->contexts)) {
+            reloaded.result = Reloaded::Result::unchanged;
+            return tell_unchanged(reloaded, why);
+        }
+        const PolicyChanges changes = compare_policies(described(*running->config), described(chosen));
+        auto against = objections(changes, chosen, *contexts, *authority, *running, reloaded.file);
+        if (!against.empty()) {
+            std::move(against.begin(), against.end(), std::back_inserter(reloaded.faults));
+            return tell_refused(reloaded, why);
+        }
+
+        // What could be wrong with it was looked for: from here on it is in force.
+        auto own = enlivened(chosen, running->config.get());
+        auto states = secrets->follow(own);
+        put_in_force({std::move(own), std::move(contexts), std::move(states)});
+        reloaded.result = Reloaded::Result::in_force;
+        telemetry->notice(Level::info, "reloaded",
+                          {{"why", why},
+                           {"policy", reloaded.file},
+                           {"digest", reloaded.digest},
+                           {"vendors", summed_up(changes.vendors)},
+                           {"credentials", summed_up(changes.credentials)}});
+    }
+
+    void tell_unchanged(const Reloaded& reloaded, std::string_view why) {
+        if (why == "files" && last_refusal.empty()) return;  // nobody asked, and nothing is news
+        telemetry->notice(Level::info, "reload_unchanged",
+                          {{"why", why}, {"policy", reloaded.file}, {"digest", reloaded.digest}});
+    }
+
+    void tell_refused(const Reloaded& reloaded, std::string_view why) {
+        std::string all;
+        for (const Fault& fault : reloaded.faults) all += fault.text();
+        if (std::exchange(last_refusal, all) == all && why == "files") return;  // nobody asked, and nothing is news
+        std::size_t errors = 0;
+        for (const Fault& fault : reloaded.faults) {
+            errors += !fault.warning;
+            const std::string place =
+                fault.file + (fault.line ? ":" + std::to_string(fault.line) + ":" + std::to_string(fault.column) : "");
+            telemetry->notice(fault.warning ? Level::warning : Level::error, "policy_fault",
+                              {{"place", place}, {"detail", fault.message}});
+        }
+        telemetry->notice(Level::error, "reload_refused",
+                          {{"why", why},
+                           {"policy", reloaded.file},
+                           {"faults", std::to_string(errors)},
+                           {"detail", "the policy from before goes on"}});
+    }
+
+    /// Nobody uses it any more: to take a policy of thousands of vendors apart is not a worker's work.
+    void forget_retired() {
+        std::vector<Snapshot> forgotten;
+        {
+            const std::lock_guard lock(policy_mutex);
+            for (Snapshot& snapshot : retired)
+                if (snapshot.use_count() == 1) forgotten.push_back(std::move(snapshot));
+            std::erase(retired, nullptr);
+        }
+        // What they took, and what it took to read their successors, glibc keeps until it is told; at rest, not each
+        // time.
+        if (forgotten.empty() && std::exchange(untrimmed, false)) ::malloc_trim(0);
+        untrimmed = untrimmed || !forgotten.empty();
+    }
+
+    void ask_reload(std::string why, std::function<void(const Reloaded&)> done) {
+        if (reloader) return reloader->ask(std::move(why), std::move(done));
+        Reloaded refused;
+        Fault fault;
+        fault.message = "this Sluice has no policy file to read again";
+        refused.faults.push_back(std::move(fault));
+        if (done) done(refused);
     }
 
     void run_worker(unsigned index) {
@@ -212,9 +463,19 @@ struct Supervisor::Impl {
     void deal(int fd, Entrance entrance) { workers[next++ % workers.size()]->adopt(fd, entrance); }
 
     AdminViews admin_views() {
-        return {[this] { return telemetry->scrape(); }, [this] { return describe_config(*config); },
-                [this] { return describe_vendors(*config, *secrets->snapshot(), *world.contexts); },
-                [this] { return waiting_for(); }};
+        return {[this] { return telemetry->scrape(); }, [this] { return describe_config(*in_force()->config); },
+                [this] { return vendors_text(); }, [this] { return waiting_for(); },
+                [this](std::function<void(AdminAnswer)> done) {
+                    ask_reload("admin",
+                               [done = std::move(done)](const Reloaded& reloaded) { done(answer_of(reloaded)); });
+                }};
+    }
+
+    std::string vendors_text() const {
+        const Snapshot now = in_force();
+        auto states = secrets->snapshot();
+        if (states->policy != now->credentials->policy) states = now->credentials;  // just being replaced
+        return describe_vendors(*now->config, *states, *now->contexts);
     }
 
     /// The constructor has bound, published and started before admin can be asked.
@@ -262,8 +523,9 @@ struct Supervisor::Impl {
         for (const auto& worker : workers) worker->stop();
     }
 
-    std::shared_ptr<const Config> config;
+    std::shared_ptr<const Config> config;  // until it has started; then `policy`
     Options options;
+    const unsigned worker_count;
     boost::asio::io_context io{1};
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
     boost::asio::steady_timer drain_end;
@@ -271,13 +533,22 @@ struct Supervisor::Impl {
     std::unique_ptr<SecretFiles> secrets;
     World world;
     Addresses addresses;
+    std::shared_ptr<const CertAuthority> authority;
     Published published;
     std::vector<Listener> applications, observers;
     std::unique_ptr<Admin> admin;
     std::vector<std::unique_ptr<Worker>> workers;
     std::vector<std::thread> threads;
     std::size_t next = 0, ended = 0;
-    bool leaving = false, failed = false;  // of the loop's thread only
+    std::atomic<bool> leaving = false;  // written on the loop's thread
+    bool failed = false;                // of the loop's thread only
+    mutable std::mutex policy_mutex;    // of the two below
+    Snapshot policy;
+    std::vector<Snapshot> retired;
+    // Of the reloader's thread only:
+    std::string last_refusal;  // its faults; empty: the last reload was none
+    bool untrimmed = false;
+    std::unique_ptr<Reloader> reloader;
 };
 
 Supervisor::Supervisor(std::shared_ptr<const Config> config, Options options)
@@ -309,6 +580,10 @@ bool Supervisor::run() {
 
 void Supervisor::drain() {
     boost::asio::post(impl_->io, [impl = impl_.get()] { impl->drain_all(); });
+}
+
+void Supervisor::reload(std::string why) {
+    impl_->ask_reload(std::move(why), {});
 }
 
 void Supervisor::stop() {

@@ -1,6 +1,6 @@
 // The running proxy: what all workers share, the workers and their threads, the listeners, admin. `run`, `exec` and
-// `demo` each own one; what signals mean is theirs to say. Made and run on one thread; `drain` and `stop` may be called
-// from any.
+// `demo` each own one; what signals mean is theirs to say. Made and run on one thread; `drain`, `stop` and `reload` may
+// be called from any.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -13,6 +13,7 @@
 
 #include "certs/bundle.hpp"
 #include "config/config.hpp"
+#include "proxy/app/reload.hpp"
 #include "proxy/base/time.hpp"
 #include "proxy/telemetry/telemetry.hpp"
 
@@ -40,8 +41,10 @@ class Supervisor {
     struct Options {
         int log_fd = 1;  // not closed
         LogFormat log_format = LogFormat::json;
-        Duration drain = 30s;  // how long what is in flight may take once a drain has begun
-        std::string policy;    // its file, for the log
+        Duration drain = 30s;                  // how long what is in flight may take once a drain has begun
+        std::string policy;                    // its file, for the log
+        std::shared_ptr<PolicySource> source;  // what `config` was loaded from, watched and read again; null: no reload
+        ReloadTimes reload_times;
     };
 
     /// Makes or reads the authority, publishes it, binds every listener and starts the workers: from here on
@@ -66,6 +69,11 @@ class Supervisor {
     void drain();
     /// `run` returns at once; what is in flight is cut off.
     void stop();
+
+    /// Reads the policy again, whole, on a thread of its own, and puts it in force; one that is bad, or that changes
+    /// what only a restart can change, is refused, and the one from before goes on. The log says which. `why`: a word
+    /// for it.
+    void reload(std::string why);
 
   private:
     struct Impl;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/system/result.hpp>
+#include <chrono>
 #include <string>
 #include <system_error>
 
@@ -30,6 +31,7 @@ struct Failure {
     std::string detail;      // for people: names what and where; never a secret, never a query string
     std::error_code cause{};
     bool gone = false;       // the application went away: nobody is left to be answered
+    std::chrono::nanoseconds retry_after{};   // of our own refusals: when it is worth coming again; 0: nothing is known
 
     static Failure application_gone() {
         Failure failure{Origin::application, Reason::bad_request, Replay::unsafe, "the application went away", {}};

@@ -7,9 +7,36 @@
 
 namespace sluice {
 
+namespace {
+
+/// Eight bytes at once, each as `lower` does it: bytes from 0x80 on stay.
+std::uint64_t lower_word(std::uint64_t word) {
+    constexpr std::uint64_t every = 0x0101010101010101ull, high = 0x80 * every;
+    const std::uint64_t low = word & ~high;
+    const std::uint64_t from_a = low + (0x80 - 'A') * every, above_z = low + (0x7F - 'Z') * every;
+    return word | ((from_a & ~above_z & ~word & high) >> 2);
+}
+
+template <class Word>
+std::uint64_t load(const char* at) {
+    Word word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+}  // namespace
+
 bool same_text(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i) {
+    const std::size_t size = a.size();
+    if (size != b.size()) return false;
+    std::size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        if (lower_word(load<std::uint64_t>(a.data() + i)) != lower_word(load<std::uint64_t>(b.data() + i))) return false;
+    }
+    for (; i + 4 <= size; i += 4) {
+        if (lower_word(load<std::uint32_t>(a.data() + i)) != lower_word(load<std::uint32_t>(b.data() + i))) return false;
+    }
+    for (; i < size; ++i) {
         if (lower(a[i]) != lower(b[i])) return false;
     }
     return true;
@@ -97,29 +124,41 @@ std::string format_duration(Duration duration) {
     return out.empty() ? "0s" : out;
 }
 
+namespace {
+
+struct SizeUnit {
+    std::string_view name;
+    std::uint64_t bytes;
+};
+constexpr std::array<SizeUnit, 8> size_units{{  // by size
+    {"B", 1},
+    {"KB", 1000},
+    {"kB", 1000},
+    {"KiB", 1ull << 10},
+    {"MB", 1000'000},
+    {"MiB", 1ull << 20},
+    {"GB", 1000'000'000},
+    {"GiB", 1ull << 30},
+}};
+
+}  // namespace
+
 std::optional<std::uint64_t> parse_size(std::string_view text) {
-    struct SizeUnit {
-        std::string_view name;
-        std::uint64_t bytes;
-    };
-    static constexpr std::array<SizeUnit, 8> units{{
-        {"B", 1},
-        {"kB", 1000},
-        {"KB", 1000},
-        {"MB", 1000'000},
-        {"GB", 1000'000'000},
-        {"KiB", 1ull << 10},
-        {"MiB", 1ull << 20},
-        {"GiB", 1ull << 30},
-    }};
     const auto count = take_number(text);
     if (!count) return {};
-    for (const SizeUnit& unit : units) {
+    for (const SizeUnit& unit : size_units) {
         if (text != unit.name) continue;
         if (*count > std::numeric_limits<std::uint64_t>::max() / unit.bytes) return {};
         return *count * unit.bytes;
     }
     return {};
+}
+
+std::string format_size(std::uint64_t bytes) {
+    std::size_t unit = 0;
+    for (std::size_t i = 0; i < size_units.size(); ++i)
+        if (bytes > 0 && bytes % size_units[i].bytes == 0) unit = i;
+    return std::to_string(bytes / size_units[unit].bytes) + std::string(size_units[unit].name);
 }
 
 // ---- Glob

@@ -36,6 +36,8 @@ std::string format_duration(Duration duration);
 
 /// "64KiB", "10MB", "512B": bytes. Units B, kB, KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).
 std::optional<std::uint64_t> parse_size(std::string_view text);
+/// What `parse_size` reads back, in the largest unit that divides it: "64KiB", "10MB", "1B".
+std::string format_size(std::uint64_t bytes);
 
 /// A path pattern: `*` is any run of characters inside one segment (alone it is one segment that is not empty), `**` any
 /// number of segments, none included: "/v1/**" matches "/v1", "/v1/" and "/v1/a/b". Nothing is decoded: `%2F` is three

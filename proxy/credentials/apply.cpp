@@ -103,34 +103,56 @@ class Maker {
     const SecretValues& values_;
 };
 
-/// Is `written` (percent-encoded, '+' for a space) the parameter name `name`?
-bool names_parameter(std::string_view written, std::string_view name) {
-    std::size_t matched = 0;
-    for (std::size_t i = 0; i < written.size(); ++i, ++matched) {
-        char c = written[i] == '+' ? ' ' : written[i];
-        if (c == '%' && i + 2 < written.size() && hex_value(written[i + 1]) >= 0 && hex_value(written[i + 2]) >= 0) {
-            c = static_cast<char>(hex_value(written[i + 1]) * 16 + hex_value(written[i + 2]));
-            i += 2;
-        }
-        if (matched == name.size() || c != name[matched]) return false;
+/// Percent-decoded, IIS's %uXXXX too, as far as it is ASCII; what is no escape stands for itself.
+std::string decoded(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const std::size_t digits_at = text.size() >= 6 && (text.starts_with("%u00") || text.starts_with("%U00")) ? 4 : 1;
+        const bool escape = text[0] == '%' && text.size() >= digits_at + 2;
+        const int high = escape ? hex_value(text[digits_at]) : -1;
+        const int low = escape ? hex_value(text[digits_at + 1]) : -1;
+        const bool sound = high >= 0 && low >= 0;
+        out += sound ? static_cast<char>(high * 16 + low) : text[0];
+        text.remove_prefix(sound ? digits_at + 2 : 1);
     }
-    return matched == name.size();
+    return out;
 }
 
-/// Takes the parameter out of the query that begins at `begin` (after its '?'), in place; everything else keeps its
-/// bytes.
+/// A parameter's name as the most forgiving of vendors reads it: '+' for a space, blanks around it skipped, over at a NUL,
+/// '.' and ' ' as good as '_', `key[]` for `key` (all PHP), case ignored (ASP.NET).
+std::string forgiven(std::string_view written, bool with_brackets) {
+    std::string name = decoded(written);
+    name.resize(std::min(name.find('\0'), name.size()));
+    std::replace(name.begin(), name.end(), '+', ' ');
+    name = trimmed(name);
+    if (const std::size_t bracket = name.find('[', 1); bracket != name.npos && !with_brackets) {
+        if (name.find(']', bracket) != name.npos) name.resize(bracket);
+        else name[bracket] = '_';
+    }
+    for (char& c : name) c = c == ' ' || c == '.' || c == '\t' ? '_' : lower(c);
+    return name;
+}
+
+/// Takes the parameter out of the query that begins at `begin` (after its '?'), in place, however it is spelled, also
+/// where only a vendor that splits at ';' would find it; everything else keeps its bytes.
 void remove_parameter(std::string& target, std::size_t begin, std::string_view name) {
+    const bool with_brackets = name.find('[') != name.npos;
+    const std::string ours = forgiven(name, with_brackets);
     std::size_t to = begin;
     bool kept_any = false;
+    char separator = ';';
     for (std::size_t at = begin; at <= target.size();) {
-        const std::size_t end = std::min(target.find('&', at), target.size());
+        const std::size_t end = std::min(target.find_first_of("&;", at), target.size());
         const std::string_view parameter = std::string_view(target).substr(at, end - at);
-        if (!names_parameter(parameter.substr(0, parameter.find('=')), name)) {
-            if (kept_any) target[to++] = '&';
+        if (forgiven(parameter.substr(0, parameter.find('=')), with_brackets) != ours) {
+            if (kept_any) target[to++] = separator;
             kept_any = true;
+            separator = ';';
             std::memmove(target.data() + to, parameter.data(), parameter.size());
             to += parameter.size();
         }
+        // What follows a parameter that is gone must not become part of the one before it.
+        if (end < target.size() && target[end] == '&') separator = '&';
         at = end + 1;
     }
     target.resize(to);
@@ -168,7 +190,10 @@ Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValue
 
 void apply(const Attachment& attachment, RequestHead& head) {
     switch (attachment.place) {
-    case Attachment::Place::header: head.fields.set(attachment.name, attachment.value.reveal()); return;
+    case Attachment::Place::header:
+        head.fields.set(attachment.name, attachment.value.reveal());
+        if (attachment.name.find_first_of("-_") != attachment.name.npos) head.fields.remove_lookalikes(attachment.name);
+        return;
     case Attachment::Place::query: set_parameter(head.target, attachment.name, attachment.value.reveal()); return;
     }
 }

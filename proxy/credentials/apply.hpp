@@ -17,7 +17,8 @@ struct SecretValues {
 /// header value, ':' in a basic username. The detail names the credential, never the value.
 Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValues& values);
 
-/// Drops whatever the application put in the same header (or query parameter, percent-decoded for comparison) and puts the credential there.
+/// Drops whatever the application put in the same header (or query parameter) and puts the credential there; also what a vendor might read as the same:
+/// headers that differ by '_' and '-' only, parameters between ';', in other case, encoded, or as frameworks bend names. A value that holds ";key=" loses that part.
 /// `head.target` is in origin-form. Under 1 us for a header.
 void apply(const Attachment& attachment, RequestHead& head);
 

@@ -16,23 +16,30 @@ struct SecretSource {
     std::string name;   // a path, or the name of a variable
 
     std::string text() const;   // "{file: /run/secrets/x}"
+    bool operator==(const SecretSource&) const = default;
 };
 
 struct BearerSpec {
     SecretSource value;
     std::string header = "Authorization";
     std::string prefix = "Bearer ";
+
+    bool operator==(const BearerSpec&) const = default;
 };
 struct ApiKeySpec {
     std::string header;   // one of header and query
     std::string query;
     std::string prefix;
     SecretSource value;
+
+    bool operator==(const ApiKeySpec&) const = default;
 };
 struct BasicSpec {
     std::string username;          // plain, or from username_source
     SecretSource username_source;
     SecretSource password;
+
+    bool operator==(const BasicSpec&) const = default;
 };
 
 struct CredentialSpec {

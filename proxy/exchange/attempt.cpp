@@ -1,32 +1,185 @@
 #include "proxy/exchange/attempt.hpp"
 
+#include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
+#include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/pause.hpp"
 
 namespace sluice {
 
 namespace {
 
+constexpr std::size_t worth_draining = 64 * 1024;   // of an answer that nobody wants, so that its connection can be used again
+
 Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
 
 // The transport verifies the destination before it sends a byte of the head, so what is attached here reaches nobody else.
-Result<void> attach_credential(Core& core, Exchange& ex, const Destination& destination) {
-    if (!ex.vendor->credential) return {};
-    if (destination.scheme == Scheme::http && ex.vendor->endpoints.empty())
-        return unavailable("a credential never travels in clear text: call https://" + destination.authority.host + " instead, or give vendor '" + ex.vendor->name +
+Result<void> attach_credential(Exchange& ex, const Destination& destination) {
+    const Vendor& vendor = *ex.serving;
+    if (!vendor.credential) return {};
+    if (destination.scheme == Scheme::http && vendor.endpoints.empty())
+        return unavailable("a credential never travels in clear text: call https://" + destination.authority.host + " instead, or give vendor '" + vendor.name +
                            "' an endpoint written as http:// if plain text is meant");
     if (ex.request.method == "TRACE")   // its answer is the request: the application would read the credential (RFC 9110 9.3.8)
-        return Failure{Origin::sluice, Reason::not_allowed, Replay::safe, "TRACE would send the credential of vendor '" + ex.vendor->name + "' back"};
-    Result<const Attachment*> attachment = core.credentials.current(*ex.vendor->credential);
+        return Failure{Origin::sluice, Reason::not_allowed, Replay::safe, "TRACE would send the credential of vendor '" + vendor.name + "' back"};
+    Result<const Attachment*> attachment = ex.policy->credentials.current(*vendor.credential);
     if (!attachment) return std::move(attachment.error());
     apply(**attachment, ex.request);
     return {};
 }
 
+VendorState::LiveBreaker* breaker_at(const Exchange& ex, std::size_t endpoint) {
+    if (!ex.serving->live || ex.serving->live->breakers.empty()) return nullptr;
+    return &ex.serving->live->breakers[ex.serving->breaker_of(ex.instead ? ex.instead->authority : ex.authority, endpoint)];
+}
+
+std::size_t endpoint_count(const Vendor& vendor) { return std::max<std::size_t>(vendor.endpoints.size(), 1); }
+
+// The breaker's pass for one attempt, given back on every path.
+class Gate {
+  public:
+    Gate(Core& core, Exchange& ex, std::size_t endpoint) : core_(core), ex_(ex), endpoint_(endpoint), breaker_(breaker_at(ex, endpoint)) {}
+    Gate(const Gate&) = delete;
+    ~Gate() { leave(Breaker::Seen::neither, false); }
+
+    Result<void> enter(TimePoint now) {
+        entered_at_ = now;
+        if (!breaker_) return {};
+        pass_ = breaker_->breaker->enter(breaker_->spec, now);
+        if (pass_.moved) core_.journal.moved(*ex_.serving, breaker_->of, Breaker::State::half_open);
+        if (pass_.admitted) return {};
+        Failure refusal{Origin::sluice, Reason::breaker_open, Replay::safe, "the breaker of " + breaker_->of + " (vendor '" + ex_.serving->name + "') is open", {}};
+        refusal.retry_after = pass_.retry_after;
+        return refusal;
+    }
+
+    /// A fault of our own making: it counts for the breaker, but is not the vendor's.
+    void injected() { injected_ = true; }
+    /// A tunnel stands; what goes through it is not ours to judge.
+    void connected() { leave(Breaker::Seen::success, false); }
+    void answered(TimePoint now) {
+        std::optional<unsigned> grpc;
+        if (ex_.response.status == 200)
+            if (const auto text = ex_.response.fields.find("grpc-status")) grpc = static_cast<unsigned>(parse_decimal(*text).value_or(2));
+        const Duration taken = ex_.phases.first_byte.value_or(now - entered_at_);
+        if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
+        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken));
+    }
+
+    void failed(const Failure& failure, TimePoint now) {
+        const bool slow = (failure.gone || ex_.application->stopped()) && is_slow(now - entered_at_);
+        leave(failure.gone || ex_.application->stopped() ? Breaker::Seen::neither : seen_of(failure, true), slow);
+    }
+
+  private:
+    bool is_slow(Duration taken) const { return breaker_ && taken > breaker_->spec.slow_after; }
+
+    void leave(Breaker::Seen seen, bool slow) {
+        if (!pass_.admitted) return;
+        const std::uint32_t bit = std::uint32_t{1} << endpoint_;
+        const auto moved = breaker_->breaker->leave(breaker_->spec, pass_, seen, slow, (ex_.failed_at & bit) == 0, Core::now());
+        if (seen == Breaker::Seen::failure) ex_.failed_at |= bit;
+        pass_.admitted = false;
+        if (moved) core_.journal.moved(*ex_.serving, breaker_->of, *moved);
+        if (ex_.serving->chaos.enabled && !injected_ && seen != Breaker::Seen::neither) ex_.serving->live->chaos->seen(ex_.serving->chaos, seen != Breaker::Seen::success, Core::now());
+    }
+
+    Core& core_;
+    Exchange& ex_;
+    const std::size_t endpoint_;
+    VendorState::LiveBreaker* breaker_;
+    Breaker::Pass pass_{};
+    TimePoint entered_at_{};
+    bool injected_ = false;
+};
+
+void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint sent, TimePoint now) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->adaptive || !held.seat) continue;
+        const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503;
+        if (!done && done.error().origin != Origin::vendor) continue;
+        const unsigned before = held.limit->adaptive->limit();
+        held.limit->adaptive->sample(now - sent, held.place.seats_in_use(), dropped, now);
+        if (held.limit->adaptive->limit() > before) held.place.sitters().wake_head();
+    }
+}
+
+// What the answer may say of the vendor's limits, and of what it cost.
+void hear_answer(Exchange& ex) {
+    bool learns = false, counts = false;
+    for (const HeldLimit& held : ex.held) {
+        learns |= held.limit->state.spec().learn;
+        counts |= held.limit->state.spec().tokens.has_value();
+    }
+    ex.learning = learns;
+    if (learns) ex.throttle.start(ex.response.status, ex.response.fields, Core::wall_now());
+    const auto coding = ex.response.fields.find("Content-Encoding");
+    ex.counting = counts && ex.response.status < 300 && (!coding || same_text(*coding, "identity"));
+    if (ex.counting) ex.usage.start(ex.response.fields.find(Known::content_type).value_or(std::string_view{}));
+}
+
+// Before the fault of an answer's head. True: the attempt is over already, with `ex.response` or the failure.
+struct Injected {
+    bool over = false;
+    Result<void> done{};
+};
+Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFault& fault) {
+    const auto failure = [&](Reason reason, Replay replay, std::string_view what) {
+        return Injected{true, Failure{Origin::vendor, reason, replay, "chaos: " + std::string(what) + " on purpose (" + fault.text + ")"}};
+    };
+    switch (fault.kind) {
+    case ChaosFault::Kind::status:
+        ex.response.clear();
+        ex.response.status = fault.status;
+        ex.response.fields.add("Content-Length", "0");
+        trip.response_framing = {Framing::Kind::length, 0};
+        trip.response_body = nullptr;
+        co_return Injected{true, {}};
+    case ChaosFault::Kind::delay: {
+        const TimePoint until = std::min(later(Core::now(), fault.delay), ex.limits.total);
+        const bool here = co_await pause(core, ex, until);
+        if (!here) co_return Injected{true, Failure::application_gone()};
+        if (until == ex.limits.total) co_return failure(Reason::timeout_total, Replay::safe, "delayed beyond the total time");
+        co_return Injected{};
+    }
+    case ChaosFault::Kind::hang: {
+        const TimePoint first_byte = later(Core::now(), ex.limits.timeout.first_byte);
+        const bool here = co_await pause(core, ex, std::min(first_byte, ex.limits.total));
+        if (!here) co_return Injected{true, Failure::application_gone()};
+        co_return failure(first_byte < ex.limits.total ? Reason::timeout_first_byte : Reason::timeout_total, Replay::unsafe, "hanging");
+    }
+    case ChaosFault::Kind::reset: co_return failure(Reason::upstream_reset, Replay::unsafe, "reset");
+    case ChaosFault::Kind::tls_failure: co_return failure(Reason::tls_failed, Replay::safe, "a failed TLS handshake");
+    case ChaosFault::Kind::dns_failure: co_return failure(Reason::dns_failed, Replay::safe, "a name that is not found");
+    case ChaosFault::Kind::slow_body:
+    case ChaosFault::Kind::truncate: co_return Injected{};   // `answer_body` does it
+    }
+    co_return Injected{};
+}
+
 }  // namespace
 
-Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip) {
-    trip.vendor = ex.vendor;
-    trip.destination = destination_of(*ex.vendor, ex.scheme, ex.authority);
+EndpointMask endpoints_out(const Exchange& ex, TimePoint now) {
+    EndpointMask out = 0;
+    for (std::size_t i = 0; i < endpoint_count(*ex.serving); ++i) {
+        const auto* live = breaker_at(ex, i);
+        if (live && live->breaker->refuses(live->spec, now)) out |= EndpointMask{1} << i;
+    }
+    return out;
+}
+
+Duration soonest_endpoint(const Exchange& ex, TimePoint now) {
+    Duration soonest = Duration::max();
+    for (std::size_t i = 0; i < endpoint_count(*ex.serving); ++i)
+        if (const auto* live = breaker_at(ex, i)) soonest = std::min(soonest, live->breaker->retry_after(live->spec, now));
+    return soonest == Duration::max() ? Duration{} : soonest;
+}
+
+Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
+    RoundTrip& trip = ex.trip.emplace();
+    trip.vendor = ex.serving;
+    trip.contexts = &ex.policy->contexts;
+    trip.destination = destination_of(*ex.serving, ex.instead ? ex.instead->scheme : ex.scheme, ex.instead ? ex.instead->authority : ex.authority, endpoint);
     trip.request = &ex.request;
     trip.request_framing = ex.framing;
     trip.request_body = ex.body;
@@ -39,15 +192,103 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip) {
     trip.response = &ex.response;
 
     if (!ex.tunnel) {
-        Result<void> attached = attach_credential(core, ex, trip.destination);
+        Result<void> attached = attach_credential(ex, trip.destination);
         if (!attached) co_return attached;
     }
+    if (!take_seats_at_once(ex)) {
+        Result<void> seated = co_await take_seats(core, ex);
+        if (!seated) co_return seated;
+    }
+    // The breaker comes last: a probe that waited for a seat would hold the others up.
+    Gate gate(core, ex, endpoint);
+    const TimePoint sent = Core::now();
+    Result<void> entered = gate.enter(sent);
+    if (!entered) co_return entered;
     ++ex.attempts;
-    Task<Result<void>> going = ex.tunnel ? core.transport.open_stream(trip) : core.transport.round_trip(trip);
-    Result<void> done = co_await std::move(going);
-    const bool vendors_doing = done || done.error().origin == Origin::vendor;
-    if (vendors_doing) core.journal.attempted(*ex.vendor, trip.destination.authority.host, done ? "ok" : name_of(done.error().reason));
+
+    ex.phases = {.started = ex.phases.started};
+    Result<void> done;
+    ex.fault = ex.serving->chaos.enabled ? draw_fault(ex.serving->chaos, *ex.serving->live->chaos, ex.serving_route ? std::string_view(ex.serving_route->name) : std::string_view{}, ex.request.fields) : nullptr;
+    bool over = false;
+    if (ex.fault) {
+        Injected outcome = co_await inject(core, ex, trip, *ex.fault);
+        over = outcome.over;
+        done = std::move(outcome.done);
+        if (over) gate.injected();
+    }
+    if (!over) {
+        Task<Result<void>> going = ex.tunnel ? core.transport.open_stream(trip) : core.transport.round_trip(trip);
+        done = co_await std::move(going);
+    }
+    const TimePoint now = Core::now();
+    if (done || done.error().origin == Origin::vendor) core.journal.attempted(*ex.serving, trip.destination.authority.host, done ? "ok" : name_of(done.error().reason));
+    sample_adaptive_limits(ex, done, sent, now);
+    if (!done)
+        gate.failed(done.error(), now);
+    else if (ex.tunnel)
+        gate.connected();
+    else
+        gate.answered(now);
+    if (done && !ex.tunnel) hear_answer(ex);
     co_return done;
+}
+
+BodySource* answer_body(Core& core, Exchange& ex) {
+    BodySource* body = ex.trip->response_body;
+    if (!body) return nullptr;
+    const bool changes = ex.fault && (ex.fault->kind == ChaosFault::Kind::slow_body || ex.fault->kind == ChaosFault::Kind::truncate);
+    if (changes) {
+        ex.faulty.begin(*body, *ex.fault, core.timer, Core::now());
+        body = &ex.faulty;
+    }
+    if (ex.learning || ex.counting) {
+        ex.watched.begin(*body, ex.learning ? &ex.throttle : nullptr, ex.counting ? &ex.usage : nullptr);
+        body = &ex.watched;
+    }
+    return body;
+}
+
+void learn_from_answer(Exchange& ex) {
+    if (!std::exchange(ex.learning, false)) return;
+    const TimePoint now = Core::now();
+    for (HeldLimit& held : ex.held) held.place.learn(ex.throttle.signal(), now);
+}
+
+void settle_answer(Exchange& ex, std::size_t endpoint, const Result<void>& done) {
+    const TimePoint now = Core::now();
+    const bool broke_off = !done && !done.error().gone && done.error().origin == Origin::vendor && !ex.application->stopped();
+    if (auto* live = broke_off ? breaker_at(ex, endpoint) : nullptr) {
+        // Its head was a success; that its body is none is a failure of its own.
+        const Breaker::Pass pass = live->breaker->enter(live->spec, now);
+        if (pass.admitted) live->breaker->leave(live->spec, pass, seen_of(done.error(), true), false, (ex.failed_at >> endpoint & 1) == 0, now);
+    }
+    learn_from_answer(ex);
+    const auto usage = ex.counting ? ex.usage.usage() : std::nullopt;
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
+        if (usage)
+            held.place.settle(held.spent, usage->total, now);
+        else if (ex.response.status >= 400)   // refused: it cost nothing
+            held.place.settle(held.spent, 0, now);
+    }
+}
+
+void let_go(Exchange& ex) {
+    learn_from_answer(ex);
+    const RoundTrip& trip = *ex.trip;
+    std::size_t drained = 0;
+    while (trip.response_body && !trip.upgraded && drained <= worth_draining) {
+        const auto chunk = trip.response_body->next_ready();
+        if (!chunk || !chunk->has_value() || (*chunk)->last) break;
+        drained += (*chunk)->data.size();
+    }
+}
+
+void leave_attempt(Exchange& ex) {
+    if (ex.winner && ex.trip) ex.traffic.from_vendor += ex.trip->traffic->from_vendor;
+    ex.trip.reset();
+    ex.winner.reset();   // with its seats
+    give_seats_back(ex);
 }
 
 }  // namespace sluice

@@ -1,12 +1,34 @@
-// One try of an exchange at one destination.
+// One try of an exchange at one destination, and what it says to the machines that watch over the vendor: its breaker, its
+// adaptive limits, its learnt pace.
 #pragma once
 
 #include "proxy/exchange/core.hpp"
 #include "proxy/exchange/exchange.hpp"
+#include "proxy/policy/attempt_plan.hpp"
 
 namespace sluice {
 
-/// Gets the credential, puts it on the request, sends it, and receives the head of the answer into `ex.response`. `trip` must be finished by the caller, whatever came out.
-Task<Result<void>> attempt(Core& core, Exchange& ex, RoundTrip& trip);
+/// Endpoints of `ex.serving` whose breaker lets nothing through now.
+EndpointMask endpoints_out(const Exchange& ex, TimePoint now);
+/// When the first of them lets something through again.
+Duration soonest_endpoint(const Exchange& ex, TimePoint now);
+
+/// Gets the credential and a seat, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out.
+Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint);
+
+/// An answer that nobody wants: what it says is learnt, and a small one read to its end, so that its connection can be used again.
+void let_go(Exchange& ex);
+
+/// After `Transport::finish`: gives back what else the attempt had.
+void leave_attempt(Exchange& ex);
+
+/// The body of the answer, with whoever looks at it on its way; null: none.
+BodySource* answer_body(Core& core, Exchange& ex);
+
+/// What the answer that was heard last says of the vendor's limits; once an answer.
+void learn_from_answer(Exchange& ex);
+
+/// The answer is out, or was broken off (`done`): what it cost is settled, and a body that the vendor broke off counts against it.
+void settle_answer(Exchange& ex, std::size_t endpoint, const Result<void>& done);
 
 }  // namespace sluice

@@ -1,29 +1,47 @@
 #include "proxy/exchange/core.hpp"
 
+#include <array>
 #include <bit>
+#include <cstring>
+#include <string_view>
 
 namespace sluice {
 
 namespace {
 
-std::uint64_t draw(std::uint64_t (&state)[2]) {
-    const std::uint64_t a = state[0];
-    std::uint64_t b = state[1];
-    const std::uint64_t drawn = a + b;
-    b ^= a;
-    state[0] = std::rotl(a, 24) ^ b ^ (b << 16);
-    state[1] = std::rotl(b, 37);
-    return drawn;
-}
+// "000102...ff"
+constexpr std::array<char, 512> digit_pairs = [] {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::array<char, 512> pairs{};
+    for (std::size_t i = 0; i < 256; ++i) {
+        pairs[2 * i] = digits[i >> 4];
+        pairs[2 * i + 1] = digits[i & 15];
+    }
+    return pairs;
+}();
 
 }  // namespace
 
+std::uint64_t Core::draw() {
+    const std::uint64_t a = random_state[0];
+    std::uint64_t b = random_state[1];
+    const std::uint64_t drawn = a + b;
+    b ^= a;
+    random_state[0] = std::rotl(a, 24) ^ b ^ (b << 16);
+    random_state[1] = std::rotl(b, 37);
+    return drawn;
+}
+
+void Core::spawn_detached(Task<void> task) {
+    ++detached;
+    coroutine::drive(std::move(task), [this](const std::exception_ptr&) { --detached; });
+}
+
 void Core::draw_request_id(std::string& into) {
-    static constexpr char digits[] = "0123456789abcdef";
     into.resize(32);
-    for (std::size_t half = 0; half < 2; ++half) {
-        std::uint64_t bits = draw(random_state);
-        for (std::size_t i = 0; i < 16; ++i, bits >>= 4) into[half * 16 + i] = digits[bits & 15];
+    for (std::size_t at = 0; at < 32;) {
+        std::uint64_t bits = draw();
+        for (const std::size_t half_end = at + 16; at < half_end; at += 2, bits >>= 8) std::memcpy(&into[at], &digit_pairs[2 * (bits & 255)], 2);
     }
 }
 

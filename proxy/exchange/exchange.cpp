@@ -2,8 +2,15 @@
 
 namespace sluice {
 
+void Exchange::begin_under(std::shared_ptr<const PolicyInForce> in_force) {
+    policy = std::move(in_force);
+    config = &policy->config;
+}
+
 void Exchange::clear() {
-    config.reset();
+    held.clear();   // before the policy that owns the limits
+    policy.reset();
+    config = nullptr;
     request.clear();
     framing = {};
     body = nullptr;
@@ -13,6 +20,10 @@ void Exchange::clear() {
     tunnel = upgrade = false;
     refused_already.reset();
     route = nullptr;
+    serving = nullptr;
+    serving_route = nullptr;
+    fallbacks.clear();
+    instead.reset();
     response.clear();
     limits = {};
     activity = {};
@@ -24,7 +35,18 @@ void Exchange::clear() {
     detail.clear();
     status = 0;
     application_gone = false;
+    retries_spent = false;
+    refusal_fields.clear();
+    if (!pristine.method.empty()) pristine.clear();
+    replay.clear();
+    token_cost = 0;
+    failed_at = 0;
+    fault = nullptr;
+    learning = counting = false;
+    rewritten.hold({});
     trip.reset();
+    winner.reset();
+    pausing = nullptr;
 }
 
 }  // namespace sluice

@@ -3,15 +3,31 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.hpp"
+#include "proxy/exchange/core.hpp"
+#include "proxy/exchange/replay_body.hpp"
+#include "proxy/exchange/response_body.hpp"
+#include "proxy/policy/vendor_state.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {
 
+/// One limit that holds for the exchange, and what it has taken of it.
+struct HeldLimit {
+    LiveLimit* limit = nullptr;
+    Place place;
+    Spent spent;       // by the exchange
+    Spent again;       // by its latest further attempt
+    Lease seat;        // of the attempt under way
+    int priority = 0;
+};
+
 struct Exchange {
     // What the session fills in:
-    std::shared_ptr<const Config> config;    // the policy it began under
+    std::shared_ptr<const PolicyInForce> policy;   // that it began under
+    const Config* config = nullptr;          // the policy's
     RequestHead request;
     Framing framing;
     BodySource* body = nullptr;              // null: none
@@ -26,6 +42,10 @@ struct Exchange {
 
     // What the walk and its parts add:
     const Route* route = nullptr;
+    const Vendor* serving = nullptr;         // whose rules, endpoints and credential the attempts use: `vendor`, or its fallback
+    const Route* serving_route = nullptr;    // likewise
+    std::vector<const FallbackSpec*> fallbacks;   // that led there
+    std::optional<Url> instead;              // where a fallback without endpoints is reached
     std::string request_id;
     ResponseHead response;
     Limits limits;
@@ -38,11 +58,33 @@ struct Exchange {
     std::string detail;
     unsigned status = 0;
     bool application_gone = false;
+    bool retries_spent = false;              // another attempt was due, but ours are used up
+    Fields refusal_fields;                   // of our own answer, beside the usual ones
+    RequestHead pristine;                    // the request before any credential; kept only where a fallback may need it
+    ReplayBody replay;                       // `body`, so that it can be sent again
+    std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
+    std::uint64_t token_cost = 0;            // estimated, where a limit counts tokens
+    std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each
+    bool learning = false, counting = false; // the answer at hand is heard by:
+    ThrottleReader throttle;                 // what it says of the vendor's limits
+    UsageReader usage;                       // what it says it cost
+    const ChaosFault* fault = nullptr;       // injected into the latest attempt
+    WatchedBody watched;
+    FaultyBody faulty;
+    WholeBody rewritten;                     // an answer of ours, or made anew
+    std::shared_ptr<void> winner;            // of several attempts at once: what `trip` refers to
     std::optional<RoundTrip> trip;           // under way; kept here rather than in a coroutine's frame, which is only recycled under 1 KiB
+    Wakeup* pausing = nullptr;               // under way: a wait that is not for a socket
 
+    /// Its policy: at the beginning, once.
+    void begin_under(std::shared_ptr<const PolicyInForce> in_force);
     /// For the next exchange; memory is kept, what may be secret is wiped.
     void clear();
-    const Timeouts& timeouts() const { return route ? route->timeout : vendor->timeout; }
+    const Timeouts& timeouts() const { return serving_route ? serving_route->timeout : serving->timeout; }
+    const RetrySpec& retry() const { return serving_route ? serving_route->retry : serving->retry; }
+    const IdempotencySpec& idempotency() const { return serving_route ? serving_route->idempotency : serving->idempotency; }
+    /// Is there something under way that `interrupt` would wake?
+    bool waits() const { return trip || pausing; }
 };
 
 }  // namespace sluice

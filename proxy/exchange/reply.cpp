@@ -25,18 +25,6 @@ std::string_view phrase_of(unsigned status) {
     return "";
 }
 
-// A body that is there as a whole.
-class TextBody final : public BodySource {
-  public:
-    explicit TextBody(std::string text) : text_(std::move(text)) {}
-    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
-    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
-    void interrupt() override {}
-
-  private:
-    std::string text_;
-};
-
 void append_member(std::string& out, std::string_view name, std::string_view value) {
     out.append(out.size() > 1 ? ",\"" : "\"").append(name).append("\":\"");
     append_json_escaped(out, value);
@@ -103,7 +91,9 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
         const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
         head.fields.add("Retry-After", std::to_string(seconds));
     }
-    TextBody body(grpc ? std::string() : problem(ex, reason, detail));
+    for (const Field field : ex.refusal_fields) head.fields.add(field.name, field.value);
+    WholeBody& body = ex.rewritten;
+    body.hold(grpc ? std::string() : problem(ex, reason, detail));
     Framing framing{Framing::Kind::length, 0};
     if (grpc) {
         head.fields.add("Content-Type", "application/grpc");
@@ -112,7 +102,7 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
     } else {
         head.fields.add("Content-Type", "application/problem+json");
         head.fields.add("Cache-Control", "no-store");
-        framing.length = body.next_ready()->value().data.size();
+        framing.length = body.size();
     }
     sign_response(ex);
     const bool bodiless = ex.request.method == "HEAD" || grpc;
@@ -136,6 +126,7 @@ void sign_response(Exchange& ex) {
     const auto end = std::to_chars(digits, digits + sizeof digits, ex.attempts).ptr;
     fields.add(Known::sluice, "Sluice-Attempts", {digits, static_cast<std::size_t>(end - digits)});
     fields.add(Known::sluice, "Sluice-Request-Id", ex.request_id);
+    if (ex.retries_spent) fields.set("x-should-retry", "false");   // an SDK's own retries would multiply ours
 }
 
 Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {
@@ -157,7 +148,7 @@ Task<Result<void>> report(Exchange& ex, const Failure& failure) {
         ex.detail = failure.detail;
         co_return failure;
     }
-    const Duration retry_after = failure.reason == Reason::overloaded ? Duration{1s} : Duration{};
+    const Duration retry_after = failure.reason == Reason::overloaded ? Duration{1s} : failure.retry_after;
     co_return co_await answer(ex, failure.reason, failure.detail, retry_after);
 }
 

@@ -1,8 +1,14 @@
 #include "proxy/exchange/run_exchange.hpp"
 
 #include "proxy/base/text.hpp"
+#include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/attempt.hpp"
+#include "proxy/exchange/fallback.hpp"
+#include "proxy/exchange/hedge.hpp"
+#include "proxy/exchange/pause.hpp"
 #include "proxy/exchange/reply.hpp"
+#include "proxy/http/retry_after.hpp"
+#include "proxy/policy/attempt_plan.hpp"
 
 namespace sluice {
 
@@ -39,7 +45,7 @@ class Record {
         record.tunnel = ex_.tunnel;
         record.reported = ex_.vendor == &ex_.config->unmatched_vendor && ex_.config->unmatched == Unmatched::report;
         record.phases = ex_.phases;
-        record.duration = Core::now() - ex_.phases.started;
+        record.duration = std::chrono::steady_clock::now() - ex_.phases.started;   // what this very event took is in it
         record.traffic = ex_.traffic;
         core_.journal.record(record);
     }
@@ -54,6 +60,7 @@ class Record {
 Verdict find_vendor(Exchange& ex) {
     if (!ex.vendor) ex.vendor = ex.config->match(ex.authority);
     if (!ex.vendor && ex.config->unmatched != Unmatched::deny) ex.vendor = &ex.config->unmatched_vendor;
+    ex.serving = ex.vendor;
     if (ex.vendor) return Verdict::allow();
     return Verdict::refuse({Reason::unknown_vendor, "no vendor of the policy has the host " + ex.authority.text(ex.scheme) + "; add it to a vendor's `hosts`, or set `unmatched`", {}});
 }
@@ -99,22 +106,151 @@ Verdict judge(Exchange& ex) {
     const std::string_view path = ex.request.path();
     if (const std::string_view wrong = judge_path(path); !wrong.empty()) return Verdict::refuse({Reason::bad_request, std::string(wrong), {}});
     if (Verdict access = judge_access(ex.vendor->access, ex.vendor->name, ex.request.method, path); access.refused()) return access;
-    ex.route = ex.vendor->route_for(ex.request.method, path);
+    ex.route = ex.serving_route = ex.vendor->route_for(ex.request.method, path);
     return Verdict::allow();
 }
 
-Task<Result<void>> deliver(Exchange& ex, RoundTrip& trip) {
+// A key of ours, the same on every attempt, where the application gave none.
+void add_idempotency_key(Core& core, Exchange& ex) {
+    const IdempotencySpec& spec = ex.idempotency();
+    if (spec.generate.empty() || ex.tunnel || !spec.generates(ex.request.method) || spec.is_keyed(ex.request.fields)) return;
+    ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
+}
+
+bool counts_tokens(const Exchange& ex) {
+    const auto any = [](const std::vector<LimitSpec>& limits) {
+        for (const LimitSpec& limit : limits)
+            if (limit.tokens) return true;
+        return false;
+    };
+    return any(ex.serving->limits) || (ex.serving_route && any(ex.serving_route->limits));
+}
+
+// The body is read ahead of the first attempt, so that its tokens can be estimated.
+Task<Result<void>> look_at_body(Exchange& ex) {
+    ex.request.fields.set("Accept-Encoding", "identity");   // `usage` is read from the answer
+    ex.token_cost = 1;
+    if (!ex.body) co_return Result<void>{};
+    if (ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
+        ResponseHead go_on;
+        go_on.status = 100;
+        go_on.phrase = "Continue";
+        Result<void> told = co_await ex.application->inform(go_on);
+        if (!told) co_return told;
+        ex.request.fields.remove(Known::expect);
+    }
+    ex.activity.last = Core::now();
+    Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+    if (!whole) co_return std::move(whole.error());
+    ex.token_cost = estimate_tokens(ex.replay.kept());
+    co_return Result<void>{};
+}
+
+constexpr std::size_t worth_estimating = 1024 * 1024;   // bytes of a body whose tokens are counted
+
+// What further attempts need: the body kept, an idempotency key, the request without a credential.
+void prepare_attempts(Core& core, Exchange& ex) {
+    const RetrySpec& retry = ex.retry();
+    if (retry.max > 0) ex.serving->live->budget->note_request(ex.phases.started);
+    if (ex.body && !ex.tunnel && !ex.upgrade) {
+        ex.replay.begin(*ex.body, counts_tokens(ex) ? std::max(retry.buffer, worth_estimating) : retry.buffer);
+        ex.body = &ex.replay;
+    }
+    if (ex.serving->fallback) ex.pristine = ex.request;
+    add_idempotency_key(core, ex);
+}
+
+PlanFacts facts_of(const Exchange& ex) {
+    PlanFacts facts;
+    facts.retry = &ex.retry();
+    facts.endpoints = std::max<std::size_t>(ex.serving->endpoints.size(), 1);
+    facts.idempotent_method = !ex.tunnel && is_idempotent(ex.request.method);
+    facts.keyed = !facts.idempotent_method && !ex.tunnel && ex.idempotency().is_keyed(ex.request.fields);
+    facts.has_fallback = ex.serving->fallback.has_value() && !ex.upgrade;
+    facts.deadline = ex.limits.total;
+    return facts;
+}
+
+Tried tried_of(const Exchange& ex, const Result<void>& done) {
+    Tried tried;
+    tried.body_kept = !ex.body || ex.tunnel || ex.upgrade || ex.replay.replayable();
+    tried.answer_began = ex.application->began();
+    tried.application_gone = ex.application->stopped();
+    if (done) {
+        tried.kind = Tried::Kind::answered;
+        tried.status = ex.tunnel ? 200 : ex.response.status;
+        if (tried.status < 400) return tried;
+        tried.retry_after = read_retry_after(ex.response.fields, Core::wall_now());
+        tried.retry_unwanted = !read_should_retry(ex.response.fields).value_or(true);
+        return tried;
+    }
+    const Failure& failure = done.error();
+    tried.kind = failure.reason == Reason::breaker_open   ? Tried::Kind::out
+                 : failure.origin == Origin::sluice       ? Tried::Kind::refused
+                                                          : Tried::Kind::failed;
+    tried.reason = failure.reason;
+    tried.replay = failure.replay;
+    tried.application_gone |= failure.gone || failure.origin == Origin::application;
+    return tried;
+}
+
+// What a `give_up` is answered with.
+Failure failure_of(Core& core, const Exchange& ex, Step::Why why, Result<void>& last) {
+    switch (why) {
+    case Step::Why::last: break;
+    case Step::Why::out: {
+        Failure failure{Origin::sluice, Reason::breaker_open, Replay::safe, "vendor '" + ex.serving->name + "' is left alone for a while: every breaker of it is open", {}};
+        failure.retry_after = spread(soonest_endpoint(ex, Core::now()), ex.serving->breaker.open_min, core.draw_share());
+        return failure;
+    }
+    case Step::Why::late:
+        return {Origin::vendor, Reason::timeout_total, Replay::safe, "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ", " + std::to_string(ex.attempts) + " attempts included", {}};
+    }
+    return std::move(last.error());
+}
+
+// The answer of a vendor that stands in, made one of the first vendor's.
+Task<Result<void>> deliver_rewritten(Core& core, Exchange& ex) {
+    RoundTrip& trip = *ex.trip;
+    Framing framing = trip.response_framing;
+    Result<BodySource*> rewritten = co_await rewrite_answer(ex, answer_body(core, ex), framing);
+    if (!rewritten) co_return std::move(rewritten.error());
+    ex.status = ex.response.status;
+    sign_response(ex);
+    co_return co_await ex.application->deliver(ex.response, framing, *rewritten, ex.limits, *trip.activity);
+}
+
+// No coroutine of its own: it ends with the application's.
+Task<Result<void>> deliver(Core& core, Exchange& ex) {
+    RoundTrip& trip = *ex.trip;
     ex.limits = trip.limits;
     if (ex.tunnel) {
         ex.response.clear();
         ex.response.status = 200;
         ex.response.phrase = "Connection established";
     }
-    ex.status = ex.response.status;
     ex.response.fields.remove_hop_by_hop();
+    if (!ex.fallbacks.empty()) return deliver_rewritten(core, ex);
+    ex.status = ex.response.status;
     sign_response(ex);
-    if (trip.upgraded) co_return co_await ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, ex.activity);
-    co_return co_await ex.application->deliver(ex.response, trip.response_framing, trip.response_body, ex.limits, ex.activity);
+    if (trip.upgraded) return ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, *trip.activity);
+    return ex.application->deliver(ex.response, trip.response_framing, answer_body(core, ex), ex.limits, *trip.activity);
+}
+
+// A place under every limit of the vendor that serves; nearly always there is one, and no coroutine is needed for it.
+bool enter_at_once(Exchange& ex) { return !counts_tokens(ex) && admit_at_once(ex); }
+Task<Result<void>> enter(Core& core, Exchange& ex) {
+    if (counts_tokens(ex)) {
+        Result<void> looked = co_await look_at_body(ex);
+        if (!looked || admit_at_once(ex)) co_return looked;
+    }
+    co_return co_await admit(core, ex);
+}
+
+// Nothing of it reached the vendor: what was taken of its limits comes back.
+Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
+    if (ex.attempts == 0) give_back(ex, Core::now());
+    co_return co_await report(ex, failure);
 }
 
 }  // namespace
@@ -130,14 +266,70 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     if (Verdict limited = set_limits(ex); limited.refused()) co_return co_await refuse(ex, limited.refusal());
     ex.request.fields.remove(Known::sluice);
     ex.request.fields.remove_hop_by_hop();
+    prepare_attempts(core, ex);
 
-    RoundTrip& trip = ex.trip.emplace();
-    Result<void> done = co_await attempt(core, ex, trip);
-    if (done) done = co_await deliver(ex, trip);
-    co_await core.transport.finish(trip);
-    ex.trip.reset();
-    if (!done) done = co_await report(ex, done.error());
-    co_return done;
+    Result<void> last;
+    if (!enter_at_once(ex)) {
+        last = co_await enter(core, ex);
+        if (!last) co_return co_await report(ex, last.error());
+    }
+    AttemptPlan plan(facts_of(ex));
+    const auto may_spend = [&] { return may_spend_attempt(ex); };
+    std::size_t endpoint = 0;
+    Step step = plan.start(endpoints_out(ex, Core::now()), Core::now());
+    for (;;) {
+        switch (step.kind) {
+        case Step::Kind::attempt:
+            ex.replay.rewind();
+            endpoint = step.endpoint;
+            if (hedges(ex))
+                last = co_await attempt_hedged(core, ex, plan, endpoint);
+            else
+                last = co_await attempt(core, ex, endpoint);
+            step = plan.next(tried_of(ex, last), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
+            ex.retries_spent = plan.spent();
+            if (step.kind == Step::Kind::deliver) continue;
+            if (ex.trip) {
+                let_go(ex);
+                co_await core.transport.finish(*ex.trip);
+                leave_attempt(ex);
+            }
+            continue;
+        case Step::Kind::wait: {
+            const bool here = co_await pause(core, ex, later(Core::now(), step.delay));
+            const Failure gone = Failure::application_gone();
+            if (!here) co_return co_await report(ex, gone);
+            step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
+            continue;
+        }
+        case Step::Kind::fallback:
+            last = co_await begin_fallback(core, ex);
+            if (last) last = co_await enter(core, ex);
+            if (!last) co_return co_await report(ex, last.error());
+            plan = AttemptPlan(facts_of(ex));
+            step = plan.start(endpoints_out(ex, Core::now()), Core::now());
+            continue;
+        case Step::Kind::deliver:
+            last = co_await deliver(core, ex);
+            if (!ex.tunnel && !ex.trip->upgraded) settle_answer(ex, endpoint, last);
+            co_await core.transport.finish(*ex.trip);
+            leave_attempt(ex);
+            if (!last) co_return co_await report(ex, last.error());
+            co_return last;
+        case Step::Kind::give_up: {
+            ex.retries_spent = plan.spent();
+            const Failure failure = failure_of(core, ex, step.why, last);
+            co_return co_await give_up(ex, failure);
+        }
+        }
+    }
+}
+
+void interrupt(Core& core, Exchange& ex) {
+    if (ex.pausing)
+        ex.pausing->notify(Wait::interrupted);
+    else if (ex.trip)
+        core.transport.abort(*ex.trip);
 }
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "proxy/base/text.hpp"
 
@@ -93,7 +94,17 @@ std::string Authority::text(Scheme scheme) const {
 }
 
 std::string Authority::text() const {
-    return bracketed(host) + ":" + std::to_string(port);
+    char digits[5];
+    const auto end = std::to_chars(digits, digits + sizeof digits, port).ptr;
+    std::string out;
+    out.reserve(host.size() + 8);
+    const bool v6 = is_v6_text(host);
+    if (v6) out += '[';
+    out += host;
+    if (v6) out += ']';
+    out += ':';
+    out.append(digits, end);
+    return out;
 }
 
 Result<Authority> parse_authority(std::string_view text, std::uint16_t port_if_none) {

@@ -124,8 +124,7 @@ const char* ChunkedDecoder::end_of_trailer_line() {
     const std::string_view value = trimmed(line.substr(colon + 1));
     if (!is_field_value(value)) return "a control character in a trailer";
     if (++trailer_count_ > most_trailers) return "more than 100 trailers";
-    const Known known = classify(name);
-    if (trailers_ && known == Known::other) trailers_->add(known, name, value);
+    if (trailers_ && may_be_trailer(name)) trailers_->add(Known::other, name, value);
     line_.clear();
     return nullptr;
 }

@@ -20,7 +20,7 @@ class ChunkedDecoder {
     };
 
     /// For the next message. `trailers` (null: thrown away) receives the trailer fields but those that RFC 9110 6.5.1 keeps out of
-    /// trailers: whatever `Known` names (framing, hop-by-hop, routing, authentication, `Sluice-*`) is dropped.
+    /// trailers (`may_be_trailer`).
     void start(Fields* trailers, std::size_t max_trailer_bytes = 8192);
 
     /// Goes on with `in`. Returns one piece of data a step, with the framing before and after it: the last piece may come with `done`.

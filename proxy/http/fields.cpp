@@ -62,6 +62,26 @@ bool is_hop_by_hop(Known known) {
     return false;
 }
 
+bool may_be_trailer(std::string_view name) {
+    if (classify(name) != Known::other) return false;
+    constexpr std::string_view never[] = {
+        // routing, and who asks
+        "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip",
+        "cookie", "set-cookie", "www-authenticate",
+        // what modifies the request
+        "cache-control", "max-forwards", "pragma", "range", "if-match", "if-none-match", "if-modified-since",
+        "if-unmodified-since", "if-range",
+        // what says how to take the answer, or to read the content
+        "age", "date", "expires", "location", "retry-after", "vary", "warning", "content-encoding", "content-range"};
+    return std::none_of(std::begin(never), std::end(never), [&](std::string_view one) { return same_text(name, one); });
+}
+
+bool same_variable(std::string_view a, std::string_view b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+        return lower(x == '_' ? '-' : x) == lower(y == '_' ? '-' : y);
+    });
+}
+
 namespace {
 
 /// Calls `visit` with each element of a comma-separated list (RFC 9110 5.6.1) until it returns false.
@@ -166,6 +186,30 @@ std::size_t Fields::remove(Known known) {
     return std::erase_if(marks_, [&](const Mark& mark) { return mark.known == known; });
 }
 
+std::size_t Fields::remove_lookalikes(std::string_view name) {
+    return std::erase_if(marks_, [&](const Mark& mark) {
+        const std::string_view own = std::string_view(text_).substr(mark.at, mark.name_size);
+        return own.size() == name.size() && same_variable(own, name) && !same_text(own, name);
+    });
+}
+
+void Fields::remove_nominated(std::string_view connection) {
+    each_element(connection, [this](std::string_view name) {
+        if (may_be_nominated(name)) remove(name);
+        return true;
+    });
+}
+
+void Fields::remove_all_in(const Fields& others) {
+    std::erase_if(marks_, [&](const Mark& mark) {
+        const std::string_view own = std::string_view(text_).substr(mark.at, mark.name_size);
+        for (const Field other : others) {
+            if (same_variable(own, other.name)) return true;
+        }
+        return false;
+    });
+}
+
 std::optional<std::string_view> Fields::find(std::string_view name) const {
     const Known known = classify(name);
     for (std::size_t i = 0; i < marks_.size(); ++i) {
@@ -215,15 +259,23 @@ std::size_t Fields::wire_size() const {
     return size;
 }
 
-void Fields::append_to(std::string& out) const {
+void Fields::append_to(std::string& out, bool (*passes)(Known)) const {
+    std::size_t size = 0;
+    for (const Mark& mark : marks_) {
+        if (!passes || passes(mark.known)) size += std::size_t{mark.name_size} + mark.value_size + 4;
+    }
     const std::size_t at = out.size();
-    out.resize(at + wire_size());
+    out.resize(at + size);
     char* to = out.data() + at;
-    for (const Field field : *this) {
-        to = put(to, field.name);
-        to = put(to, ": ");
-        to = put(to, field.value);
-        to = put(to, "\r\n");
+    for (const Mark& mark : marks_) {
+        if (passes && !passes(mark.known)) continue;
+        const std::string_view both = std::string_view(text_).substr(mark.at, std::size_t{mark.name_size} + mark.value_size);
+        to = put(to, both.substr(0, mark.name_size));
+        *to++ = ':';
+        *to++ = ' ';
+        to = put(to, both.substr(mark.name_size));
+        *to++ = '\r';
+        *to++ = '\n';
     }
 }
 

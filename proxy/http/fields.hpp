@@ -26,6 +26,12 @@ enum class Known : unsigned char {
 Known classify(std::string_view name);
 /// Fields that are about one connection only, whatever `Connection` says.
 bool is_hop_by_hop(Known known);
+/// May this field stand after the content? Not what frames, routes, authenticates, modifies the request, or says how to
+/// read the content or the answer (RFC 9110 6.5.1): whoever merges it into the head would be told something that was
+/// never judged.
+bool may_be_trailer(std::string_view name);
+/// The same name to a vendor that reads fields as CGI variables (RFC 3875 4.1.18), where '_' and '-' become one.
+bool same_variable(std::string_view a, std::string_view b);
 
 struct Field {
     Known known;
@@ -54,6 +60,12 @@ class Fields {
     /// How many were removed.
     std::size_t remove(std::string_view name);
     std::size_t remove(Known known);
+    /// Also those that are `same_variable`, but not that very name.
+    std::size_t remove_lookalikes(std::string_view name);
+    /// Those that `Connection` may nominate and, with this value, does.
+    void remove_nominated(std::string_view connection);
+    /// Those whose name, or `same_variable`, is among `others`.
+    void remove_all_in(const Fields& others);
 
     std::size_t size() const { return marks_.size(); }
     bool empty() const { return marks_.empty(); }
@@ -75,8 +87,8 @@ class Fields {
 
     /// Bytes that "name: value\r\n" lines would take.
     std::size_t wire_size() const;
-    /// Appends "name: value\r\n" for each.
-    void append_to(std::string& out) const;
+    /// Appends "name: value\r\n" for each that `passes` (null: all).
+    void append_to(std::string& out, bool (*passes)(Known) = nullptr) const;
 
     class Iterator {
       public:

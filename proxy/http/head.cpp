@@ -1,6 +1,7 @@
 #include "proxy/http/head.hpp"
 
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "proxy/base/secret.hpp"
@@ -54,24 +55,32 @@ constexpr std::uint64_t every_byte(unsigned char c) {
     return 0x0101010101010101ull * c;
 }
 
-/// Does any of eight bytes look like a control (HTAB included)? Exact: no byte from 0x80 on is taken for one.
-bool holds_control(std::uint64_t word) {
+/// The highest bit of the first of eight bytes that is a control (HTAB included), and of others; 0: none is. Exact as
+/// to the first: no byte from 0x80 on is taken for one.
+std::uint64_t mark_controls(std::uint64_t word) {
     const std::uint64_t deleted = word ^ every_byte(0x7F);
     const std::uint64_t below = (word - every_byte(0x20)) & ~word;
     const std::uint64_t equal = (deleted - every_byte(1)) & ~deleted;
-    return ((below | equal) & every_byte(0x80)) != 0;
+    return (below | equal) & every_byte(0x80);
 }
 
 /// The first control that is not HTAB, or the end.
 std::size_t find_control(std::string_view text) {
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        for (std::uint64_t word; i + 8 <= text.size(); i += 8) {
-            std::memcpy(&word, text.data() + i, 8);
-            if (holds_control(word)) break;
+    static_assert(std::endian::native == std::endian::little);  // the first byte is the lowest
+    std::size_t i = 0;
+    for (std::uint64_t word; i + 8 <= text.size();) {
+        std::memcpy(&word, text.data() + i, 8);
+        const std::uint64_t marks = mark_controls(word);
+        if (marks == 0) {
+            i += 8;
+            continue;
         }
-        if (i < text.size() && is_control(text[i]) && text[i] != '\t') return i;
+        i += static_cast<std::size_t>(std::countr_zero(marks)) / 8;
+        if (text[i] != '\t') return i;
+        ++i;
     }
-    return text.size();
+    while (i < text.size() && (!is_control(text[i]) || text[i] == '\t')) ++i;
+    return i;
 }
 
 }  // namespace
@@ -148,8 +157,10 @@ Result<Framing> judge_request_framing(const RequestHead& head) {
 Result<Framing> judge_response_framing(const ResponseHead& head, std::string_view method) {
     const bool informational = head.status < 200;
     const bool tunnel = method == "CONNECT" && head.status / 100 == 2;
-    if (informational || tunnel || method == "HEAD" || head.status == 204 || head.status == 304) return Framing{};
-    return judge_lengths(response_side, head.fields, head.minor, Framing::Kind::until_close);
+    const bool bodiless = informational || tunnel || method == "HEAD" || head.status == 204 || head.status == 304;
+    // Also where there is no body: a length is passed on, and somebody else may believe that there is one.
+    auto framing = judge_lengths(response_side, head.fields, head.minor, Framing::Kind::until_close);
+    return bodiless && framing ? Framing{} : framing;
 }
 
 bool keeps_alive(unsigned minor, const Fields& fields) {
@@ -176,35 +187,90 @@ std::string_view judge_start_line(std::string_view line) {
     return {};
 }
 
-std::string_view judge_field_line(std::string_view line, bool is_first) {
-    if (line[0] == ' ' || line[0] == '\t') {
+std::string_view name_bad_field_name(std::string_view raw, std::size_t at) {
+    const char c = raw[at];
+    if (c == ' ' || c == '\t') return "white space before the colon of a field";
+    if (raw.substr(at).starts_with("\r\n")) return "a field line without a colon";
+    if (c == '\n') return "a bare LF in the head";
+    return is_control(c) ? name_control(c) : "a field name that is not a token";
+}
+
+/// The field line that `raw` begins with goes to `fields`, and out of `raw`. What is wrong with it, or empty.
+std::string_view take_field_line(std::string_view& raw, Fields& fields, bool is_first) {
+    if (raw[0] == ' ' || raw[0] == '\t') {
         return is_first ? "white space before the first field" : "a folded field line (obs-fold)";
     }
-    std::size_t at = 0;
-    while (at < line.size() && is_token_char(line[at])) ++at;
-    if (at == line.size()) return "a field line without a colon";
-    if (line[at] == ' ' || line[at] == '\t') return "white space before the colon of a field";
-    if (is_control(line[at])) return name_control(line[at]);
-    if (line[at] != ':') return "a field name that is not a token";
-    if (at == 0) return "an empty field name";
-    const std::size_t control = at + find_control(line.substr(at));
-    return control < line.size() ? name_control(line[control]) : std::string_view{};
+    std::size_t colon = 0;
+    while (colon < raw.size() && is_token_char(raw[colon])) ++colon;
+    if (colon == raw.size()) return "a line without its end in the head";
+    if (raw[colon] != ':') return name_bad_field_name(raw, colon);
+    if (colon == 0) return "an empty field name";
+    const std::string_view rest = raw.substr(colon + 1);
+    const std::size_t end = find_control(rest);
+    if (end == rest.size()) return "a line without its end in the head";
+    if (rest[end] == '\n') return "a bare LF in the head";
+    if (!rest.substr(end).starts_with("\r\n")) return name_control(rest[end]);
+    fields.add(raw.substr(0, colon), trimmed(rest.substr(0, end)));
+    raw = rest.substr(end + 2);
+    return {};
 }
 
 }  // namespace
 
-std::string_view judge_raw_head(std::string_view raw) {
-    for (std::size_t number = 0; !raw.empty(); ++number) {
-        const std::size_t end = raw.find('\n');
-        if (end == raw.npos) return "a line without its end in the head";
-        if (end == 0 || raw[end - 1] != '\r') return "a bare LF in the head";
-        const std::string_view line = raw.substr(0, end - 1);
-        raw.remove_prefix(end + 1);
-        if (number > 0 && line.empty()) return raw.empty() ? std::string_view{} : "bytes after the end of the head";
-        const std::string_view fault = number == 0 ? judge_start_line(line) : judge_field_line(line, number == 1);
-        if (!fault.empty()) return fault;
+std::string_view split_head(std::string_view raw, std::size_t max_fields, std::string_view& start_line,
+                            Fields& fields) {
+    if (raw.empty()) return "a head without its closing empty line";
+    const std::size_t lf = raw.find('\n');
+    if (lf == raw.npos) return "a line without its end in the head";
+    if (lf == 0 || raw[lf - 1] != '\r') return "a bare LF in the head";
+    start_line = raw.substr(0, lf - 1);
+    if (const std::string_view fault = judge_start_line(start_line); !fault.empty()) return fault;
+    raw.remove_prefix(lf + 1);
+    for (bool is_first = true; !raw.empty(); is_first = false) {
+        if (raw.starts_with("\r\n")) return raw.size() == 2 ? std::string_view{} : "bytes after the end of the head";
+        if (fields.size() == max_fields) return too_many_fields;
+        if (const std::string_view fault = take_field_line(raw, fields, is_first); !fault.empty()) return fault;
     }
     return "a head without its closing empty line";
+}
+
+namespace {
+
+/// "HTTP/1.0" or "HTTP/1.1"; both sides speak no other.
+bool take_version(std::string_view text, unsigned& minor) {
+    if (text != "HTTP/1.1" && text != "HTTP/1.0") return false;
+    minor = static_cast<unsigned>(text.back() - '0');
+    return true;
+}
+
+}  // namespace
+
+std::string_view parse_request_line(std::string_view line, RequestHead& head) {
+    const std::size_t method_end = std::min(line.find(' '), line.size());
+    const std::string_view method = line.substr(0, method_end);
+    if (!is_token(method)) return "the request does not begin with a method";
+    line.remove_prefix(std::min(method_end + 1, line.size()));
+    const std::size_t target_end = std::min(line.find(' '), line.size());
+    if (target_end == 0) return "a request line without a target";
+    head.method.assign(method);
+    head.target.assign(line.substr(0, target_end));
+    line.remove_prefix(std::min(target_end + 1, line.size()));
+    return take_version(line, head.minor) ? std::string_view{} : "a request line that does not end with HTTP/1.1";
+}
+
+std::string_view parse_status_line(std::string_view line, ResponseHead& head) {
+    constexpr std::size_t version = 8, phrase = 13;  // where each begins or ends: "HTTP/1.1 200 OK"
+    if (line.size() < phrase || !take_version(line.substr(0, version), head.minor) || line[version] != ' ') {
+        return "the response does not begin with HTTP/1.1 and a status";
+    }
+    head.status = 0;
+    for (char c : line.substr(version + 1, 3)) {
+        if (!is_digit(c)) return "a status that is not three digits";
+        head.status = head.status * 10 + static_cast<unsigned>(c - '0');
+    }
+    if (line[phrase - 1] != ' ') return "a status that is not three digits";
+    head.phrase.assign(line.substr(phrase));
+    return {};
 }
 
 }  // namespace sluice

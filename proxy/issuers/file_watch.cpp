@@ -79,14 +79,18 @@ FileWatch::~FileWatch() {
     if (fd_ >= 0) close(fd_);
 }
 
-void FileWatch::follow(const std::vector<std::string>& paths) {
+void FileWatch::follow(const std::vector<std::string>& paths, const std::vector<std::string>& directories) {
     if (fd_ < 0) return;
     std::map<int, std::set<std::string>> names;
-    for (const std::string& path : paths) {
-        for (Entry& entry : trail_of(path)) {
-            const int watch = inotify_add_watch(fd_, entry.directory.c_str(), watched | IN_ONLYDIR);
-            if (watch >= 0) names[watch].insert(std::move(entry.name));
-        }
+    const auto add = [&](Entry entry) {
+        const int watch = inotify_add_watch(fd_, entry.directory.c_str(), watched | IN_ONLYDIR);
+        if (watch >= 0) names[watch].insert(std::move(entry.name));
+    };
+    for (const std::string& path : paths)
+        for (Entry& entry : trail_of(path)) add(std::move(entry));
+    for (const std::string& directory : directories) {
+        for (Entry& entry : trail_of(directory)) add(std::move(entry));
+        add({directory, {}});
     }
     for (const auto& [watch, _] : names_) {
         if (!names.contains(watch)) inotify_rm_watch(fd_, watch);
@@ -106,7 +110,7 @@ bool FileWatch::take_events() {
             const auto entries = names_.find(event.wd);
             if (event.mask & IN_Q_OVERFLOW) ours = true;  // whatever it was
             if (entries == names_.end()) continue;
-            ours = ours || name.empty() || entries->second.contains(std::string(name));
+            ours = ours || name.empty() || entries->second.contains({}) || entries->second.contains(std::string(name));
         }
     }
     return ours;

@@ -1,7 +1,8 @@
 // Notices that a path may lead to something else than before, or that what it leads to was written. Watched are
 // directory entries, never files: the entry of the file, and of every symbolic link on the way to it, so that
 // Kubernetes' swap of
-// `..data` counts as much as a rewrite, a rename over the file, or its first appearance. One thread.
+// `..data` counts as much as a rewrite, a rename over the file, or its first appearance. A directory can be watched as
+// a whole. One thread.
 //
 // It may miss things (a file system without inotify, a limit of watches, a parent directory that was moved): whoever
 // uses it looks now and then anyway.
@@ -21,9 +22,9 @@ class FileWatch {
     FileWatch(const FileWatch&) = delete;
     FileWatch& operator=(const FileWatch&) = delete;
 
-    /// Watches what leads to these absolute paths now, and nothing else any more. Call it before reading them, each
-    /// time: links may have been turned.
-    void follow(const std::vector<std::string>& paths);
+    /// Watches what leads to these absolute paths now, whatever happens in these directories, and nothing else any
+    /// more. Call it before reading them, each time: links may have been turned.
+    void follow(const std::vector<std::string>& paths, const std::vector<std::string>& directories = {});
 
     /// Readable when something happened; -1 without inotify.
     int fd() const { return fd_; }
@@ -32,7 +33,8 @@ class FileWatch {
 
   private:
     int fd_;
-    std::map<int, std::set<std::string>> names_;  // the entries that matter, by their directory's watch descriptor
+    std::map<int, std::set<std::string>>
+        names_;  // the entries that matter ("": all), by their directory's watch descriptor
 };
 
 }  // namespace sluice

@@ -61,23 +61,27 @@ std::shared_ptr<const CredentialState> state_of(const Result<Attachment>& readin
 struct SecretFiles::Impl {
     using Publish = std::function<void(std::shared_ptr<const CredentialStates>)>;
 
-    Impl(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice, SecretTimes times);
+    Impl(std::shared_ptr<const Config> config, Notify notice, SecretTimes times);
     ~Impl();
 
     Result<Secret> read_source(const SecretSource& source) const;
     Result<Attachment> read_credential(const CredentialSpec& spec) const;
-    void look();
+    bool look();
+    void learn(const Config& policy);
     void publish(CredentialStates changed);
     void tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const;
+    std::shared_ptr<const CredentialStates> follow(std::shared_ptr<const Config> policy);
     void watch();
     bool wait_until(TimePoint when);
+    bool take_events();
     bool stopped_within(Duration time);
 
-    const std::shared_ptr<const Config> config;
-    const std::function<void(std::string_view)> notice;
+    const Notify notice;
     const SecretTimes times;
+    std::mutex work_mutex;  // of what follows, up to `files`: a reload and the watching thread
+    std::shared_ptr<const Config> config;
     std::map<std::string, Result<Secret>>
-        variables;                    // as they were at the start: a process's environment does not change
+        variables;                    // as they were when first asked for: a process's environment does not change
     std::vector<std::string> paths;   // absolute, of every file source
     std::vector<Rotation> rotations;  // by CredentialSpec::index
     FileWatch files;
@@ -91,27 +95,56 @@ struct SecretFiles::Impl {
     std::thread thread;
 };
 
-SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, std::function<void(std::string_view)> tell_people,
-                        SecretTimes when)
-    : config(std::move(policy)), notice(std::move(tell_people)), times(when) {
-    for (const CredentialSpec& spec : config->credentials) {
+SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, Notify tell_people, SecretTimes when)
+    : notice(std::move(tell_people)), times(when) {
+    if (stop_event < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+    states = std::make_shared<const CredentialStates>(CredentialStates{0, {}});
+    follow(std::move(policy));
+}
+
+// Where the policy's secrets are; files are watched before they are read, so that what changes in between is seen.
+void SecretFiles::Impl::learn(const Config& policy) {
+    paths.clear();
+    for (const CredentialSpec& spec : policy.credentials) {
         const Sources sources = sources_of(spec);
         for (const SecretSource& source : {sources.value, sources.username}) {
             if (source.kind == SecretSource::Kind::file) paths.push_back(absolute(source.name));
             if (source.kind == SecretSource::Kind::environment)
-                variables.emplace(source.name, read_secret_variable(source.name));
+                variables.try_emplace(source.name, read_secret_variable(source.name));
         }
     }
-    if (stop_event < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-    files.follow(paths);  // before reading: what changes in between is seen
-    CredentialStates first;
-    for (const CredentialSpec& spec : config->credentials) {
-        rotations.emplace_back(read_credential(spec), times.rotation);
-        first.push_back(state_of(rotations.back().state()));
-        if (!first.back()->attachment) notice(first.back()->fault);
+    files.follow(paths);
+}
+
+std::shared_ptr<const CredentialStates> SecretFiles::Impl::follow(std::shared_ptr<const Config> policy) {
+    const std::lock_guard work(work_mutex);
+    const auto before = states;  // only changed under `work_mutex`
+    std::map<std::string_view, std::size_t> known;
+    if (config)
+        for (const CredentialSpec& spec : config->credentials) known.emplace(spec.name, spec.index);
+    learn(*policy);
+    std::vector<Rotation> followed;
+    CredentialStates first{before->policy + 1, {}};
+    for (const CredentialSpec& spec : policy->credentials) {
+        const auto same = known.find(spec.name);
+        if (same != known.end() && config->credentials[same->second].kind == spec.kind) {
+            followed.push_back(rotations[same->second]);
+            first.by_index.push_back(before->by_index[same->second]);
+            continue;
+        }
+        followed.emplace_back(read_credential(spec), times.rotation);
+        first.by_index.push_back(state_of(followed.back().state()));
+        if (!first.by_index.back()->attachment) tell(spec, false, followed.back().state());
     }
-    states = std::make_shared<const CredentialStates>(std::move(first));
-    if (!paths.empty()) thread = std::thread([this] { watch(); });
+    rotations = std::move(followed);
+    config = std::move(policy);
+    auto fresh = std::make_shared<const CredentialStates>(std::move(first));
+    {
+        const std::lock_guard lock(states_mutex);
+        states = fresh;
+    }
+    if (!paths.empty() && !thread.joinable()) thread = std::thread([this] { watch(); });
+    return fresh;
 }
 
 SecretFiles::Impl::~Impl() {
@@ -145,7 +178,9 @@ Result<Attachment> SecretFiles::Impl::read_credential(const CredentialSpec& spec
     return make_attachment(spec, {std::move(*value), std::move(*username)});
 }
 
-void SecretFiles::Impl::look() {
+// True: something is not settled yet.
+bool SecretFiles::Impl::look() {
+    const std::lock_guard work(work_mutex);
     files.follow(paths);
     const TimePoint now = std::chrono::steady_clock::now();
     std::optional<CredentialStates> changed;
@@ -153,17 +188,20 @@ void SecretFiles::Impl::look() {
         const bool had_one = rotations[i].state().has_value();
         if (!rotations[i].observe(read_credential(config->credentials[i]), now)) continue;
         if (!changed) changed = *states;
-        (*changed)[i] = state_of(rotations[i].state());
+        changed->by_index[i] = state_of(rotations[i].state());
         tell(config->credentials[i], had_one, rotations[i].state());
     }
     if (changed) publish(std::move(*changed));
+    return std::any_of(rotations.begin(), rotations.end(),
+                       [](const Rotation& rotation) { return rotation.unsettled(); });
 }
 
 void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const {
+    using State = SecretNotice::State;
     if (now.has_error()) {
-        notice(now.error().detail);
+        notice({State::unavailable, spec.name, now.error().detail});
     } else {
-        notice("credential '" + spec.name + "': " + (had_one ? "changed" : "available again"));
+        notice({had_one ? State::changed : State::available, spec.name, {}});
     }
 }
 
@@ -184,9 +222,7 @@ void SecretFiles::Impl::watch() {
 
     TimePoint next = std::chrono::steady_clock::now() + times.poll;
     while (wait_until(next)) {
-        look();
-        const bool unsettled = std::any_of(rotations.begin(), rotations.end(),
-                                           [](const Rotation& rotation) { return rotation.unsettled(); });
+        const bool unsettled = look();
         next = std::chrono::steady_clock::now() + (unsettled ? times.rotation.settle : times.poll);
         if (stopped_within(rest)) return;
     }
@@ -201,8 +237,13 @@ bool SecretFiles::Impl::wait_until(TimePoint when) {
         const int ready = poll(events, 2, static_cast<int>(patience));
         if (events[0].revents != 0) return false;
         if (ready == 0) return true;
-        if (ready > 0 && files.take_events()) return true;
+        if (ready > 0 && take_events()) return true;
     }
+}
+
+bool SecretFiles::Impl::take_events() {
+    const std::lock_guard work(work_mutex);
+    return files.take_events();
 }
 
 bool SecretFiles::Impl::stopped_within(Duration time) {
@@ -210,11 +251,26 @@ bool SecretFiles::Impl::stopped_within(Duration time) {
     return poll(&stop, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(time).count())) > 0;
 }
 
-SecretFiles::SecretFiles(std::shared_ptr<const Config> config, std::function<void(std::string_view)> notice,
-                         SecretTimes times)
+std::string_view name_of(SecretNotice::State state) {
+    switch (state) {
+        case SecretNotice::State::changed:
+            return "changed";
+        case SecretNotice::State::available:
+            return "available";
+        case SecretNotice::State::unavailable:
+            return "unavailable";
+    }
+    return "";
+}
+
+SecretFiles::SecretFiles(std::shared_ptr<const Config> config, Notify notice, SecretTimes times)
     : impl_(std::make_unique<Impl>(std::move(config), std::move(notice), times)) {}
 
 SecretFiles::~SecretFiles() = default;
+
+std::shared_ptr<const CredentialStates> SecretFiles::follow(std::shared_ptr<const Config> config) {
+    return impl_->follow(std::move(config));
+}
 
 std::shared_ptr<const CredentialStates> SecretFiles::snapshot() const {
     const std::lock_guard lock(impl_->states_mutex);
@@ -237,8 +293,8 @@ Result<const Attachment*> StaticDesk::current(std::size_t credential) {
     const auto unavailable = [](std::string detail) {
         return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)};
     };
-    if (credential >= states_->size()) return unavailable("the policy has no such credential");
-    const CredentialState& state = *(*states_)[credential];
+    if (credential >= states_->by_index.size()) return unavailable("the policy has no such credential");
+    const CredentialState& state = *states_->by_index[credential];
     if (!state.attachment) return unavailable(state.fault);
     return &*state.attachment;
 }

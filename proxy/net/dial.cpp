@@ -6,14 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <cerrno>
 #include <cstring>
 #include <exception>
 #include <list>
 #include <memory>
 #include <utility>
+
+#include "proxy/net/sockaddr.hpp"
 
 namespace sluice {
 
@@ -93,22 +93,6 @@ struct Attempt {
     Socket socket;
     int error = 0;  // errno; with an error there is no socket
 };
-
-socklen_t to_sockaddr(const IpAddress& address, std::uint16_t port, sockaddr_storage& out) {
-    std::memset(&out, 0, sizeof out);
-    if (address.v6) {
-        auto& v6 = reinterpret_cast<sockaddr_in6&>(out);
-        v6.sin6_family = AF_INET6;
-        v6.sin6_port = htons(port);
-        std::memcpy(&v6.sin6_addr, address.bytes.data(), 16);
-        return sizeof v6;
-    }
-    auto& v4 = reinterpret_cast<sockaddr_in&>(out);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(port);
-    std::memcpy(&v4.sin_addr, address.bytes.data(), 4);
-    return sizeof v4;
-}
 
 /// Begins to connect. Errors that are known at once (no route, no descriptors) are there on return.
 Attempt begin(Loop& loop, const IpAddress& address, std::uint16_t port) {
@@ -200,8 +184,7 @@ struct Race {
 
 Task<void> watch(std::shared_ptr<Race> race, Attempt* attempt, Tally* tally) {
     if (race->over) co_return;
-    Task<Wait> writable = attempt->socket.writable(never);
-    const Wait how = co_await std::move(writable);
+    const Wait how = co_await attempt->socket.writable(never);
     if (race->over) co_return;  // closed by whoever won
     --race->running;
     attempt->error = how == Wait::ready ? outcome_of(attempt->socket) : ECANCELED;
@@ -237,8 +220,7 @@ void run(Dialling& dialling, const std::shared_ptr<Race>& race, Attempt attempt)
     if (attempt.error != 0) return;
     race->attempts.push_back(std::move(attempt));
     ++race->running;
-    asio::co_spawn(dialling.loop.io.get_executor(), watch(race, &race->attempts.back(), &dialling.tally),
-                   asio::detached);
+    spawn(dialling.loop.io, watch(race, &race->attempts.back(), &dialling.tally));
 }
 
 /// Until one has connected, nothing is left, or the time is up.
@@ -253,8 +235,8 @@ Task<void> run_race(Dialling& dialling, std::shared_ptr<Race> race) {
         }
         if (race->running == 0) co_return;
         dialling.loop.wheel.arm(race->pace, dialling.more() ? std::min(next_at, dialling.deadline) : dialling.deadline);
-        Task<Wait> changed = race->changed.wait();
-        if (co_await std::move(changed) == Wait::ready)
+        const Wait changed = co_await race->changed.wait();
+        if (changed == Wait::ready)
             next_at = Loop::now();  // one has failed: the next need not wait
     }
 }
@@ -281,8 +263,7 @@ Task<Result<Attempt>> connect_any(Dialling& dialling) {
         Attempt attempt = dialling.begin_next();
         if (attempt.error != 0) continue;
         const TimePoint paced = dialling.more() ? later(Loop::now(), attempt_delay) : never;
-        Task<Wait> writable = attempt.socket.writable(std::min(paced, dialling.deadline));
-        const Wait how = co_await std::move(writable);
+        const Wait how = co_await attempt.socket.writable(std::min(paced, dialling.deadline));
         if (how == Wait::timed_out) {
             Task<Result<Attempt>> raced = race_others(dialling, std::move(attempt));
             co_return co_await std::move(raced);

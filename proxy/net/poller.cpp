@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "proxy/ports/clock.hpp"
+
 namespace sluice {
 
 namespace {
@@ -46,7 +48,9 @@ void Poller::dispatch() {
     for (next_ = 0; next_ < count_;) {
         const epoll_event event = batch_[next_++];
         auto* polled = static_cast<Polled*>(event.data.ptr);
-        if (polled) polled->tell(polled, event.events);
+        if (!polled) continue;
+        const Clock::Hold time;
+        polled->tell(polled, event.events);
     }
     next_ = count_ = 0;
 }

@@ -471,7 +471,7 @@ void Resolver::Impl::close() {
     for (const LookupPtr& lookup : finished) {
         lookup->done = true;
         lookup->bound.disarm();
-        lookup->waiters.clear();  // Asio unwinds a coroutine whose handler is destroyed, and with it its reference
+        lookup->waiters.clear();  // a coroutine whose wakeup is destroyed is unwound, and with it its reference
     }
     finished.clear();
 }
@@ -497,8 +497,7 @@ Task<Result<std::vector<IpAddress>>> Resolver::resolve(std::string host, TimePoi
     if (!lookup->done) {
         const auto waiter = lookup->waiters.emplace(lookup->waiters.end());
         impl_->loop.wheel.arm(waiter->deadline, deadline);
-        Task<Wait> answer = waiter->wakeup.wait();
-        const Wait how = co_await std::move(answer);
+        const Wait how = co_await waiter->wakeup.wait();
         lookup->waiters.erase(waiter);
         if (how == Wait::timed_out) {
             co_return failed(host, "no answer from the name servers within the time to connect",

@@ -119,24 +119,26 @@ Io Socket::write(std::span<const iovec> pieces) {
     }
 }
 
-Task<Wait> Socket::readable(TimePoint deadline) {
-    if (!state_) co_return Wait::interrupted;
-    if (state_->readable) co_return Wait::ready;
-    const State::Ref state(state_);
-    if (deadline != never) state->loop.wheel.arm(state->read_deadline, deadline);
-    const Wait how = co_await state->reader.wait();
-    state->read_deadline.disarm();
-    co_return how;
+Socket::Readiness Socket::readable(TimePoint deadline) {
+    if (!state_) return Readiness(Wait::interrupted);
+    if (state_->readable) return Readiness(Wait::ready);
+    return {*state_, state_->reader, state_->read_deadline, deadline};
 }
 
-Task<Wait> Socket::writable(TimePoint deadline) {
-    if (!state_) co_return Wait::interrupted;
-    if (state_->writable) co_return Wait::ready;
-    const State::Ref state(state_);
-    if (deadline != never) state->loop.wheel.arm(state->write_deadline, deadline);
-    const Wait how = co_await state->writer.wait();
-    state->write_deadline.disarm();
-    co_return how;
+Socket::Readiness Socket::writable(TimePoint deadline) {
+    if (!state_) return Readiness(Wait::interrupted);
+    if (state_->writable) return Readiness(Wait::ready);
+    return {*state_, state_->writer, state_->write_deadline, deadline};
+}
+
+void Socket::Readiness::begin() {
+    ++state_->references;
+    if (at_ != never) state_->loop.wheel.arm(*bound_, at_);
+}
+
+void Socket::Readiness::end() {
+    bound_->disarm();
+    if (--state_->references == 0) delete state_;
 }
 
 void Socket::interrupt_reader() {

@@ -22,6 +22,8 @@ struct Io {
 };
 
 class Socket {
+    struct State;
+
   public:
     enum class Begin : unsigned char { connected, connecting };
 
@@ -40,9 +42,37 @@ class Socket {
     Io read(std::span<char> into);
     Io write(std::span<const iovec> pieces);
 
+    /// What `readable` and `writable` return, to be awaited at once: no coroutine of its own.
+    class [[nodiscard]] Readiness {
+      public:
+        explicit Readiness(Wait how) : how_(how) {}
+        Readiness(State& state, Wakeup& wakeup, Deadline& bound, TimePoint at) : waiting_(&wakeup), state_(&state), bound_(&bound), at_(at) {}
+
+        bool await_ready() const noexcept { return !state_; }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> waiter) {
+            waiting_.await_suspend(waiter);
+            begin();
+        }
+        Wait await_resume() {
+            if (!state_) return how_;
+            end();
+            return waiting_.await_resume();
+        }
+
+      private:
+        void begin();
+        void end();
+
+        Wakeup::Waiting waiting_{nullptr};
+        State* state_ = nullptr;
+        Deadline* bound_ = nullptr;
+        TimePoint at_{};
+        Wait how_ = Wait::ready;
+    };
     /// Until readable (or at its end, or broken); `never` for no deadline. At once, where no read has found it drained since.
-    Task<Wait> readable(TimePoint deadline);
-    Task<Wait> writable(TimePoint deadline);
+    Readiness readable(TimePoint deadline);
+    Readiness writable(TimePoint deadline);
     /// Ends the waits of other coroutines with Wait::interrupted.
     void interrupt_reader();
     void interrupt_writer();
@@ -57,7 +87,6 @@ class Socket {
     void close(bool reset = false);
 
   private:
-    struct State;
     State* state_ = nullptr;
 };
 

@@ -137,6 +137,16 @@ bool Stream::quiet() {
     return why_nothing().kind == Io::Kind::blocked;   // a session ticket, a key update
 }
 
+bool Stream::has_spoken() {
+    if (!socket_.open()) return false;
+    char byte;
+    if (!ssl_) return ::recv(socket_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    std::size_t got = 0;
+    if (SSL_peek_ex(ssl_.get(), &byte, 1, &got) == 1) return true;
+    why_nothing();   // leaves no error behind in the thread's queue
+    return false;
+}
+
 bool Stream::hung_up() {
     if (!socket_.open()) return true;
     char byte;
@@ -193,6 +203,16 @@ void Stream::stage(std::string_view bytes) {
         bytes.remove_prefix(n);
         if (plain_size_ == record_size) seal();
     }
+}
+
+bool Stream::unstage() {
+    if (ssl_ && out_bytes_ > 0) return false;
+    for (Piece& piece : out_) loop().blocks.give(std::move(piece.block));
+    out_.clear();
+    out_bytes_ = 0;
+    if (plain_) loop().blocks.give(std::move(plain_));
+    plain_size_ = 0;
+    return true;
 }
 
 Io Stream::try_flush() {

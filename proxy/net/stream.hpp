@@ -45,9 +45,12 @@ class Stream {
 
     /// Plain bytes. `eof` of a TLS stream is a close_notify; without one it is `failed` with connection_aborted: a body cut short must not look whole.
     Io read(std::span<char> into);
-    Task<Wait> readable(TimePoint deadline) { return socket_.readable(deadline); }
+    Socket::Readiness readable(TimePoint deadline) { return socket_.readable(deadline); }
     /// Nothing came in since `watch`, or nothing but TLS's own messages.
     bool quiet();
+
+    /// Has the peer said something that was not read yet? Takes nothing from it.
+    bool has_spoken();
 
     /// Has the peer gone, as far as can be told without taking anything from it? A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
     bool hung_up();
@@ -55,6 +58,8 @@ class Stream {
     /// Stages: copied, or encrypted, never sent yet.
     void stage(std::string_view bytes);
     std::size_t staged() const { return out_bytes_ + plain_size_; }
+    /// Forgets what is staged, of which nothing may have been sent. False: some of it is in TLS records already, which are numbered; it stays staged.
+    bool unstage();
     /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left.
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.

@@ -1,7 +1,13 @@
-// Circuit breaking: when an endpoint fails too often it is left alone for a while. Pure: time is an argument; the state is
-// words shared by all workers, changed by compare-exchange only.
+// Circuit breaking: when an endpoint fails too often it is left alone for a while. Pure: time is an argument; the state
+// is words shared by all workers, changed by compare-exchange only, so nobody ever waits for another thread.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "proxy/base/result.hpp"
 #include "proxy/base/time.hpp"
 
 namespace sluice {
@@ -9,17 +15,125 @@ namespace sluice {
 /// When a breaker opens and how it closes again; after defaults and vendor.
 struct BreakerSpec {
     bool enabled = true;
-    double failure_rate = 0.5;       // of those seen in `window`, above 0 to 1
-    unsigned consecutive = 5;        // failures in a row
-    double slow_rate = 1.0;          // of those seen in `window`, above 0 to 1
-    Duration slow_after = 10s;       // time to the response head above which an answer is slow
-    Duration window = 30s;           // sliding
-    unsigned min_requests = 20;      // seen in `window` before a rate says anything
-    Duration open_min = 15s;         // the first time; doubled by each failed probe up to
+    double failure_rate = 0.5;   // of those seen in `window`, above 0 to 1
+    unsigned consecutive = 5;    // failures in a row
+    double slow_rate = 1.0;      // of those seen in `window`, above 0 to 1
+    Duration slow_after = 10s;   // time to the response head above which an answer is slow
+    Duration window = 30s;       // sliding
+    unsigned min_requests = 20;  // seen in `window` before a rate says anything
+    Duration open_min = 15s;     // the first time; doubled by each failed probe up to
     Duration open_max = 5min;
-    unsigned probes = 2;             // requests that go through half-open; all succeed: closed
+    unsigned probes = 2;  // requests that go through half-open; all succeed: closed
 
     bool operator==(const BreakerSpec&) const = default;
 };
+
+/// One endpoint's breaker. Every function may be called from any thread at any time.
+///
+/// Whoever sends a request to the endpoint calls `enter` first, and gives the pass back with `leave` exactly once, on
+/// every path: also when it was never sent, and when the application went away. A pass that is never given back costs a
+/// probe's seat for `open_min`, not for ever.
+///
+/// The window slides by eighths of itself: it holds what was seen in the last 7/8 to 8/8 of `window`. An era is the
+/// time between two changes of state; a pass from an earlier era changes nothing when it is given back, however late it
+/// comes.
+class Breaker {
+  public:
+    enum class State : unsigned char { closed, open, half_open };
+    enum class Forced : unsigned char { automatic, open, closed };
+
+    /// What was learnt of the endpoint.
+    enum class Seen : unsigned char {
+        success,
+        failure,
+        failure_of_rate,  // a plain 500: fails a probe and counts for the rate, never as one in a row
+        neither,          // a 429 to a probe, our own refusal, an application that went away
+    };
+
+    struct Pass {
+        bool admitted = false;
+        bool probe = false;
+        bool moved = false;      // this entry is the first of a half-open era: State::half_open was moved to
+        std::uint32_t era = 0;   // and the round of probes: of no meaning outside
+        Duration retry_after{};  // of a refusal, above 0: when it may be worth another try
+    };
+
+    struct View {
+        State state = State::closed;
+        Forced forced = Forced::automatic;
+        Duration retry_after{};                        // 0: a request would go through
+        unsigned consecutive = 0;                      // failures in a row
+        std::uint64_t seen = 0, failed = 0, slow = 0;  // in the window; half-open: of the probes
+        std::array<std::uint64_t, 3> transitions{};    // into closed, open, half_open, since it was made
+    };
+
+    Breaker() = default;
+    Breaker(const Breaker&) = delete;
+    Breaker& operator=(const Breaker&) = delete;
+
+    /// May a request go to the endpoint? Half-open it takes one of the `probes` seats (at most 255). A breaker that is
+    /// not enabled admits all, unless it is forced open.
+    Pass enter(const BreakerSpec& spec, TimePoint now);
+
+    /// Gives a pass back and counts what was seen. Returns the state that this moved the breaker to, if it moved.
+    ///
+    /// `slow`: the response head took longer than `slow_after`, or, of an application that went away (`neither`), it
+    /// had waited for longer. `consecutive`: a failure may count as one in a row, which an exchange says once an
+    /// endpoint.
+    ///
+    /// Of probes: a failure opens again for twice as long; a `neither` gives its seat to another request. Once `probes`
+    /// were heard of, too many slow ones (`slow_rate` of them) are a failure too, else that many successes close it.
+    std::optional<State> leave(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, bool consecutive,
+                               TimePoint now);
+
+    /// Would `enter` refuse? Takes nothing: for choosing between endpoints.
+    bool refuses(const BreakerSpec& spec, TimePoint now) const { return retry_after(spec, now) > Duration{}; }
+
+    /// When it may be worth another try; 0: now.
+    Duration retry_after(const BreakerSpec& spec, TimePoint now) const;
+
+    /// An operator's word: `open` refuses all (a kill switch), `closed` admits all and counts without judging,
+    /// `automatic` takes either back and begins anew, closed; where nothing was forced it changes nothing. Returns the
+    /// state that this moved the breaker to, if it moved. Exchanges under way go on, and count no more.
+    std::optional<State> force(Forced forced);
+
+    View view(const BreakerSpec& spec, TimePoint now) const;
+
+  private:
+    static constexpr std::uint64_t slices = 8;  // of the window
+    struct Word;                                // the state, packed
+    struct Probes;                              // what of it is about probes
+    struct Slice;                               // what was seen in an eighth of the window, packed
+    using Ring = std::array<std::atomic<std::uint64_t>, slices>;
+    struct Counts {
+        std::uint64_t seen, failed, slow;
+    };
+
+    Word load() const;
+    bool change(Word& expected, const Word& to);
+    Duration wait_of(const BreakerSpec& spec, const Word& word, TimePoint now) const;
+    std::optional<Pass> take_seat(const BreakerSpec& spec, Word& word, TimePoint now);
+    std::optional<State> leave_closed(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, bool consecutive,
+                                      TimePoint now);
+    std::optional<State> leave_probe(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, TimePoint now);
+    bool count(Ring& ring, std::uint64_t slice, std::uint64_t era, bool failed);
+    Counts counts(std::uint64_t current, std::uint64_t era) const;
+
+    // Read by every request, written only when something is wrong: apart from what is written by every answer.
+    alignas(64) std::atomic<std::uint64_t> word_{0};
+    std::atomic<std::int64_t> offered_at_{0};  // when a probe's seat was taken last
+    std::array<std::atomic<std::uint64_t>, 3> transitions_{};
+    alignas(64) Ring answers_{};
+    alignas(64) Ring slow_{};
+};
+
+/// What a failed attempt says of the endpoint. A vendor that is not reached, breaks off or is not understood has
+/// failed; what was refused by us, or ended by the application, says nothing. `waiting_for_vendor`: of `timeout_total`,
+/// whether the time ran out while the vendor had the request.
+Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor);
+
+/// What an answer says of the endpoint: 500, 502, 503 and 504 are failures, and of a 200 the gRPC statuses UNKNOWN,
+/// DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS. A 429 (or RESOURCE_EXHAUSTED) to a probe says nothing.
+Breaker::Seen seen_of(unsigned status, std::optional<unsigned> grpc_status, bool probe);
 
 }  // namespace sluice

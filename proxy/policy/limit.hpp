@@ -44,7 +44,7 @@ struct SeatSpec {
 
 /// One limit of a vendor or a route. At least one of rate, tokens, seats is set.
 struct LimitSpec {
-    std::string name;               // written, else "limit", "limit1" ...: metric label and detail of a refusal
+    std::string name;               // written, else "limit", "limit2" ...: metric label and detail of a refusal
     std::optional<RateSpec> rate;
     std::optional<TokenSpec> tokens;
     std::optional<SeatSpec> seats;

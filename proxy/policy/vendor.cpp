@@ -9,6 +9,13 @@ const Route* Vendor::route_for(std::string_view method, std::string_view path) c
     return nullptr;
 }
 
+std::size_t Vendor::breaker_of(const Authority& authority, std::size_t endpoint) const {
+    if (!endpoints.empty()) return endpoint;
+    for (std::size_t i = 1; i < hosts.size(); ++i)
+        if (hosts[i].matches(authority)) return i;
+    return 0;
+}
+
 std::optional<Url> Vendor::base_url() const {
     if (!endpoints.empty()) return endpoints.front();
     for (const HostPattern& host : hosts) {
@@ -19,10 +26,10 @@ std::optional<Url> Vendor::base_url() const {
     return {};
 }
 
-Destination destination_of(const Vendor& vendor, Scheme named_scheme, const Authority& named) {
+Destination destination_of(const Vendor& vendor, Scheme named_scheme, const Authority& named, std::size_t endpoint) {
     if (vendor.endpoints.empty()) return {named_scheme, named, {}};
-    const Url& endpoint = vendor.endpoints.front();
-    return {endpoint.scheme, endpoint.authority, endpoint.prefix};
+    const Url& url = vendor.endpoints[endpoint];
+    return {url.scheme, url.authority, url.prefix};
 }
 
 }  // namespace sluice

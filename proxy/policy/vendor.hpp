@@ -52,6 +52,11 @@ struct Catalogue {
     std::vector<std::pair<std::string, std::string>> sla;   // flattened: "latency.p99" -> "800ms"
 };
 
+/// Where the policy says so, for `explain`: lines in the file of the vendor; 0 where nothing is written.
+struct PolicyLines {
+    int timeout = 0, retry = 0, hedge = 0, idempotency = 0, breaker = 0, limit = 0, fallback = 0, chaos = 0;
+};
+
 struct Route {
     std::string name;      // the metric label: `name`, else the match text
     RequestPattern match;
@@ -59,17 +64,21 @@ struct Route {
     RetrySpec retry;       // likewise, `hedge` included
     IdempotencySpec idempotency;      // likewise
     std::vector<LimitSpec> limits;    // its own, beside the vendor's
+    std::size_t first_limit = 0;      // where they are in VendorState::limits
     std::size_t index = 0; // in Vendor::routes
+    std::size_t series = 1; // telemetry's: which of the vendor's routes it is by name, the same from policy to policy (1: none it knows)
     int line = 0;
+    PolicyLines lines;
 };
 
 inline constexpr std::size_t max_endpoints = 16;
 
 struct VendorState;
+struct VendorSeries;   // proxy/telemetry
 
 struct Vendor {
     std::string name;
-    std::size_t index = 0;     // in Config::vendors; what lives beside the Config (meters, TLS contexts) is found by it
+    std::size_t index = 0;     // in Config::vendors; what belongs to this Config alone (TLS contexts) is found by it
     Catalogue catalogue;
     std::vector<HostPattern> hosts;
     Mode mode = Mode::intercept;
@@ -88,10 +97,14 @@ struct Vendor {
     std::vector<Route> routes;
     std::string file;                        // where the policy says so, for `explain`
     int line = 0;
+    PolicyLines lines;
     std::shared_ptr<VendorState> live;       // null until `make_live`
+    std::shared_ptr<VendorSeries> series;    // what is counted of it, from policy to policy; null: counted as `_other`
 
     /// The first route that matches, in the order of the policy; none: nullptr.
     const Route* route_for(std::string_view method, std::string_view path) const;
+    /// Which of VendorState::breakers a request for `authority` at that endpoint goes by.
+    std::size_t breaker_of(const Authority& authority, std::size_t endpoint) const;
     /// Where base-URL mode goes: the endpoint, else https:// + the first host without a wildcard; neither: nothing.
     std::optional<Url> base_url() const;
 };
@@ -103,7 +116,7 @@ struct Destination {
     std::string prefix;      // put before the path
 };
 
-/// The endpoint's, or what the application named. A plain `http://` request to a host whose endpoint is `https://` goes over TLS.
-Destination destination_of(const Vendor& vendor, Scheme named_scheme, const Authority& named);
+/// That endpoint's, or, where the vendor has none, what the application named. A plain `http://` request to a host whose endpoint is `https://` goes over TLS.
+Destination destination_of(const Vendor& vendor, Scheme named_scheme, const Authority& named, std::size_t endpoint = 0);
 
 }  // namespace sluice

@@ -1,18 +1,57 @@
 // What of a vendor is alive: its breakers, limits, budgets. Shared by all workers, changed by compare-exchange on words whose
-// addresses are fixed when the Config is built; handed on by the vendor's name when the policy is loaded anew.
+// addresses are fixed when the Config is built; handed on when the policy is loaded anew, part by part: what a part's own
+// rules did not change goes on as it is.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/policy/adaptive.hpp"
+#include "proxy/policy/breaker.hpp"
+#include "proxy/policy/budget.hpp"
+#include "proxy/policy/chaos.hpp"
+#include "proxy/policy/latency.hpp"
+#include "proxy/policy/limiter.hpp"
 
 namespace sluice {
 
 struct Vendor;
 
-struct VendorState {
-    explicit VendorState(const Vendor& vendor);
+/// "closed", "open", "half_open": the metric label.
+std::string_view name_of(Breaker::State state);
+
+/// A limit alive, and the limit's limit where it is found from latency.
+struct LiveLimit {
+    LiveLimit(const LimitSpec& spec, std::array<std::uint64_t, 2> seed);
+
+    /// How many seats there are now; 0: this limit has none.
+    unsigned seats() const;
+
+    LimitState state;
+    std::unique_ptr<AdaptiveLimit> adaptive;
 };
 
-/// Gives `vendor` a state: what of `before` (null: nothing) is about rules that did not change lives on, the rest begins anew.
-void make_live(Vendor& vendor, const Vendor* before);
+struct VendorState {
+    struct LiveBreaker {
+        std::string of;   // the endpoint without its scheme, or the entry of `hosts`: the metric label
+        BreakerSpec spec; // that it was made for
+        std::shared_ptr<Breaker> breaker;
+    };
+    std::vector<LiveBreaker> breakers;                 // one an endpoint, or, without any, one an entry of `hosts`
+    std::vector<std::shared_ptr<LiveLimit>> limits;    // of the vendor, then of each route in turn: Route::first_limit
+    std::shared_ptr<RetryBudget> budget;
+    std::shared_ptr<Latency> latency;                  // to the response head, of answers
+    std::shared_ptr<ChaosState> chaos;
+    ChaosSpec chaos_spec;                              // that it was made for
+};
+
+/// Gives `vendor` a state. Of `before`, the vendor of the same name in the policy until now (null: there was none), everything
+/// lives on whose rules are the same. `seed` (random, secret): where limits have keys.
+void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2> seed);
 
 }  // namespace sluice

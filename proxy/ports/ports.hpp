@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,8 +39,19 @@ struct BodySource {
     ~BodySource() = default;
 };
 
+/// The worker's time, and its door for other threads.
+struct Timer {
+    /// Suspends until `wakeup` is notified, or `until` has come (late by up to a tick of the wheel, never early).
+    virtual Task<Wait> wait(Wakeup& wakeup, TimePoint until) = 0;
+    /// From any thread: runs `closure` on the worker's, soon.
+    virtual void post(std::function<void()> closure) = 0;
+
+  protected:
+    ~Timer() = default;
+};
+
 /// What became of an exchange, in the word that header, metric and log share.
-enum class Outcome : unsigned char { vendor, refused, failed };
+enum class Outcome : unsigned char { vendor, fallback, refused, failed };
 std::string_view name_of(Outcome outcome);
 
 /// How long each part took; a part that was not needed stays empty.
@@ -81,9 +93,12 @@ struct ReplySink {
     ~ReplySink() = default;
 };
 
+class ClientContexts;   // proxy/wire
+
 /// One try at one destination. Filled by `attempt`, carried out by a Transport.
 struct RoundTrip {
     const Vendor* vendor = nullptr;
+    const ClientContexts* contexts = nullptr;   // of the vendor's policy: how it is verified
     Destination destination;
     const RequestHead* request = nullptr;   // as it goes upstream, but for framing and Host, which the transport writes
     Framing request_framing;
@@ -117,9 +132,9 @@ struct Transport {
     ~Transport() = default;
 };
 
-/// Where credentials come from. Reading never waits for now: static secrets are read ahead and again when their files change.
+/// Where the credentials of one policy come from. Reading never waits for now: static secrets are read ahead and again when their files change.
 struct CredentialDesk {
-    /// The attachment for a credential of the Config, valid until the caller next suspends; or why there is none (credential_unavailable).
+    /// The attachment for a credential of the desk's Config, valid until the caller next suspends; or why there is none (credential_unavailable).
     virtual Result<const Attachment*> current(std::size_t credential) = 0;
 
   protected:
@@ -153,6 +168,8 @@ struct Journal {
     virtual void began(const Vendor& vendor) = 0;                 // `inflight`
     virtual void ended(const Vendor& vendor) = 0;
     virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) = 0;   // "ok" or a reason
+    virtual void waited(const Vendor& vendor, Duration time) = 0;   // for a place under a limit, got or not: `limit_wait_seconds`
+    virtual void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) = 0;   // a breaker, by itself
     virtual void record(const ExchangeRecord& record) = 0;
 
   protected:

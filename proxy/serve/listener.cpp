@@ -13,6 +13,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "proxy/net/sockaddr.hpp"
+
 namespace sluice {
 
 namespace {
@@ -37,22 +39,6 @@ class Fd {
 };
 
 int open_spare() { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
-
-socklen_t fill(sockaddr_storage& storage, const ListenAddress& address) {
-    std::memset(&storage, 0, sizeof storage);
-    if (address.address.v6) {
-        auto& v6 = reinterpret_cast<sockaddr_in6&>(storage);
-        v6.sin6_family = AF_INET6;
-        v6.sin6_port = htons(address.port);
-        std::memcpy(&v6.sin6_addr, address.address.bytes.data(), 16);
-        return sizeof v6;
-    }
-    auto& v4 = reinterpret_cast<sockaddr_in&>(storage);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(address.port);
-    std::memcpy(&v4.sin_addr, address.address.bytes.data(), 4);
-    return sizeof v4;
-}
 
 std::uint16_t bound_port(int fd) {
     sockaddr_storage storage{};
@@ -141,7 +127,7 @@ Listener::~Listener() {
 
 Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal deal) {
     sockaddr_storage storage;
-    const socklen_t size = fill(storage, address);
+    const socklen_t size = to_sockaddr(address.address, address.port, storage);
     Fd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd.get() < 0) fail("cannot listen on " + address.text());
     const int on = 1;

@@ -90,7 +90,7 @@ void Session::abort() {
     stopped_ = true;
     Floor& floor = floor_;
     const auto lives = [&floor, this] { return std::find(floor.sessions.begin(), floor.sessions.end(), this) != floor.sessions.end(); };
-    if (current_ && current_->trip) floor.core.transport.abort(*current_->trip);   // may end, and so destroy, this session
+    if (current_) interrupt(floor.core, *current_);   // may end, and so destroy, this session
     if (lives() && channel_.open()) channel_.close(true);
 }
 
@@ -104,12 +104,12 @@ void Session::tidy() {
 }
 
 void Session::look_for_hang_up() {
-    if (!current_ || !current_->trip || !channel_.open() || stopped_) return;
+    if (!current_ || !current_->waits() || !channel_.open() || stopped_) return;
     if (Loop::now() - current_->phases.started < 500ms) return;
     // A body that is still being read will show it by itself.
     if (!channel_.body_done() || !channel_.stream().hung_up()) return;
     stopped_ = true;
-    floor_.core.transport.abort(*current_->trip);
+    interrupt(floor_.core, *current_);
 }
 
 Task<void> Session::run() {
@@ -135,7 +135,6 @@ Task<Session::Next> Session::serve_one() {
 
     std::unique_ptr<Exchange> exchange = floor_.take_exchange();
     Exchange& ex = *exchange;
-    ex.config = floor_.core.config;
     ex.listener = listener_name(entrance_);
     ex.application = &reply_;
     if (inside_) {
@@ -146,7 +145,12 @@ Task<Session::Next> Session::serve_one() {
     }
     current_ = &ex;
     Failure fault;
-    const H1Channel::Got got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+    H1Channel::Got got = H1Channel::Got::closed;
+    if (const auto at_hand = channel_.head_at_hand(ex.request, fault))
+        got = *at_hand;
+    else
+        got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+    ex.begin_under(floor_.core.policy);   // an exchange begins when its head is complete: one that dawdles does not keep an old policy
     Next next = Next::close;
     switch (got) {
     case H1Channel::Got::head: next = co_await answer(ex); break;
@@ -198,7 +202,7 @@ void Session::prepare_body(Exchange& ex) {
     if (ex.upgrade)
         channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
     else
-        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
+        channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
 }
 

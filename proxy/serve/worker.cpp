@@ -4,11 +4,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
+#include "proxy/net/timer.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
 #include "proxy/serve/session.hpp"
@@ -44,9 +43,23 @@ bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t
 
 }  // namespace
 
+namespace {
+
+struct PolicyOnWorker final : PolicyInForce {
+    PolicyOnWorker(std::shared_ptr<const PolicySnapshot> of, std::shared_ptr<const CredentialStates> states)
+        : PolicyInForce{*of->config, *of->contexts, desk}, snapshot(std::move(of)), desk(std::move(states)) {}
+
+    std::shared_ptr<const PolicySnapshot> snapshot;
+    StaticDesk desk;
+};
+
+}  // namespace
+
 struct Worker::Impl {
     Impl(World& w, unsigned index);
 
+    void put_in_force(std::shared_ptr<const PolicySnapshot> snapshot);
+    void learn(std::shared_ptr<const CredentialStates> states);
     void tidy();
     void give_memory_back();
     void end_when_empty();
@@ -59,7 +72,9 @@ struct Worker::Impl {
     Resolver resolver;
     Dialler dialler;
     HttpTransport transport;
-    StaticDesk desk;
+    LoopTimer timer{loop};
+    std::shared_ptr<PolicyOnWorker> policy;
+    std::shared_ptr<const CredentialStates> published;   // last, of whatever policy
     Core core;
     LeafCache leaves;
     Floor floor;
@@ -76,15 +91,29 @@ Worker::Impl::Impl(World& w, unsigned)
       journal(w.telemetry->journal()),
       resolver(loop, Resolver::Options{}),
       dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
-      transport(loop, dialler, *w.contexts, *journal),
-      desk(w.secrets->snapshot()),
-      core{w.config, transport, desk, *journal, {system_random(), system_random()}, false},
+      transport(loop, dialler, *journal),
+      core{nullptr, transport, *journal, timer, {system_random(), system_random()}, false},
       leaves(w.identity),
       floor{w, loop, core, leaves, *journal, {}, {}} {
+    put_in_force(w.policy);
     subscription = w.secrets->subscribe([this](std::shared_ptr<const CredentialStates> states) {
-        asio::post(loop.io, [this, states = std::move(states)]() mutable { desk.update(std::move(states)); });
+        asio::post(loop.io, [this, states = std::move(states)]() mutable { learn(std::move(states)); });
     });
     loop.wheel.arm(tidying, later(Loop::now(), 1s));
+}
+
+void Worker::Impl::put_in_force(std::shared_ptr<const PolicySnapshot> snapshot) {
+    // What changed of its credentials since it was made may have come here before it.
+    auto states = snapshot->credentials;
+    if (published && published->policy == states->policy) states = published;
+    transport.adopt(snapshot->contexts);
+    policy = std::make_shared<PolicyOnWorker>(std::move(snapshot), std::move(states));
+    core.policy = policy;
+}
+
+void Worker::Impl::learn(std::shared_ptr<const CredentialStates> states) {
+    published = states;
+    policy->desk.update(std::move(states));
 }
 
 void Worker::Impl::tidy() {
@@ -93,6 +122,7 @@ void Worker::Impl::tidy() {
     std::vector<Session*> sessions(floor.sessions.begin(), floor.sessions.end());   // one that ends leaves the list
     for (Session* session : sessions) session->tidy();
     give_memory_back();
+    end_when_empty();
     loop.wheel.arm(tidying, later(now, 1s));
 }
 
@@ -105,7 +135,7 @@ void Worker::Impl::give_memory_back() {
 }
 
 void Worker::Impl::end_when_empty() {
-    if (!ending || !floor.sessions.empty() || turned_away > 0) return;
+    if (!ending || !floor.sessions.empty() || turned_away > 0 || core.detached > 0) return;
     transport.close_idle();
     journal->flush();
     loop.io.stop();
@@ -176,13 +206,13 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
         if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket));
         ++turned_away;
-        asio::co_spawn(loop.io.get_executor(), turn_away(loop, std::move(socket)), [this](std::exception_ptr) {
+        spawn(loop.io, turn_away(loop, std::move(socket)), [this](const std::exception_ptr&) {
             --turned_away;
             end_when_empty();
         });
         return;
     }
-    asio::co_spawn(loop.io.get_executor(), serve_session(floor, std::move(socket), entrance), [this](std::exception_ptr fault) {
+    spawn(loop.io, serve_session(floor, std::move(socket), entrance), [this](const std::exception_ptr& fault) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         if (fault) {
             try {
@@ -200,13 +230,17 @@ Worker::Worker(World& world, unsigned index) : impl_(std::make_unique<Impl>(worl
 Worker::~Worker() {
     impl_->world.secrets->unsubscribe(impl_->subscription);
     // A session that did not end in time still refers to all of this; the process is about to end anyway.
-    if (!impl_->floor.sessions.empty()) static_cast<void>(impl_.release());
+    if (!impl_->floor.sessions.empty() || impl_->core.detached > 0) static_cast<void>(impl_.release());
 }
 
 void Worker::run() { impl_->loop.io.run(); }
 
 void Worker::adopt(int fd, Entrance entrance) {
     asio::post(impl_->loop.io, [impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
+}
+
+void Worker::put_in_force(std::shared_ptr<const PolicySnapshot> policy) {
+    asio::post(impl_->loop.io, [impl = impl_.get(), policy = std::move(policy)]() mutable { impl->put_in_force(std::move(policy)); });
 }
 
 void Worker::drain() {

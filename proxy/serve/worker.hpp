@@ -16,11 +16,17 @@ namespace sluice {
 /// By which door an application came in.
 enum class Entrance : unsigned char { proxy, unix_socket };
 
-/// What all workers share. Made before the first worker, outlives them all. Only the atomics change.
-struct World {
+/// A policy with all that was built from it: what a reload makes anew. Shared by all workers, never changed. Each exchange holds the one that it began under.
+struct PolicySnapshot {
     std::shared_ptr<const Config> config;
+    std::shared_ptr<const ClientContexts> contexts;         // the vendors' client SSL_CTXs
+    std::shared_ptr<const CredentialStates> credentials;    // to begin with; World::secrets publishes what changes
+};
+
+/// What all workers share, and what no reload changes. Made before the first worker, outlives them all. Only the atomics change.
+struct World {
+    std::shared_ptr<const PolicySnapshot> policy;           // to begin with
     std::shared_ptr<const LeafIdentity> identity;
-    std::shared_ptr<const ClientContexts> contexts;   // the vendors' client SSL_CTXs
     Telemetry* telemetry = nullptr;
     SecretFiles* secrets = nullptr;
     std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
@@ -39,6 +45,8 @@ class Worker {
     // From any thread:
     /// Takes over an accepted socket. Over the cap it is answered 503 `overloaded` and closed.
     void adopt(int fd, Entrance entrance);
+    /// The policy for exchanges that begin from now on; those under way end under theirs. Connections to vendors that are reached as before live on.
+    void put_in_force(std::shared_ptr<const PolicySnapshot> policy);
     /// No keep-alive any more: idle connections close now, others after what is in flight. `run` returns when the last is gone.
     void drain();
     /// Ends `run` at once.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 
 #include "proxy/base/text.hpp"
 
@@ -13,6 +14,8 @@ namespace {
 // A field's name with what stands around it in either format, put together at compile time.
 class Key {
   public:
+    static constexpr std::size_t room = 24;
+
     consteval explicit Key(std::string_view name) : size_(name.size()) {
         text_[0] = ',';
         text_[1] = '"';
@@ -23,14 +26,16 @@ class Key {
         std::copy(name.begin(), name.end(), plain_.begin() + 1);
         plain_[size_ + 1] = '=';
     }
-    std::string_view in(LogFormat format) const {
-        return format == LogFormat::json ? std::string_view{text_.data(), size_ + 4}
-                                         : std::string_view{plain_.data(), size_ + 2};
+    /// Writes `room` bytes; returns how many of them are the key.
+    std::size_t write(char* at, LogFormat format) const {
+        const bool json = format == LogFormat::json;
+        std::memcpy(at, (json ? text_ : plain_).data(), room);
+        return size_ + (json ? 4 : 2);
     }
 
   private:
     std::size_t size_;
-    std::array<char, 24> text_{}, plain_{};
+    std::array<char, room> text_{}, plain_{};
 };
 
 enum class Bytes : unsigned char {
@@ -95,32 +100,61 @@ std::string_view cut(std::string_view text, std::size_t most) {
     return text.substr(0, most);
 }
 
-// Appends fields to one line.
+// One line. Put together on the side: a dozen fields are fifty pieces, and a string asks for its room at each.
 class Line {
   public:
     Line(std::string& out, LogFormat format) : out_(out), format_(format) {}
 
+    void put(std::string_view text) {
+        if (text.size() > pieces_.size() - used_) {
+            spill();
+            if (text.size() > pieces_.size()) {
+                out_ += text;
+                return;
+            }
+        }
+        std::memcpy(pieces_.data() + used_, text.data(), text.size());
+        used_ += text.size();
+    }
+    void put(char c) {
+        if (used_ == pieces_.size()) spill();
+        pieces_[used_++] = c;
+    }
+    void put(const Key& key) {
+        if (Key::room > pieces_.size() - used_) spill();
+        used_ += key.write(pieces_.data() + used_, format_);
+    }
     void value(std::string_view text) {
         const Bytes worst = worst_of(text);
         const bool quotes = format_ == LogFormat::json || worst != Bytes::bare || text.empty();
-        if (quotes) out_ += '"';
+        if (quotes) put('"');
         if (worst == Bytes::special) {
-            append_escaped(out_, text);
+            std::string escaped;
+            append_escaped(escaped, text);
+            put(escaped);
         } else {
-            out_ += text;
+            put(text);
         }
-        if (quotes) out_ += '"';
+        if (quotes) put('"');
     }
     void text(const Key& key, std::string_view text, std::size_t most = 300) {
         if (text.empty()) return;
-        out_ += key.in(format_);
+        put(key);
         value(cut(text, most));
     }
+    /// Of our own words, which need neither a look nor an escape.
+    void word(const Key& key, std::string_view word) {
+        put(key);
+        if (format_ == LogFormat::json) put('"');
+        put(word);
+        if (format_ == LogFormat::json) put('"');
+    }
     void number(const Key& key, std::uint64_t number) {
-        std::array<char, 20> digits;
-        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-        out_ += key.in(format_);
-        out_.append(digits.data(), end);
+        put(key);
+        constexpr std::size_t longest = 20;
+        if (longest > pieces_.size() - used_) spill();
+        char* const at = pieces_.data() + used_;
+        used_ += static_cast<std::size_t>(std::to_chars(at, at + longest, number).ptr - at);
     }
     void milliseconds(const Key& key, Duration time) {
         const auto micros = static_cast<std::uint64_t>(std::max<std::int64_t>(time.count(), 0)) / 1000;
@@ -128,21 +162,31 @@ class Line {
         const auto rest = static_cast<unsigned>(micros % 1000);
         const char fraction[] = {'.', static_cast<char>('0' + rest / 100), static_cast<char>('0' + rest / 10 % 10),
                                  static_cast<char>('0' + rest % 10)};
-        out_.append(fraction, sizeof fraction);
+        put({fraction, sizeof fraction});
     }
     void milliseconds(const Key& key, const std::optional<Duration>& time) {
         if (time) milliseconds(key, *time);
     }
     void flag(const Key& key, bool set) {
         if (!set) return;
-        out_ += key.in(format_);
-        out_ += "true";
+        put(key);
+        put("true");
     }
-    void end() { out_ += format_ == LogFormat::json ? std::string_view("}\n") : std::string_view("\n"); }
+    void end() {
+        put(format_ == LogFormat::json ? std::string_view("}\n") : std::string_view("\n"));
+        spill();
+    }
 
   private:
+    void spill() {
+        out_.append(pieces_.data(), used_);
+        used_ = 0;
+    }
+
     std::string& out_;
     LogFormat format_;
+    std::size_t used_ = 0;
+    std::array<char, 768> pieces_;
 };
 
 std::string_view name_of(Level level) {
@@ -166,7 +210,7 @@ constexpr Key level_key{"level"}, event_key{"event"}, request_id_key{"request_id
 
 }  // namespace
 
-void LineFormat::append_start(std::string& out, Level level, std::string_view event, WallTime now) {
+std::string_view LineFormat::stamp(WallTime now) {
     const auto micros = std::chrono::floor<std::chrono::microseconds>(now.time_since_epoch()).count();
     const std::time_t second = static_cast<std::time_t>(micros / 1'000'000);
     if (second != second_) {
@@ -174,28 +218,32 @@ void LineFormat::append_start(std::string& out, Level level, std::string_view ev
         gmtime_r(&second, &parts);
         std::array<char, 32> text{};
         std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S.", &parts);
-        std::copy_n(text.begin(), stamp_.size(), stamp_.begin());
+        std::copy_n(text.begin(), whole_seconds, stamp_.begin());
         second_ = second;
     }
-    std::array<char, 7> fraction;
     auto rest = static_cast<unsigned>(micros % 1'000'000);
-    for (std::size_t i = 6; i-- > 0; rest /= 10) fraction[i] = static_cast<char>('0' + rest % 10);
-    fraction[6] = 'Z';
-
-    const bool json = format_ == LogFormat::json;
-    out += json ? std::string_view("{\"ts\":\"") : std::string_view("ts=");
-    out.append(stamp_.data(), stamp_.size());
-    out.append(fraction.data(), fraction.size());
-    if (json) out += '"';
-    Line line(out, format_);
-    line.text(level_key, name_of(level));
-    line.text(event_key, event);
+    for (std::size_t i = stamp_.size() - 1; i-- > whole_seconds; rest /= 10)
+        stamp_[i] = static_cast<char>('0' + rest % 10);
+    return {stamp_.data(), stamp_.size()};
 }
+
+namespace {
+
+void begin(Line& line, LogFormat format, std::string_view stamp, Level level, std::string_view event) {
+    const bool json = format == LogFormat::json;
+    line.put(json ? std::string_view("{\"ts\":\"") : std::string_view("ts="));
+    line.put(stamp);
+    if (json) line.put('"');
+    line.word(level_key, name_of(level));
+    line.word(event_key, event);
+}
+
+}  // namespace
 
 void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record, WallTime now) {
     const bool failed = record.outcome == Outcome::failed && record.reason;
-    append_start(out, failed ? Level::warning : Level::info, "exchange", now);
     Line line(out, format_);
+    begin(line, format_, stamp(now), failed ? Level::warning : Level::info, "exchange");
     line.text(request_id_key, record.request_id);
     line.text(vendor_key, record.vendor ? std::string_view(record.vendor->name) : std::string_view("_other"));
     if (record.route) line.text(route_key, record.route->name);
@@ -204,8 +252,8 @@ void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record,
     line.text(authority_key, record.authority);
     line.text(path_key, record.path.substr(0, record.path.find('?')), 1024);  // a query may hold a secret: cut it twice
     if (record.status != 0) line.number(status_key, record.status);
-    line.text(outcome_key, sluice::name_of(record.outcome));
-    if (record.reason) line.text(reason_key, sluice::name_of(*record.reason));
+    line.word(outcome_key, sluice::name_of(record.outcome));
+    if (record.reason) line.word(reason_key, sluice::name_of(*record.reason));
     line.text(detail_key, record.detail, 512);
     line.number(attempts_key, record.attempts);
     line.milliseconds(duration_key, record.duration);
@@ -224,13 +272,13 @@ void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record,
 void LineFormat::append_notice(std::string& out, Level level, std::string_view event,
                                std::initializer_list<std::pair<std::string_view, std::string_view>> fields,
                                WallTime now) {
-    append_start(out, level, event, now);
     Line line(out, format_);
+    begin(line, format_, stamp(now), level, event);
     const bool json = format_ == LogFormat::json;
     for (const auto& [name, value] : fields) {
-        out += json ? ",\"" : " ";
-        out += name;
-        out += json ? "\":" : "=";
+        line.put(json ? ",\"" : " ");
+        line.put(name);
+        line.put(json ? "\":" : "=");
         line.value(cut(value, 2048));
     }
     line.end();

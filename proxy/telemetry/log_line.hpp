@@ -29,11 +29,16 @@ class LineFormat {
                        std::initializer_list<std::pair<std::string_view, std::string_view>> fields, WallTime now);
 
   private:
-    void append_start(std::string& out, Level level, std::string_view event, WallTime now);
+    std::string_view stamp(WallTime now);
 
     LogFormat format_;
-    std::time_t second_ = -1;       // which `stamp_` holds
-    std::array<char, 20> stamp_{};  // "2026-11-23T17:20:01."
+    static constexpr std::size_t whole_seconds = 20;  // of the stamp's characters
+    std::time_t second_ = -1;                         // which `stamp_` holds
+    std::array<char, whole_seconds + 7> stamp_ = [] {
+        std::array<char, whole_seconds + 7> text{};
+        text.back() = 'Z';
+        return text;
+    }();  // "2026-11-23T17:20:01.123456Z"
 };
 
 }  // namespace sluice

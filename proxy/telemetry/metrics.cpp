@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <sstream>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 
@@ -141,27 +142,31 @@ std::string endpoint_label(const Vendor& vendor, std::string_view endpoint) {
     return std::string(other);
 }
 
-WorkerMeters::WorkerMeters(std::shared_ptr<const Config> config)
-    : config_(std::move(config)), slots_(config_->vendors.size() + 1) {}
+VendorSeries::VendorSeries(std::string vendor, std::size_t workers) : name(std::move(vendor)), parts(workers) {}
 
-WorkerMeters::~WorkerMeters() {
-    for (auto& slot : slots_) delete slot.load();
+VendorSeries::~VendorSeries() {
+    for (auto& part : parts) delete part.load();
 }
 
-VendorMeters& WorkerMeters::of(const Vendor* vendor) {
-    const std::size_t last = slots_.size() - 1;
-    const std::size_t index = vendor ? std::min(vendor->index, last) : last;
-    VendorMeters* meters = slots_[index].load(std::memory_order_relaxed);
+bool VendorSeries::busy() const {
+    return std::any_of(parts.begin(), parts.end(), [](const auto& slot) {
+        const VendorMeters* part = slot.load(std::memory_order_acquire);
+        return part != nullptr && (part->inflight.get() != 0 || part->active.get() != 0 || part->idle.get() != 0);
+    });
+}
+
+VendorMeters& WorkerMeters::of(VendorSeries* vendor) {
+    auto& slot = (vendor ? *vendor : other_).parts[worker_];
+    VendorMeters* meters = slot.load(std::memory_order_relaxed);
     if (meters == nullptr) {
-        const std::size_t routes = index < last ? config_->vendors[index].routes.size() : 0;
-        meters = new VendorMeters(routes);
-        slots_[index].store(meters, std::memory_order_release);
+        meters = new VendorMeters;
+        slot.store(meters, std::memory_order_release);
     }
     return *meters;
 }
 
 void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
-    attempts_of(of(&vendor), vendor, endpoint).by_result[index_of_result(result)].add(1);
+    attempts_of(of(vendor.series.get()), vendor, endpoint).by_result[index_of_result(result)].add(1);
 }
 
 VendorMeters::Attempts& WorkerMeters::attempts_of(VendorMeters& meters, const Vendor& vendor,
@@ -182,11 +187,11 @@ VendorMeters::Attempts& WorkerMeters::attempts_of(VendorMeters& meters, const Ve
 }
 
 void WorkerMeters::record(const ExchangeRecord& record) {
-    VendorMeters& meters = of(record.vendor);
-    const std::size_t no_route_index = meters.duration_by_route.size() - 1;
-    const std::size_t route = record.route ? std::min(record.route->index, no_route_index) : no_route_index;
+    VendorMeters& meters = of(record.vendor ? record.vendor->series.get() : nullptr);
+    const std::size_t route = record.route ? record.route->series : VendorSeries::no_route;
 
     requests_of(meters, route, record).count.add(1);
+    if (meters.duration_by_route.size() <= route) meters.duration_by_route.resize(route + 1);
     auto& durations = meters.duration_by_route[route];
     if (durations == nullptr) {
         auto made = std::make_unique<VendorMeters::Durations>();
@@ -219,14 +224,14 @@ VendorMeters::Requests& WorkerMeters::requests_of(VendorMeters& meters, std::siz
     return *(meters.last_request = known->second);
 }
 
-void WorkerMeters::connections_moved(const Vendor& vendor, int active, int idle) {
-    VendorMeters& meters = of(&vendor);
+void WorkerMeters::connections_moved(VendorSeries* vendor, int active, int idle) {
+    VendorMeters& meters = of(vendor);
     meters.active.add(active);
     meters.idle.add(idle);
 }
 
 void WorkerMeters::handshaken(const Vendor& vendor, bool resumed) {
-    VendorMeters& meters = of(&vendor);
+    VendorMeters& meters = of(vendor.series.get());
     (resumed ? meters.handshakes_resumed : meters.handshakes_full).add(1);
 }
 
@@ -238,12 +243,18 @@ using prometheus::MetricType;
 
 // One vendor's meters of all workers that have any.
 struct VendorView {
+    explicit VendorView(const VendorSeries& series) : name(series.name), routes(series.routes) {
+        for (const auto& slot : series.parts) {
+            if (const VendorMeters* part = slot.load(std::memory_order_acquire)) parts.push_back(part);
+        }
+    }
+
     std::string_view name;
-    const std::vector<Route>* routes;
+    const std::vector<std::string>& routes;
     std::vector<const VendorMeters*> parts;
 
     std::string_view route(std::size_t index) const {
-        return index < routes->size() ? std::string_view((*routes)[index].name) : none;
+        return routes[index < routes.size() ? index : VendorSeries::other_route];
     }
     template <class Read>
     auto sum(Read read) const {
@@ -353,14 +364,12 @@ MetricFamily durations_family(const std::vector<VendorView>& vendors) {
     return family;
 }
 
-MetricFamily first_byte_family(const std::vector<VendorView>& vendors) {
-    MetricFamily family{"sluice_time_to_first_byte_seconds",
-                        "From the request being sent to the head of the vendor's answer, of the last attempt.",
-                        MetricType::Histogram,
-                        {}};
+MetricFamily histogram_family(const char* name, const char* help, TimeHistogram VendorMeters::*member,
+                              const std::vector<VendorView>& vendors) {
+    MetricFamily family{name, help, MetricType::Histogram, {}};
     for (const VendorView& vendor : vendors) {
         HistogramSum sum;
-        for (const VendorMeters* part : vendor.parts) sum.add(part->first_byte);
+        for (const VendorMeters* part : vendor.parts) sum.add(part->*member);
         if (!sum.empty()) sum.write(add_series(family, {{"vendor", vendor.name}}).histogram);
     }
     return family;
@@ -429,7 +438,11 @@ double sum_of(const VendorView& vendor) {
 void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors) {
     out.add(requests_family(vendors));
     out.add(durations_family(vendors));
-    out.add(first_byte_family(vendors));
+    out.add(histogram_family("sluice_time_to_first_byte_seconds",
+                             "From the request being sent to the head of the vendor's answer, of the last attempt.",
+                             &VendorMeters::first_byte, vendors));
+    out.add(histogram_family("sluice_limit_wait_seconds", "Waits for a place under a limit, whether one was got or not.",
+                             &VendorMeters::wait, vendors));
     out.add(attempts_family(vendors));
     out.add(rejected_family(vendors));
     out.add(plain_family({"sluice_inflight", "Exchanges under way.", MetricType::Gauge, {}}, "",
@@ -454,15 +467,18 @@ void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors
         vendors));
 }
 
-void add_process_families(Exposition& out, WallTime started, std::uint64_t log_lines_dropped) {
+void add_process_families(Exposition& out, bool last_load_successful, WallTime loaded_at,
+                          std::uint64_t log_lines_dropped) {
     const auto gauge = [&out](const char* name, const char* help, Labels labels, double value) {
         MetricFamily family{name, help, MetricType::Gauge, {}};
         add_gauge(family, labels, value);
         out.add(std::move(family));
     };
-    gauge("sluice_config_last_reload_successful", "1 where the last policy that was read is the one in force.", {}, 1);
-    gauge("sluice_config_last_reload_success_timestamp_seconds", "When the policy in force was loaded.", {},
-          std::chrono::duration<double>(started.time_since_epoch()).count());
+    gauge("sluice_config_last_reload_successful", "1 where the last policy that was read is the one in force.", {},
+          last_load_successful ? 1 : 0);
+    gauge("sluice_config_last_reload_success_timestamp_seconds",
+          "When a policy was last read and found good: at the start, then by each reload that was not refused.", {},
+          std::chrono::duration<double>(loaded_at.time_since_epoch()).count());
     gauge("sluice_build_info", "Always 1; the label says which Sluice this is.", {{"version", SLUICE_VERSION}}, 1);
     MetricFamily dropped{"sluice_log_dropped_total",
                          "Log lines that nobody read in time, or that could not be written.",
@@ -474,29 +490,74 @@ void add_process_families(Exposition& out, WallTime started, std::uint64_t log_l
 
 }  // namespace
 
-Metrics::Metrics(std::shared_ptr<const Config> config, WallTime started)
-    : config_(std::move(config)), started_(started) {}
+Metrics::Metrics(std::size_t workers)
+    : most_workers_(workers), other_(std::make_shared<VendorSeries>(std::string(other), workers)) {}
+
+Metrics::Series Metrics::series_of(const std::string& name) {
+    if (const auto known = by_name_.find(name); known != by_name_.end()) return known->second;
+    for (const auto& departed : departed_) {
+        if (Series series = departed.lock(); series && series->name == name) return series;
+    }
+    return std::make_shared<VendorSeries>(name, most_workers_);
+}
+
+namespace {
+
+// The number of a route's name among all that its vendor ever had.
+std::size_t enrol_route(VendorSeries& vendor, const std::string& name) {
+    if (const auto known = vendor.route_by_name.find(name); known != vendor.route_by_name.end()) return known->second;
+    if (vendor.routes.size() >= VendorSeries::max_routes) return VendorSeries::other_route;
+    vendor.routes.push_back(name);
+    return vendor.route_by_name.emplace(name, vendor.routes.size() - 1).first->second;
+}
+
+}  // namespace
+
+void Metrics::enrol(Config& config) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Series> vendors;
+    std::unordered_map<std::string, Series> by_name;
+    for (Vendor& vendor : config.vendors) {
+        vendor.series = vendors.emplace_back(series_of(vendor.name));
+        by_name.emplace(vendor.name, vendor.series);
+        for (Route& route : vendor.routes) route.series = enrol_route(*vendor.series, route.name);
+    }
+    config.unmatched_vendor.series = other_;
+    departed_.insert(departed_.end(), vendors_.begin(), vendors_.end());
+    std::erase_if(departed_, [&by_name](const auto& weak) {
+        const Series series = weak.lock();
+        return !series || by_name.contains(series->name);
+    });
+    vendors_ = std::move(vendors);
+    by_name_ = std::move(by_name);
+}
+
+void Metrics::loaded(bool successful, WallTime now) {
+    const std::lock_guard lock(mutex_);
+    last_load_successful_ = successful;
+    if (successful) loaded_at_ = now;
+}
 
 WorkerMeters& Metrics::add_worker() {
-    auto made = std::make_unique<WorkerMeters>(config_);
     const std::lock_guard lock(mutex_);
-    return *workers_.emplace_back(std::move(made));
+    if (workers_.size() == most_workers_) throw std::logic_error("more workers than were told of");
+    return *workers_.emplace_back(std::make_unique<WorkerMeters>(workers_.size(), *other_));
 }
 
 std::string Metrics::scrape(std::uint64_t log_lines_dropped) const {
     const std::lock_guard lock(mutex_);
+    std::vector<Series> held = vendors_;
+    for (const auto& departed : departed_) {
+        if (Series series = departed.lock(); series && series->busy()) held.push_back(std::move(series));
+    }
+    held.push_back(other_);
     std::vector<VendorView> vendors;
-    for (std::size_t index = 0; index <= config_->vendors.size(); ++index) {
-        const Vendor& vendor = index < config_->vendors.size() ? config_->vendors[index] : config_->unmatched_vendor;
-        VendorView view{index < config_->vendors.size() ? std::string_view(vendor.name) : other, &vendor.routes, {}};
-        for (const auto& worker : workers_) {
-            if (const VendorMeters* part = worker->find(index)) view.parts.push_back(part);
-        }
-        if (!view.parts.empty()) vendors.push_back(std::move(view));
+    for (const Series& series : held) {
+        if (VendorView view(*series); !view.parts.empty()) vendors.push_back(std::move(view));
     }
     Exposition out;
     add_vendor_families(out, vendors);
-    add_process_families(out, started_, log_lines_dropped);
+    add_process_families(out, last_load_successful_, loaded_at_, log_lines_dropped);
     return std::move(out).text();
 }
 

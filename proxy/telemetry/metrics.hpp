@@ -10,7 +10,10 @@
 //
 // So the number of series is bounded whatever applications and vendors send, and one vendor has at most
 // `WorkerMeters::max_request_series` mixes of route, method, code and outcome a worker. A vendor that was never used
-// costs one pointer.
+// costs one pointer a worker.
+//
+// What is counted belongs to a name, not to a policy: a vendor that stays goes on counting through every reload, and so
+// does a route of its. One that left is told of until nothing of it is under way.
 #pragma once
 
 #include <atomic>
@@ -82,7 +85,7 @@ struct VendorMeters {
         Requests* next = nullptr;
     };
     struct Durations {
-        std::size_t route;  // index in Vendor::routes; their number for none
+        std::size_t route;  // Route::series; 0 for none
         TimeHistogram histogram;
         Durations* next = nullptr;
     };
@@ -92,12 +95,10 @@ struct VendorMeters {
         Attempts* next = nullptr;
     };
 
-    explicit VendorMeters(std::size_t routes) : duration_by_route(routes + 1) {}
-
     Cell<std::int64_t> inflight, active, idle;
     Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor;
     std::array<Cell<std::uint64_t>, reason_count> rejected;
-    TimeHistogram first_byte;
+    TimeHistogram first_byte, wait;
     Chain<Requests> requests;
     Chain<Durations> durations;
     Chain<Attempts> attempts;
@@ -113,6 +114,23 @@ struct VendorMeters {
     std::unordered_map<std::string, Attempts*, TextHash, std::equal_to<>> attempts_by_endpoint;
 };
 
+/// One vendor's numbers on all workers, under its name. Held by each policy that has the vendor and by each connection
+/// to it; gone with the last of them.
+struct VendorSeries {
+    static constexpr std::size_t no_route = 0, other_route = 1;
+    static constexpr std::size_t max_routes = 4096;  // names that are told apart, of all policies together
+
+    VendorSeries(std::string vendor, std::size_t workers);
+    ~VendorSeries();
+    /// Is an exchange or a connection of it there? Any thread.
+    bool busy() const;
+
+    const std::string name;
+    std::vector<std::string> routes{"_none", "_other"};  // by Route::series; Metrics' mutex guards it
+    std::unordered_map<std::string, std::size_t> route_by_name;
+    std::vector<std::atomic<VendorMeters*>> parts;  // owned; by worker
+};
+
 /// One worker's numbers. Written on the worker's thread only; read by any.
 class WorkerMeters {
   public:
@@ -120,32 +138,37 @@ class WorkerMeters {
         1024;  // of one vendor; more are folded into method and code `_other`
     static constexpr std::size_t max_known_endpoints = 256;  // spellings of one vendor that are remembered
 
-    explicit WorkerMeters(std::shared_ptr<const Config> config);
-    ~WorkerMeters();
+    WorkerMeters(std::size_t worker, VendorSeries& other) : worker_(worker), other_(other) {}
 
-    void began(const Vendor& vendor) { of(&vendor).inflight.add(1); }
-    void ended(const Vendor& vendor) { of(&vendor).inflight.add(-1); }
+    void began(const Vendor& vendor) { of(vendor.series.get()).inflight.add(1); }
+    void ended(const Vendor& vendor) { of(vendor.series.get()).inflight.add(-1); }
     void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result);
     void record(const ExchangeRecord& record);
-    void connections_moved(const Vendor& vendor, int active, int idle);
+    void waited(const Vendor& vendor, Duration time) { of(vendor.series.get()).wait.observe(time); }
+    void connections_moved(VendorSeries* vendor, int active, int idle);
     void handshaken(const Vendor& vendor, bool resumed);
 
-    /// What was counted of Config::vendors[index], or of `_other` for their number; nullptr: nothing yet. Any thread.
-    const VendorMeters* find(std::size_t index) const { return slots_[index].load(std::memory_order_acquire); }
-
   private:
-    VendorMeters& of(const Vendor* vendor);
+    /// nullptr: `_other`.
+    VendorMeters& of(VendorSeries* vendor);
     VendorMeters::Requests& requests_of(VendorMeters& meters, std::size_t route, const ExchangeRecord& record);
     VendorMeters::Attempts& attempts_of(VendorMeters& meters, const Vendor& vendor, std::string_view endpoint);
 
-    std::shared_ptr<const Config> config_;
-    std::vector<std::atomic<VendorMeters*>> slots_;  // owned; by Vendor::index, `_other` last
+    std::size_t worker_;
+    VendorSeries& other_;
 };
 
 /// All workers' numbers.
 class Metrics {
   public:
-    Metrics(std::shared_ptr<const Config> config, WallTime started);
+    /// `workers`: how many will be added at most.
+    explicit Metrics(std::size_t workers);
+
+    /// Gives every vendor and route of a policy the series of its name, and makes these vendors the ones that are told
+    /// of. Before the first exchange under the policy begins. Any thread.
+    void enrol(Config& config);
+    /// A policy was loaded at `now`, or could not be. Any thread.
+    void loaded(bool successful, WallTime now);
 
     /// A new worker's meters. They stay, and go on counting in every scrape, when the worker is gone: a counter never
     /// falls.
@@ -154,10 +177,18 @@ class Metrics {
     std::string scrape(std::uint64_t log_lines_dropped) const;
 
   private:
-    std::shared_ptr<const Config> config_;
-    WallTime started_;
-    mutable std::mutex mutex_;  // of the list of workers; never taken by one that counts
+    using Series = std::shared_ptr<VendorSeries>;
+    Series series_of(const std::string& name);
+
+    const std::size_t most_workers_;
+    const Series other_;
+    mutable std::mutex mutex_;  // of everything below; never taken by one that counts
     std::vector<std::unique_ptr<WorkerMeters>> workers_;
+    std::vector<Series> vendors_;  // of the policy in force, in its order
+    std::unordered_map<std::string, Series> by_name_;
+    std::vector<std::weak_ptr<VendorSeries>> departed_;
+    bool last_load_successful_ = true;
+    WallTime loaded_at_{};
 };
 
 /// The `endpoint` label: the endpoint of the policy that `endpoint` (a URL, or an authority with or without its port)

@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "proxy/policy/vendor_state.hpp"
+
 #include "proxy/telemetry/log_line.hpp"
 #include "proxy/telemetry/log_writer.hpp"
 #include "proxy/telemetry/metrics.hpp"
@@ -19,8 +21,10 @@ WallTime now() {
 }  // namespace
 
 struct Telemetry::Impl {
-    Impl(std::shared_ptr<const Config> config, int log_fd, LogFormat log_format)
-        : format(log_format), metrics(std::move(config), now()), writer(log_fd), notice_format(log_format) {}
+    Impl(std::size_t workers, int log_fd, LogFormat log_format)
+        : format(log_format), metrics(workers), writer(log_fd), notice_format(log_format) {
+        metrics.loaded(true, now());
+    }
 
     const LogFormat format;
     Metrics metrics;
@@ -36,8 +40,8 @@ struct WorkerJournal::Impl {
     std::string buffer;
 };
 
-Telemetry::Telemetry(std::shared_ptr<const Config> config, int log_fd, LogFormat format)
-    : impl_(std::make_unique<Impl>(std::move(config), log_fd, format)) {}
+Telemetry::Telemetry(std::size_t workers, int log_fd, LogFormat format)
+    : impl_(std::make_unique<Impl>(workers, log_fd, format)) {}
 
 Telemetry::~Telemetry() = default;
 
@@ -53,6 +57,14 @@ void Telemetry::notice(Level level, std::string_view event,
 
 std::string Telemetry::scrape() const {
     return impl_->metrics.scrape(impl_->writer.dropped());
+}
+
+void Telemetry::enrol(Config& config) {
+    impl_->metrics.enrol(config);
+}
+
+void Telemetry::loaded(bool successful) {
+    impl_->metrics.loaded(successful, now());
 }
 
 std::unique_ptr<WorkerJournal> Telemetry::journal() {
@@ -77,13 +89,23 @@ void WorkerJournal::attempted(const Vendor& vendor, std::string_view endpoint, s
     impl_->meters.attempted(vendor, endpoint, result);
 }
 
+void WorkerJournal::waited(const Vendor& vendor, Duration time) {
+    impl_->meters.waited(vendor, time);
+}
+
+void WorkerJournal::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
+    const Level level = to == Breaker::State::open ? Level::warning : Level::info;
+    impl_->format.append_notice(impl_->buffer, level, "breaker",
+                                {{"vendor", vendor.name}, {"endpoint", endpoint}, {"state", name_of(to)}}, now());
+}
+
 void WorkerJournal::record(const ExchangeRecord& record) {
     impl_->meters.record(record);
     impl_->format.append_exchange(impl_->buffer, record, now());
     if (impl_->buffer.size() >= full_buffer) flush();
 }
 
-void WorkerJournal::connections_moved(const Vendor& vendor, int active, int idle) {
+void WorkerJournal::connections_moved(VendorSeries* vendor, int active, int idle) {
     impl_->meters.connections_moved(vendor, active, idle);
 }
 

@@ -23,8 +23,8 @@ class WorkerJournal;
 class Telemetry {
   public:
     /// Log lines go to `log_fd` (not closed). A slow or broken reader never blocks a worker: at most 8 MiB wait, what
-    /// is over is dropped and counted (`sluice_log_dropped_total`).
-    Telemetry(std::shared_ptr<const Config> config, int log_fd, LogFormat format);
+    /// is over is dropped and counted (`sluice_log_dropped_total`). `workers`: how many journals will be asked for.
+    Telemetry(std::size_t workers, int log_fd, LogFormat format);
     ~Telemetry();  // writes what is left, for at most a second
 
     /// One structured line that is about no exchange: "started", "secret_changed" ... Names of fields are written as
@@ -35,6 +35,13 @@ class Telemetry {
     std::string scrape() const;
     /// For one worker; lives no longer than the Telemetry.
     std::unique_ptr<WorkerJournal> journal();
+
+    /// A policy that is about to be in force: its vendors and routes get the series of their names, and go on counting
+    /// where an earlier policy's left off. Before any exchange begins under it. Any thread.
+    void enrol(Config& config);
+    /// `config_last_reload_successful`, and its timestamp: a policy was read and is in force, or was refused. Any
+    /// thread.
+    void loaded(bool successful);
 
     struct Impl;
 
@@ -49,10 +56,13 @@ class WorkerJournal final : public Journal {
     void began(const Vendor& vendor) override;
     void ended(const Vendor& vendor) override;
     void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) override;
+    void waited(const Vendor& vendor, Duration time) override;
+    void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) override;
     void record(const ExchangeRecord& record) override;
 
-    /// `upstream_connections{vendor,state}`, state "active" or "idle": by how much each moved.
-    void connections_moved(const Vendor& vendor, int active, int idle);
+    /// `upstream_connections{vendor,state}`, state "active" or "idle": by how much each moved. The vendor's series, not
+    /// the vendor: a connection outlives the policy that it was made under.
+    void connections_moved(VendorSeries* vendor, int active, int idle);
     /// `upstream_handshakes_total{vendor,resumed}`.
     void handshaken(const Vendor& vendor, bool resumed);
 

@@ -25,6 +25,7 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
         auto larger = std::make_unique_for_overwrite<char[]>(limit);
         std::memcpy(larger.get(), data_, end_);
         loop.blocks.give(std::move(block_));
+        bulk_.reset();
         large_ = std::move(larger);
         data_ = large_.get();
         capacity_ = limit;
@@ -35,8 +36,19 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
 void InputBuffer::release(Loop& loop) {
     if (block_) loop.blocks.give(std::move(block_));
     large_.reset();
+    bulk_.reset();
     data_ = nullptr;
     capacity_ = begin_ = end_ = 0;
+}
+
+void InputBuffer::widen(Loop& loop) {
+    if (bulk_ || large_) return;
+    BulkPool::Buffer wider = loop.bulk.take();
+    if (!wider) return;
+    release(loop);
+    bulk_ = std::move(wider);
+    data_ = bulk_.get();
+    capacity_ = BulkPool::size;
 }
 
 // ---- heads ---------------------------------------------------------------------------------------------------------
@@ -64,6 +76,7 @@ Io H1Channel::receive(std::size_t limit) {
     const Io io = stream_->read(room);
     if (io.kind == Io::Kind::some) {
         input_.filled(io.size);
+        filled_room_ = io.size == room.size();
         if (activity_) activity_->last = Loop::now();
     }
     return io;
@@ -82,54 +95,65 @@ Task<H1Channel::Got> H1Channel::await_message(TimePoint deadline) {
     }
 }
 
+// As far as it comes without waiting. Nothing: more has to come in.
 template <class Head>
-Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Failure& fault) {
+std::optional<H1Channel::Got> H1Channel::look_for_head(Head& head, HeadReading& reading, Failure& fault) {
     constexpr bool is_request = std::is_same_v<Head, RequestHead>;
-    HeadScan scan;
-    bool empty_line_skipped = false;
     for (;;) {
         std::string_view in = input_.view();
-        if (is_request && !empty_line_skipped && in.starts_with("\r\n")) {   // RFC 9112 2.2: one is forgiven
+        if (is_request && !reading.empty_line_skipped && in.starts_with("\r\n")) {   // RFC 9112 2.2: one is forgiven
             input_.consume(2);
-            empty_line_skipped = true;
+            reading.empty_line_skipped = true;
             in = input_.view();
         }
         if (!in.empty()) {
-            const char* wrong = in.front() == '\r' && in.size() == 1 && !empty_line_skipped ? nullptr : judge_first_byte(in.front(), is_request);
+            HeadScan& scan = reading.scan;
+            const char* wrong = in.front() == '\r' && in.size() == 1 && !reading.empty_line_skipped ? nullptr : judge_first_byte(in.front(), is_request);
             const bool whole = !wrong && scan.look(in.substr(0, max_head));
             if (!wrong) wrong = scan.fault;
             if (!wrong && whole) {
                 if (auto bad = parse_head(in.substr(0, scan.end), head)) {
                     fault = invalid(std::move(bad->detail));
                     if (is_request && bad->too_large) fault.reason = Reason::head_too_large;
-                    co_return Got::failed;
+                    return Got::failed;
                 }
                 input_.consume(scan.end);
-                co_return Got::head;
+                return Got::head;
             }
             if (!wrong && in.size() >= max_head) {
                 fault = invalid("the head is larger than " + std::to_string(max_head / 1024) + " KiB");
                 if (is_request) fault.reason = Reason::head_too_large;
-                co_return Got::failed;
+                return Got::failed;
             }
             if (wrong) {
                 fault = invalid(wrong);
-                co_return Got::failed;
+                return Got::failed;
             }
         }
         const Io io = receive(max_head + 2);
         if (io.kind == Io::Kind::some) continue;
-        if (io.kind != Io::Kind::blocked) {
-            if (input_.empty() && io.kind == Io::Kind::eof) co_return Got::closed;
-            fault = ended(io, input_.empty() ? "before it had answered" : "in the middle of the head");
-            co_return input_.empty() ? Got::closed : Got::failed;
-        }
+        if (io.kind == Io::Kind::blocked) return {};
+        if (input_.empty() && io.kind == Io::Kind::eof) return Got::closed;
+        fault = ended(io, input_.empty() ? "before it had answered" : "in the middle of the head");
+        return input_.empty() ? Got::closed : Got::failed;
+    }
+}
+
+template <class Head>
+Task<H1Channel::Got> H1Channel::read_any_head(Head& head, TimePoint deadline, Failure& fault) {
+    HeadReading reading;
+    for (;;) {
+        if (const auto got = look_for_head(head, reading, fault)) co_return *got;
         const Wait waited = co_await stream_->readable(deadline);
         if (waited == Wait::timed_out) co_return Got::timed_out;
         if (waited == Wait::interrupted) co_return Got::interrupted;
     }
 }
 
+std::optional<H1Channel::Got> H1Channel::head_at_hand(RequestHead& head, Failure& fault) {
+    HeadReading reading;
+    return look_for_head(head, reading, fault);
+}
 Task<H1Channel::Got> H1Channel::read_head(RequestHead& head, TimePoint deadline, Failure& fault) {
     return read_any_head(head, deadline, fault);
 }
@@ -139,7 +163,7 @@ Task<H1Channel::Got> H1Channel::read_head(ResponseHead& head, TimePoint deadline
 
 // ---- bodies --------------------------------------------------------------------------------------------------------
 
-void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity) {
+void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity, const Fields* head) {
     counter_ = counter;
     activity_ = activity;
     left_ = framing.length;
@@ -148,6 +172,11 @@ void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activ
     case Framing::Kind::length: body_ = left_ > 0 ? Body::length : Body::done; return;
     case Framing::Kind::chunked:
         trailers_.clear();
+        nominated_.clear();
+        for (std::size_t i = 0; head && i < head->size(); ++i) {
+            const Field field = (*head)[i];
+            if (field.known == Known::connection) nominated_.append(field.value).append(",");
+        }
         decoder_.start(&trailers_);
         body_ = Body::chunked;
         return;
@@ -179,6 +208,7 @@ std::optional<Result<Chunk>> H1Channel::take() {
             *counter_ += step.data.size();
             if (step.done) {
                 body_ = Body::done;
+                if (!trailers_.empty()) trailers_.remove_nominated(nominated_);
                 return Chunk{step.data, true, trailers_.empty() ? nullptr : &trailers_};
             }
             if (!step.data.empty()) return Chunk{step.data, false, nullptr};
@@ -199,6 +229,7 @@ std::optional<Result<Chunk>> H1Channel::take() {
 std::optional<Result<Chunk>> H1Channel::next_ready() {
     for (;;) {
         if (auto chunk = take()) return chunk;
+        if (filled_room_ && input_.empty() && !stream_->encrypted()) input_.widen(stream_->loop());
         const Io io = receive(Block::size);
         switch (io.kind) {
         case Io::Kind::some: continue;
@@ -219,6 +250,7 @@ std::optional<Result<Chunk>> H1Channel::next_ready() {
 Task<Result<Chunk>> H1Channel::next(TimePoint deadline) {
     for (;;) {
         if (auto chunk = next_ready()) co_return std::move(*chunk);
+        if (input_.empty()) input_.release(stream_->loop());   // however long the next byte takes
         const Wait waited = co_await stream_->readable(deadline);
         if (waited == Wait::timed_out) co_return Failure{side_, Reason::timeout_idle, Replay::unsafe, "no byte moved for too long"};
         if (waited == Wait::interrupted) co_return ended({Io::Kind::failed, 0, {}}, "(interrupted)");
@@ -248,10 +280,7 @@ void append_number(std::string& out, std::uint64_t number) {
 }
 
 void append_fields(std::string& out, const Fields& fields) {
-    for (const Field field : fields) {
-        if (field.known == Known::content_length || field.known == Known::transfer_encoding || field.known == Known::host) continue;
-        out.append(field.name).append(": ").append(field.value).append("\r\n");
-    }
+    fields.append_to(out, [](Known known) { return known != Known::content_length && known != Known::transfer_encoding && known != Known::host; });
 }
 
 void append_framing(std::string& out, const Framing& framing) {
@@ -337,21 +366,23 @@ Task<Result<Chunk>> pull(BodySource& source, const Limits& limits, Activity& act
     }
 }
 
-void stage_end(Stream& out, const Framing& framing, const Fields* trailers) {
+void stage_end(Stream& out, const Framing& framing, const Fields* trailers, const Fields* head) {
     if (framing.kind != Framing::Kind::chunked) return;
     if (!trailers) {
         out.stage("0\r\n\r\n");
         return;
     }
     std::string end = "0\r\n";
-    trailers->append_to(end);
+    Fields passed = *trailers;
+    if (head) passed.remove_all_in(*head);
+    passed.append_to(end);
     end += "\r\n";
     out.stage(end);
 }
 
 }  // namespace
 
-void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk) {
+void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk, const Fields* head) {
     const bool chunked = framing.kind == Framing::Kind::chunked;
     if (!chunk.data.empty()) {
         if (chunked) {
@@ -362,16 +393,18 @@ void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk) {
         out.stage(chunk.data);
         if (chunked) out.stage("\r\n");
     }
-    if (chunk.last) stage_end(out, framing, chunk.trailers);
+    if (chunk.last) stage_end(out, framing, chunk.trailers, head);
 }
 
-Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held) {
+Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held, const Fields* head, bool* unsent) {
     constexpr std::size_t worth_no_copy = 4096;
     std::optional<Result<Chunk>> chunk;
     if (held) chunk.emplace(*held);
+    bool began = false;
     for (;;) {
         if (!chunk) chunk = source.next_ready();
         if (!chunk) {
+            began = true;
             if (out.staged() > 0) {
                 Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
                 if (!flushed) co_return flushed;
@@ -379,15 +412,19 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             Result<Chunk> pulled = co_await pull(source, limits, activity);
             chunk.emplace(std::move(pulled));
         }
-        if (!chunk->has_value()) co_return chunk->error();
+        if (!chunk->has_value()) {
+            if (unsent && !began) *unsent = out.unstage();
+            co_return chunk->error();
+        }
         const Chunk piece = **chunk;
         chunk.reset();
         if (!out.encrypted() && piece.data.size() >= worth_no_copy && framing.kind != Framing::Kind::chunked) {
+            began = true;
             Result<void> pushed = co_await push(out, sink_side, piece.data, limits, activity);
             if (!pushed || piece.last) co_return pushed;
             continue;
         }
-        stage_chunk(out, framing, piece);
+        stage_chunk(out, framing, piece, head);
         if (piece.last) {
             if (out.try_flush().kind == Io::Kind::some) {   // the common case, without a coroutine
                 activity.last = Loop::now();
@@ -396,6 +433,7 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             co_return co_await push(out, sink_side, {}, limits, activity);
         }
         if (out.staged() >= Stream::high_water) {
+            began = true;
             Result<void> flushed = co_await push(out, sink_side, {}, limits, activity);
             if (!flushed) co_return flushed;
         }

@@ -1,83 +1,24 @@
 #include "proxy/wire/h1_head.hpp"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/basic_parser.hpp>
 #include <cstring>
 
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {
 
-namespace http = boost::beast::http;
-
 namespace {
 
-std::string_view as_view(boost::beast::string_view text) {
-    return {text.data(), text.size()};
-}
-
-// Beast's tokenizer over a head that is whole and has been judged; its bodies are never asked for.
-template <bool is_request, class Head>
-class HeadParser final : public http::basic_parser<is_request> {
-  public:
-    explicit HeadParser(Head& head) : head_(head) {
-        this->header_limit(H1Channel::max_head + 2);
-        this->body_limit(boost::none);
-        this->skip(true);
-    }
-    bool too_many_fields() const { return too_many_; }
-
-  private:
-    using Error = boost::beast::error_code;
-    using View = boost::beast::string_view;
-
-    void on_request_impl(http::verb, View method, View target, int version, Error&) override {
-        if constexpr (is_request) {
-            head_.method.assign(method.data(), method.size());
-            head_.target.assign(target.data(), target.size());
-            head_.minor = static_cast<unsigned>(version % 10);
-        }
-    }
-    void on_response_impl(int code, View phrase, int version, Error&) override {
-        if constexpr (!is_request) {
-            head_.status = static_cast<unsigned>(code);
-            head_.phrase.assign(phrase.data(), phrase.size());
-            head_.minor = static_cast<unsigned>(version % 10);
-        }
-    }
-    void on_field_impl(http::field, View name, View value, Error& error) override {
-        if (head_.fields.size() == H1Channel::max_fields) {
-            too_many_ = true;
-            error = http::error::header_limit;
-            return;
-        }
-        head_.fields.add(as_view(name), as_view(value));
-    }
-    void on_header_impl(Error&) override {}
-    void on_body_init_impl(const boost::optional<std::uint64_t>&, Error&) override {}
-    std::size_t on_body_impl(View body, Error&) override { return body.size(); }
-    void on_chunk_header_impl(std::uint64_t, View, Error&) override {}
-    std::size_t on_chunk_body_impl(std::uint64_t, View body, Error&) override { return body.size(); }
-    void on_finish_impl(Error&) override {}
-
-    Head& head_;
-    bool too_many_ = false;
-};
-
-template <bool is_request, class Head>
-std::optional<HeadFault> parse(std::string_view raw, Head& head) {
-    if (const std::string_view bad = judge_raw_head(raw); !bad.empty()) return HeadFault{std::string(bad), false};
+template <class Head>
+std::optional<HeadFault> parse(std::string_view raw, Head& head,
+                               std::string_view (*parse_start_line)(std::string_view, Head&)) {
     head.clear();
-    HeadParser<is_request, Head> parser(head);
-    boost::beast::error_code error;
-    parser.put(boost::asio::const_buffer(raw.data(), raw.size()), error);
-    if (parser.too_many_fields()) {
+    std::string_view start_line;
+    std::string_view fault = split_head(raw, H1Channel::max_fields, start_line, head.fields);
+    if (fault == too_many_fields)
         return HeadFault{"more than " + std::to_string(H1Channel::max_fields) + " header fields", true};
-    }
-    if (error || !parser.is_header_done()) {
-        return HeadFault{"the head is not valid HTTP/1.1: " + error.message(), false};
-    }
-    return {};
+    if (fault.empty()) fault = parse_start_line(start_line, head);
+    if (fault.empty()) return {};
+    return HeadFault{std::string(fault), false};
 }
 
 }  // namespace
@@ -108,11 +49,11 @@ const char* judge_first_byte(char first, bool request) {
 }
 
 std::optional<HeadFault> parse_head(std::string_view raw, RequestHead& head) {
-    return parse<true>(raw, head);
+    return parse(raw, head, parse_request_line);
 }
 
 std::optional<HeadFault> parse_head(std::string_view raw, ResponseHead& head) {
-    return parse<false>(raw, head);
+    return parse(raw, head, parse_status_line);
 }
 
 }  // namespace sluice

@@ -21,7 +21,7 @@ Task<Result<void>> H1Reply::inform(const ResponseHead& head) {
 }
 
 Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& framing, BodySource* body, const Limits& limits, Activity& activity) {
-    // What is bad from its first bytes on can still become a status.
+    // What goes bad before any of it has gone out can still become a status.
     std::optional<Chunk> first;
     if (body) {
         if (auto ready = body->next_ready()) {
@@ -40,8 +40,18 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
     append_response_head(scratch_, head, out, keep_alive_, false, bodiless, minor_);
     began_ = true;
     stream.stage(scratch_);
-    if (body) co_return co_await pump(stream, Origin::application, *body, out, limits, activity, first ? &*first : nullptr);
-    if (stream.try_flush().kind == Io::Kind::some) co_return Result<void>{};
+    const bool whole = !body || (first && first->last);   // most answers come in one piece
+    if (body && whole) stage_chunk(stream, out, *first);
+    if (!whole) {
+        bool unsent = false;
+        Result<void> done = co_await pump(stream, Origin::application, *body, out, limits, activity, first ? &*first : nullptr, nullptr, &unsent);
+        if (unsent) began_ = false;
+        co_return done;
+    }
+    if (stream.try_flush().kind == Io::Kind::some) {
+        activity.last = Loop::now();
+        co_return Result<void>{};
+    }
     co_return co_await push(stream, Origin::application, {}, limits, activity);
 }
 

@@ -25,7 +25,7 @@ std::unique_ptr<UpstreamConnection> Pool::take(const PoolKey& key, bool replayab
         const Duration promised = connection->keep_alive_for > 1s ? connection->keep_alive_for - 1s : Duration{};
         const bool fresh = replayable || rested < std::max(trusted_idle_time, promised);
         if (fresh && rested < max_idle_time && connection->channel.stream().quiet()) {
-            journal_.connections_moved(*connection->vendor, +1, -1);
+            journal_.connections_moved(connection->series.get(), +1, -1);
             connection->reused = true;
             connection->channel.stream().keep_buffers();
             return connection;
@@ -36,7 +36,7 @@ std::unique_ptr<UpstreamConnection> Pool::take(const PoolKey& key, bool replayab
 }
 
 void Pool::give(std::unique_ptr<UpstreamConnection> connection, TimePoint now) {
-    journal_.connections_moved(*connection->vendor, -1, +1);
+    journal_.connections_moved(connection->series.get(), -1, +1);
     ++idle_;
     auto& idle = by_key_[connection->key];
     if (idle.size() >= max_idle_per_key || idle_ > max_idle) {
@@ -69,6 +69,18 @@ void Pool::sweep(TimePoint now) {
     }
 }
 
+void Pool::keep_only(const ClientContexts& contexts) {
+    for (auto at = by_key_.begin(); at != by_key_.end();) {
+        if (contexts.reach_over(at->first.identity)) {
+            ++at;
+            continue;
+        }
+        for (auto& connection : at->second) drop(std::move(connection));
+        idle_ -= at->second.size();
+        at = by_key_.erase(at);
+    }
+}
+
 void Pool::clear() {
     for (auto& [key, idle] : by_key_)
         for (auto& connection : idle) drop(std::move(connection));
@@ -77,7 +89,7 @@ void Pool::clear() {
 }
 
 void Pool::drop(std::unique_ptr<UpstreamConnection> connection) {
-    journal_.connections_moved(*connection->vendor, 0, -1);
+    journal_.connections_moved(connection->series.get(), 0, -1);
     connection->channel.close();
 }
 

@@ -1,4 +1,4 @@
-// Connections to vendors, kept alive between requests; one pool a worker, bounded per destination, in all and in time. Keyed by everything that was verified: the vendor (its address rules and TLS rules) and the authority and scheme.
+// Connections to vendors, kept alive between requests and from policy to policy; one pool a worker, bounded per destination, in all and in time. Keyed by everything that was verified: the vendor's identity (its name, address rules and TLS rules, with what their files held) and the authority and scheme.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "proxy/telemetry/telemetry.hpp"
+#include "proxy/wire/contexts.hpp"
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {
 
 struct PoolKey {
-    std::size_t vendor = 0;
+    ConnectionIdentity identity{};
     Scheme scheme = Scheme::https;
     Authority authority;
 
@@ -23,7 +24,7 @@ struct PoolKey {
 };
 struct PoolKeyHash {
     std::size_t operator()(const PoolKey& key) const {
-        return std::hash<std::string>{}(key.authority.host) ^ (key.vendor * 0x9e3779b97f4a7c15ULL + key.authority.port * 2 + (key.scheme == Scheme::https));
+        return std::hash<std::string>{}(key.authority.host) ^ (key.identity[0] + key.authority.port * 2 + (key.scheme == Scheme::https));
     }
 };
 
@@ -51,7 +52,7 @@ struct UpstreamConnection {
 
     H1Channel channel{Origin::vendor};
     PoolKey key;
-    const Vendor* vendor = nullptr;
+    std::shared_ptr<VendorSeries> series;   // not the vendor: a connection outlives its policy
     Upload upload;
     bool reused = false;
     bool answered = false;              // the first byte of the response has come
@@ -89,6 +90,8 @@ class Pool {
 
     /// Closes what has ended or was idle for too long. Called about once a second.
     void sweep(TimePoint now);
+    /// Closes what no vendor of these is reached over.
+    void keep_only(const ClientContexts& contexts);
     void clear();
     std::size_t idle() const { return idle_; }
 

@@ -2,9 +2,6 @@
 
 #include <openssl/err.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -44,9 +41,9 @@ int keep_session(SSL* ssl, SSL_SESSION* session) {
 }
 
 // Detached, but `finish` waits for it: everything it refers to lives longer. The last thing it does is wake whoever looks at its result; nothing is touched after that.
-Task<void> upload(UpstreamConnection& connection, BodySource& body, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
+Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields& head, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
     Stream& out = connection.channel.stream();
-    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr);
+    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head);
     Upload& state = connection.upload;
     state.running = false;
     state.ended = Loop::now();
@@ -70,8 +67,13 @@ Failure HttpTransport::timed_out(const RoundTrip& trip, TimePoint now, Reason ot
 }
 
 void HttpTransport::discard(ConnectionPtr connection, bool reset) {
-    journal_.connections_moved(*connection->vendor, -1, 0);
+    journal_.connections_moved(connection->series.get(), -1, 0);
     connection->channel.close(reset);
+}
+
+void HttpTransport::adopt(std::shared_ptr<const ClientContexts> contexts) {
+    pool_.keep_only(*contexts);
+    contexts_ = std::move(contexts);
 }
 
 // ---- connecting ------------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
     trip.phases->connect = dialled->connect;
 
     auto connection = std::make_unique<UpstreamConnection>(key);
-    connection->vendor = trip.vendor;
+    connection->series = trip.vendor->series;
     connection->sessions = &sessions_;
     connection->channel.attach(std::make_unique<Stream>(std::move(dialled->socket)));
     if (tls) {
@@ -101,15 +103,15 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
             co_return std::move(secured.error());
         }
     }
-    journal_.connections_moved(*trip.vendor, +1, 0);
+    journal_.connections_moved(connection->series.get(), +1, 0);
     co_return std::move(connection);
 }
 
 Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& connection, TimePoint started) {
     const Authority& authority = trip.destination.authority;
     const auto fail = [&](std::string detail) { return Failure{Origin::vendor, Reason::tls_failed, Replay::safe, std::move(detail)}; };
-    SSL_CTX* context = contexts_.of(*trip.vendor);
-    if (!context) co_return fail(contexts_.fault_of(*trip.vendor));
+    SSL_CTX* context = trip.contexts->of(*trip.vendor);
+    if (!context) co_return fail(trip.contexts->fault_of(*trip.vendor));
     SslPtr ssl(SSL_new(context));
     if (!ssl || !expect_host(ssl.get(), authority.host, authority.is_address)) co_return fail("no TLS connection could be set up for " + authority.host);
     SSL_set_connect_state(ssl.get());
@@ -151,7 +153,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
     }
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     const bool replayable = whole && is_idempotent(trip.request->method);
-    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
 
     for (bool may_reuse = true;; may_reuse = false) {
         ConnectionPtr connection = may_reuse ? pool_.take(key, replayable, Loop::now()) : nullptr;
@@ -159,6 +161,14 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
             Result<ConnectionPtr> made = co_await connect(trip, key, trip.destination.scheme == Scheme::https);
             if (!made) co_return std::move(made.error());
             connection = std::move(*made);
+            if (trip.application->stopped()) {   // meanwhile: nobody waits for what would be sent
+                discard(std::move(connection), true);
+                co_return Failure::application_gone();
+            }
+            if (connection->channel.stream().has_spoken()) {   // not an answer to us; the pool has looked at what it gives
+                discard(std::move(connection), true);
+                co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::safe, trip.destination.authority.text() + " spoke before it was asked"};
+            }
         }
         const bool reused = connection->reused;
         UpstreamConnection& on = *connection;
@@ -190,7 +200,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     if (!whole) co_return Result<void>{};   // the upload sends the head with what it has of the body
 
-    if (held) stage_chunk(stream, trip.request_framing, *held);
+    if (held) stage_chunk(stream, trip.request_framing, *held, &trip.request->fields);
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
     if (sent.kind != Io::Kind::blocked)   // not a byte was taken
@@ -200,7 +210,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
 
 void HttpTransport::start_upload(RoundTrip& trip, UpstreamConnection& connection, Framing framing, std::optional<Chunk> held) {
     connection.upload.running = true;
-    asio::co_spawn(loop_.io.get_executor(), upload(connection, *trip.request_body, framing, trip.limits, *trip.activity, held), asio::detached);
+    spawn(loop_.io, upload(connection, *trip.request_body, trip.request->fields, framing, trip.limits, *trip.activity, held));
 }
 
 Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent) {
@@ -276,13 +286,13 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
     connection.keep_alive_for = promised_keep_alive(head.fields);
     if (is_event_stream(head)) loosen_for_streams(trip);
     trip.response_framing = *framing;
-    connection.channel.start_body(*framing, &trip.traffic->from_vendor, trip.activity);
+    connection.channel.start_body(*framing, &trip.traffic->from_vendor, trip.activity, &head.fields);
     trip.response_body = framing->kind == Framing::Kind::none ? nullptr : &connection.channel;
     return {};
 }
 
 Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
-    const PoolKey key{trip.vendor->index, trip.destination.scheme, trip.destination.authority};
+    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
     Result<ConnectionPtr> made = co_await connect(trip, key, false);
     if (!made) co_return std::move(made.error());
     UpstreamConnection& on = **made;
@@ -320,7 +330,8 @@ Task<void> HttpTransport::finish(RoundTrip& trip) {
         if (upload.running) co_await upload.finished.wait();
     }
     const bool clean = connection->channel.body_done() && !upload.failure;
-    if (clean && connection->reusable && !trip.upgraded && !connection->channel.has_input()) {
+    const bool wanted = trip.contexts == contexts_.get() || contexts_->reach_over(connection->key.identity);
+    if (clean && wanted && connection->reusable && !trip.upgraded && !connection->channel.has_input()) {
         pool_.give(std::move(connection), Loop::now());
         co_return;
     }

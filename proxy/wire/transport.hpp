@@ -9,14 +9,15 @@ namespace sluice {
 
 class HttpTransport final : public Transport {
   public:
-    HttpTransport(Loop& loop, Dialler& dialler, const ClientContexts& contexts, WorkerJournal& journal)
-        : loop_(loop), dialler_(dialler), contexts_(contexts), journal_(journal), pool_(journal) {}
+    HttpTransport(Loop& loop, Dialler& dialler, WorkerJournal& journal) : loop_(loop), dialler_(dialler), journal_(journal), pool_(journal) {}
 
     Task<Result<void>> round_trip(RoundTrip& trip) override;
     Task<Result<void>> open_stream(RoundTrip& trip) override;
     Task<void> finish(RoundTrip& trip) override;
     void abort(RoundTrip& trip) override;
 
+    /// Those of the policy that is in force from now on: connections that none of its vendors is reached over are closed, at once or once their exchange has ended.
+    void adopt(std::shared_ptr<const ClientContexts> contexts);
     /// Housekeeping of the pool, about once a second.
     void sweep(TimePoint now) { pool_.sweep(now); }
     void close_idle() { pool_.clear(); }
@@ -35,7 +36,7 @@ class HttpTransport final : public Transport {
 
     Loop& loop_;
     Dialler& dialler_;
-    const ClientContexts& contexts_;
+    std::shared_ptr<const ClientContexts> contexts_;
     WorkerJournal& journal_;
     Pool pool_;
     SslSessionStore sessions_;

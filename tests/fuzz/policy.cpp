@@ -1,5 +1,8 @@
 // The policy loader on any bytes: no crash, no hang, and either a Config or a fault. The input is the policy; what
 // follows a line "=====" is the file that it includes.
+#include <algorithm>
+#include <set>
+
 #include "config/decode.hpp"
 #include "tests/fuzz/require.hpp"
 
@@ -38,6 +41,27 @@ void judge(const Decoded& decoded) {
     REQUIRE(failed == !decoded.config);
 }
 
+void judge_resilience(const Config& config, const Vendor& vendor) {
+    std::set<std::string> names;
+    const auto judge_limits = [&](const std::vector<LimitSpec>& limits) {
+        for (const LimitSpec& limit : limits) {
+            REQUIRE(!limit.name.empty() && names.insert(limit.name).second);
+            REQUIRE(limit.rate || limit.tokens || limit.seats);
+            REQUIRE(!limit.rate || (limit.rate->rate.count > 0 && limit.rate->burst > 0));
+            REQUIRE(!limit.seats || limit.seats->least <= limit.seats->most);
+        }
+    };
+    judge_limits(vendor.limits);
+    for (const Route& route : vendor.routes) judge_limits(route.limits);
+    REQUIRE(vendor.retry.backoff_min <= vendor.retry.backoff_max && vendor.breaker.open_min <= vendor.breaker.open_max);
+    REQUIRE(std::is_sorted(vendor.retry.on.statuses.begin(), vendor.retry.on.statuses.end()));
+    std::size_t steps = 0;
+    for (const Vendor* at = &vendor; at->fallback; at = &config.vendors[at->fallback->vendor]) {
+        REQUIRE(at->fallback->vendor < config.vendors.size());
+        REQUIRE(++steps < config.vendors.size());
+    }
+}
+
 /// What is true of every Config.
 void judge(const Config& config) {
     REQUIRE(config.digest.size() == 64 && !describe_config(config).empty());
@@ -46,6 +70,7 @@ void judge(const Config& config) {
         REQUIRE(config.find(vendor.name) == &vendor);
         REQUIRE(!vendor.hosts.empty() || !vendor.endpoints.empty());
         REQUIRE(!vendor.credential || *vendor.credential < config.credentials.size());
+        judge_resilience(config, vendor);
         for (const HostPattern& host : vendor.hosts) {
             const std::uint16_t port = host.port == 0 ? 443 : host.port;
             const auto named =

@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <list>
 #include <sstream>
 
 #include "proxy/app/commands.hpp"
@@ -135,7 +137,7 @@ TEST_CASE("every fault of a bad policy is told with its line and a caret, and en
     CHECK(holds(ran.err, policy + ":3:"));
     CHECK(holds(ran.err, "^\n"));
     CHECK(holds(ran.err, policy + ": 2 errors\n"));
-    for (const char* command : {"run", "env", "ca", "healthcheck"}) {
+    for (const char* command : {"run", "env", "ca", "healthcheck", "status", "doctor"}) {
         INFO(command);
         const Ran other = sluice_command({command, "--config", policy});
         CHECK(other.code == 78);
@@ -223,7 +225,8 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
 
 TEST_CASE("each command has help with examples") {
     for (const char* command :
-         {"run", "check", "schema", "env", "exec", "explain", "demo", "healthcheck", "ca", "version"}) {
+         {"run", "check", "schema", "env", "exec", "explain", "doctor", "demo", "healthcheck", "status", "ca",
+          "version"}) {
         INFO(command);
         const Ran ran = sluice_command({command, "--help"});
         CHECK(ran.code == 0);
@@ -297,6 +300,64 @@ TEST_CASE("what no vendor has goes through where `unmatched` says so, but never 
     CHECK(text_at(explained("CONNECT", "[::ffff:127.0.0.1]:443", open), "reason") == "address_refused");
 }
 
+namespace {
+
+constexpr const char* resilient = R"(version: 1
+state: /x
+defaults:
+  retry: {max: 1}
+  breaker: {consecutive: 9}
+vendors:
+  a:
+    hosts: [a.example]
+    retry: {on: [+429]}
+    limit: {rate: 5/s}
+    hedge: {after: 300ms}
+    fallback: {vendor: b}
+    chaos: {enabled: "${CHAOS:-false}", inject: [{fault: reset, rate: 2%}]}
+    routes:
+      - match: "GET /x"
+        retry: {budget: 10%}
+        limit: {concurrency: 2}
+  b: {hosts: [b.example]}
+)";
+
+}  // namespace
+
+TEST_CASE("what keeps an application standing is explained with its effective numbers, and the line that says so") {
+    const auto plain = explained("POST", "https://a.example/y", resilient);
+    CHECK(plain.at("retry").at("max") == 1);
+    CHECK(plain.at("retry").at("on") == boost::json::parse(R"(["connect", "reset", 429, 502, 503, 504])"));
+    CHECK(line_of(plain, "retry") == 9);
+    CHECK(plain.at("breaker").at("consecutive") == 9);
+    CHECK(line_of(plain, "breaker") == 5);
+    CHECK(plain.at("limit").at(0).at("rate") == "5/s");
+    CHECK(plain.at("limit").at(0).at("concurrency") == 1024);
+    CHECK(plain.at("limit").at(0).at("place").at("line") == 10);
+    CHECK(plain.at("hedge").at("after") == "300ms");
+    CHECK(plain.at("fallback").at("vendor") == "b");
+    CHECK(line_of(plain, "fallback") == 12);
+    CHECK_FALSE(plain.contains("chaos"));
+
+    const auto routed = explained("GET", "https://a.example/x", resilient);
+    CHECK(routed.at("retry").at("budget") == "10%");
+    CHECK(line_of(routed, "retry") == 16);
+    REQUIRE(routed.at("limit").as_array().size() == 2);
+    CHECK(routed.at("limit").at(1).at("concurrency") == 2);
+    CHECK(routed.at("limit").at(1).at("place").at("line") == 17);
+
+    const Variable chaos("CHAOS", "true");
+    CHECK(explained("GET", "https://a.example/x", resilient).at("chaos").at("inject").at(0).at("fault") == "reset");
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file("p.yaml", resilient);
+    const Ran ran = sluice_command({"explain", "-c", policy, "GET", "https://a.example/x"});
+    CHECK(holds(ran.out, "up to 1 more on connect, reset, 429, 502, 503, 504; backoff 100ms..2s, budget 10%"));
+    CHECK(holds(ran.out, "opens on 9 failures in a row"));
+    CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
+    CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
+    CHECK(explained("CONNECT", "none.example:443", "version: 1\nstate: /x\nunmatched: tunnel\n").at("limit").as_array().empty());
+}
+
 TEST_CASE("people read the explanation in lines with places") {
     const TemporaryDirectory directory;
     const std::string policy = directory.file("p.yaml", good);
@@ -353,6 +414,114 @@ TEST_CASE("healthcheck says whether admin is ready, and if not, why") {
     const Ran silent = sluice_command({"healthcheck", "--admin", "127.0.0.1:" + std::to_string(mute.port())});
     CHECK(silent.code == 1);
     CHECK(holds(silent.err, "timed out"));
+}
+
+TEST_CASE("status shows what is at hand and what is not, and ends accordingly") {
+    const TemporaryDirectory secrets;
+    const std::string key = secrets.file("key", "s3cr3t");
+    const std::string credentials = "credentials:\n  k: {type: bearer, value: {file: " + key + "}}\n";
+    const std::string pay = "vendors:\n  pay: {hosts: [api.pay.example], credential: k}\n"
+                            "  maps: {endpoints: [{url: \"https://maps.example/v2\"}]}\n";
+    {
+        TestProxy proxy(credentials + pay);
+        const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
+        const Ran table = sluice_command({"status", "--admin", admin});
+        CHECK(table.code == 0);
+        CHECK(table.out ==
+              "ready  " + admin +
+                  "\n"
+                  "VENDOR  MODE       WHERE TO                 CREDENTIAL\n"
+                  "pay     intercept  api.pay.example          k\n"
+                  "maps    intercept  https://maps.example/v2  -\n");
+        const Ran json = sluice_command({"status", "--admin", admin, "-o", "json"});
+        CHECK(json.code == 0);
+        const auto told = boost::json::parse(json.out);
+        CHECK(told.at("ready") == true);
+        CHECK(told.at("vendors").as_array().size() == 2);
+        CHECK_FALSE(holds(json.out, "s3cr3t"));
+    }
+    TestProxy without("credentials:\n  k: {type: bearer, value: {file: /nonexistent/key}}\n" + pay);
+    const std::string admin = "127.0.0.1:" + std::to_string(without.admin_port());
+    const Ran missing = sluice_command({"status", "--admin", admin});
+    CHECK(missing.code == 1);
+    CHECK(holds(missing.out, "\n  credential 'k': cannot read /nonexistent/key"));
+    CHECK(sluice_command({"status", "--admin", admin, "-o", "json"}).code == 1);
+}
+
+TEST_CASE("status says why it has nothing to show, and lets no stranger write to the terminal") {
+    const auto status_of = [](const FakeVendor& admin, const std::string& output = "text") {
+        return sluice_command({"status", "--admin", "127.0.0.1:" + std::to_string(admin.port()), "-o", output});
+    };
+    const std::string head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
+    for (const std::string body : {"", "[]", "{\"vendors\":7}", "{\"vendors\":[7]}", "nonsense"}) {
+        INFO(body);
+        FakeVendor stranger(always(head + std::to_string(body.size()) + "\r\n\r\n" + body));
+        const Ran ran = status_of(stranger);
+        CHECK(ran.code == 1);
+        CHECK(holds(ran.err, "is not Sluice's admin"));
+        CHECK(status_of(stranger, "json").code == 1);
+    }
+    const std::string escape = R"({"vendors":[{"name":"a\u001b[2Jb","mode":"x","hosts":["h"]}]})";
+    FakeVendor hostile(always(head + std::to_string(escape.size()) + "\r\n\r\n" + escape));
+    const Ran ran = status_of(hostile);
+    CHECK(holds(ran.out, "a?[2Jb"));
+    CHECK_FALSE(holds(ran.out, "\x1b"));
+    const Ran nobody = sluice_command({"status", "--admin", "127.0.0.1:1"});
+    CHECK(nobody.code == 1);
+    CHECK(holds(nobody.err, "not ready: 127.0.0.1:1: Connection refused"));
+}
+
+TEST_CASE("doctor finds nothing wrong where everything is in place, and says what is where it is not") {
+    TestProxy proxy("vendors:\n  pay: {hosts: [api.pay.example]}\n");
+    const auto policy_with = [&](const std::string& state) {
+        return proxy.directory().file("p.yaml", "version: 1\nstate: " + state + "\nlisten: {proxy: \"127.0.0.1:" +
+                                                    std::to_string(proxy.port()) + "\", admin: \"127.0.0.1:" +
+                                                    std::to_string(proxy.admin_port()) +
+                                                    "\"}\nvendors:\n  pay: {hosts: [api.pay.example]}\n");
+    };
+    const std::string policy = policy_with(proxy.directory().path() + "/state");
+    std::list<Variable> variables;
+    const Ran env = sluice_command({"env", "-c", policy, "--format", "json"});
+    const boost::json::value printed = boost::json::parse(env.out);
+    for (const auto& [name, value] : printed.as_object())
+        variables.emplace_back(std::string(name).c_str(), std::string(value.as_string()));
+    variables.emplace_back("SSL_CERT_DIR", "");
+
+    const Ran fine = sluice_command({"doctor", "-c", policy});
+    INFO(fine.out);
+    CHECK(fine.code == 0);
+    CHECK(holds(fine.out, "ok     proxy: answers at http://127.0.0.1:"));
+    CHECK(holds(fine.out, "ok     variables: are those of `sluice env`"));
+    CHECK(holds(fine.out, "note   CA: applications of another user cannot read it"));  // the state is 0700
+
+    const Ran bypassed = [&] {
+        const Variable no_proxy("NO_PROXY", ".pay.example");
+        return sluice_command({"doctor", "-c", policy, "-o", "json"});
+    }();
+    CHECK(bypassed.code == 1);
+    CHECK(boost::json::parse(bypassed.out).at("ok") == false);
+    CHECK(holds(bypassed.out, "NO_PROXY holds .pay.example: applications reach api.pay.example (vendor pay) without Sluice"));
+
+    const Ran no_ca = sluice_command({"doctor", "-c", policy_with("/nonexistent/state")});
+    CHECK(no_ca.code == 1);
+    CHECK(holds(no_ca.out, "wrong  CA: cannot read /nonexistent/state/public/ca.crt: No such file or directory"));
+
+    FakeVendor other(always("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    const Ran stranger = sluice_command(
+        {"doctor", "-c", proxy.directory().file("q.yaml", "version: 1\nstate: /x\nlisten: {proxy: \"127.0.0.1:" +
+                                                              std::to_string(other.port()) + "\"}\n")});
+    CHECK(holds(stranger.out, "is not Sluice"));
+}
+
+TEST_CASE("whoever runs Sluice is told when applications of another user cannot read its CA") {
+    TestProxy closed("");
+    CHECK(closed.logs("\"event\":\"ca_private\",\"directory\":\"" + closed.directory().path() +
+                      "/state/public\",\"closed\":\""));
+    const TemporaryDirectory open;
+    ::chmod(open.path().c_str(), 0755);
+    TestProxy readable("authority: {publish: " + open.path() + "/ca}\n");
+    CHECK(readable.logs("\"event\":\"started\""));
+    CHECK(readable.log().find("ca_private") == std::string::npos);
 }
 
 TEST_CASE("an address in use is told with what to do, and nothing that was published is replaced") {
@@ -441,4 +610,63 @@ TEST_CASE("the demo goes as it should") {
     CHECK(holds(ran.out, "unknown_vendor"));
     CHECK(holds(ran.out, "authority_mismatch"));
     CHECK(!holds(ran.out, "demo-key-that-no-application-has"));
+}
+
+TEST_CASE("check --against says what a policy would change in a running Sluice, and what it would refuse") {
+    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: @dir/key}}\nvendors:\n"
+                    "  pay: {hosts: [pay.example], credential: key, timeout: {total: 10s}}\n  old: {hosts: [old.example]}\n");
+    const std::string admin = "http://127.0.0.1:" + std::to_string(proxy.admin_port());
+    const std::string running = proxy.directory().path() + "/policy.yaml";
+    const std::string same = contents(running);
+    const auto replaced = [&](std::string text, const std::string& what, const std::string& by) {
+        REQUIRE(holds(text, what));
+        return text.replace(text.find(what), what.size(), by);
+    };
+    const Ran nothing = sluice_command({"check", "-c", running, "--against", admin});
+    CHECK(nothing.code == 0);
+    CHECK(holds(nothing.out, "nothing would change"));
+
+    std::string text = replaced(same, "total: 10s", "total: 20s");
+    text = replaced(text, "  old: {hosts: [old.example]}", "  fresh: {hosts: [fresh.example]}");
+    text = replaced(text, "workers: 1", "workers: 2");
+    const std::string next = proxy.directory().file("next.yaml", text);
+    const Ran ran = sluice_command({"check", "-c", next, "--against", admin + "/"});
+    CHECK(ran.code == 0);
+    CHECK(holds(ran.out, "  + vendors.fresh\n"));
+    CHECK(holds(ran.out, "  - vendors.old\n"));
+    CHECK(holds(ran.out, "  ~ vendors.pay\n"));
+    CHECK(holds(ran.out, "      timeout.total: \"10s\" -> \"20s\"\n"));
+    CHECK(holds(ran.out, "only a restart can change\n  ! workers: 1 -> 2\n"));
+
+    const Ran machine = sluice_command({"check", "-o", "json", "-c", next, "--against", "localhost:" + std::to_string(proxy.admin_port())});
+    CHECK(machine.code == 0);
+    const auto said = boost::json::parse(machine.out).as_object();
+    CHECK(said.at("ok") == true);
+    const auto& changes = said.at("changes").as_object();
+    CHECK(changes.at("vendors").at("added").at(0) == "fresh");
+    CHECK(changes.at("vendors").at("removed").at(0) == "old");
+    CHECK(changes.at("vendors").at("changed").at(0).at("name") == "pay");
+    CHECK(changes.at("refused").at(0).at("key") == "workers");
+    CHECK(changes.at("refused").at(0).at("from") == 1);
+    CHECK(changes.at("credentials").at("changed").as_array().empty());
+}
+
+TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody finds is a failure") {
+    const TemporaryDirectory directory;
+    const std::string fine = directory.file("fine.yaml", good), bad = directory.file("bad.yaml", "version: 1\nx: 1\n");
+    std::uint16_t nobody;
+    { nobody = FakeVendor(echo()).port(); }
+    const std::string admin = "http://127.0.0.1:" + std::to_string(nobody);
+    CHECK(sluice_command({"check", "-c", bad, "--against", admin}).code == 78);
+    const Ran refused = sluice_command({"check", "-c", fine, "--against", admin});
+    CHECK(refused.code == 1);
+    CHECK(holds(refused.err, "cannot compare with " + admin));
+    CHECK(sluice_command({"check", "-c", fine, "--against", "https://admin.example"}).code == 2);
+
+    FakeVendor stranger(always("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n[1, 2, 3"));
+    const Ran odd = sluice_command({"check", "-o", "json", "-c", fine, "--against", "127.0.0.1:" + std::to_string(stranger.port())});
+    CHECK(odd.code == 1);
+    CHECK(holds(odd.err, "not a policy in JSON"));
+    FakeVendor cut(always("HTTP/1.1 200 OK\r\nContent-Length: 80\r\nConnection: close\r\n\r\n{"));
+    CHECK(sluice_command({"check", "-c", fine, "--against", "127.0.0.1:" + std::to_string(cut.port())}).code == 1);
 }

@@ -534,3 +534,12 @@ TEST_CASE("our own listeners are never dialled, whatever a vendor's addresses al
         }
     }
 }
+
+TEST_CASE("a CA that is constrained to the policy's hosts works for them") {
+    FakeVendor vendor(echo());
+    const std::string vendors = vendor_yaml("pay", "api.pay.example", vendor, false) +
+                                vendor_yaml("llm", "\"*.llm.example\"", vendor, false);
+    TestProxy proxy("authority: {name_constraints: true}\nvendors:\n" + vendors);
+    CHECK(proxy.get("api.pay.example").status() == 200);
+    CHECK(proxy.get("eu.llm.example").status() == 200);
+}

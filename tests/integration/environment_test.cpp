@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <map>
 
+#include "proxy/app/clients.hpp"
 #include "proxy/app/cpus.hpp"
+#include "proxy/app/doctor.hpp"
 #include "proxy/app/environment.hpp"
 #include "proxy/app/execute.hpp"
 
@@ -193,4 +195,57 @@ TEST_CASE("as many workers as the cgroup's quota pays for, rounded up") {
         return file == row.files.end() ? std::nullopt : std::optional(file->second);
     };
     CHECK(cpu_budget(read_file, row.online) == row.workers);
+}
+
+TEST_CASE("an environment is held against what `sluice env` prints, without telling what is in it") {
+    const Variables expected = {{"HTTPS_PROXY", "http://127.0.0.1:15001"}, {"NO_PROXY", "localhost"},
+                                {"JAVA_TOOL_OPTIONS", "-Dx=1"}};
+    Config config;
+    Vendor& vendor = config.vendors.emplace_back();
+    vendor.name = "pay";
+    vendor.hosts = {*parse_host_pattern("api.pay.example"), *parse_host_pattern("*.llm.example")};
+    const auto examined = [&](const std::map<std::string, std::string>& actual) {
+        std::string all;
+        for (const Finding& finding : examine_variables(expected, config, [&](const std::string& name) {
+                 const auto at = actual.find(name);
+                 return at == actual.end() ? std::nullopt : std::optional(at->second);
+             }))
+            all += finding.what + "\n";
+        return all;
+    };
+    const std::map<std::string, std::string> right = {
+        {"HTTPS_PROXY", "http://127.0.0.1:15001"}, {"NO_PROXY", "localhost"}, {"JAVA_TOOL_OPTIONS", "-Dold=1 -Dx=1"}};
+    const auto with = [&](const std::string& name, const std::string& value) {
+        auto changed = right;
+        changed[name] = value;
+        return examined(changed);
+    };
+    CHECK(examined(right) == "are those of `sluice env`\n");
+    CHECK(examined({}) == "none of Sluice's is set here\n");
+    CHECK(with("HTTPS_PROXY", "") == "not set: HTTPS_PROXY\n");
+    CHECK(with("HTTPS_PROXY", "http://me:hunter2@proxy:1") == "set to something else: HTTPS_PROXY\n");
+    CHECK(with("SSL_CERT_DIR", "/x").starts_with("SSL_CERT_DIR is set"));
+    for (const std::string entry : {"pay.example", ".pay.example", "API.pay.example", "a,.example", "x *", "*.pay.example",
+                                    "llm.example"}) {
+        INFO(entry);
+        CHECK(with("NO_PROXY", entry).find("(vendor pay) without Sluice") != std::string::npos);
+    }
+    for (const std::string entry : {"ay.example", "b.pay.example", "127.0.0.1,.svc", ",, ."}) {
+        INFO(entry);
+        CHECK(with("NO_PROXY", entry) == "are those of `sluice env`\n");
+    }
+}
+
+TEST_CASE("clients are looked for where each would be, and each is found once") {
+    const std::vector<std::string> there = {"/usr/bin/curl", "/bin/curl", "/py/aiohttp", "/usr/bin/axios", "/js/@aws-sdk"};
+    const auto found = find_clients("/usr/bin::/bin", {"/py"}, {"/js"}, [&](const std::string& path) {
+        return std::find(there.begin(), there.end(), path) != there.end();
+    });
+    std::vector<std::string> paths;
+    for (const FoundClient& client : found) paths.push_back(client.path);
+    CHECK(paths == std::vector<std::string>{"/usr/bin/curl", "/py/aiohttp", "/js/@aws-sdk"});
+    for (const Client& client : known_clients()) {
+        const bool needs_help = client.proxy != Reads::yes || client.ca != Reads::yes;
+        if (needs_help) CHECK_FALSE(client.advice.empty());
+    }
 }

@@ -2,9 +2,12 @@
 // looks whole; and what belongs to one connection stays there.
 #include <catch2/catch.hpp>
 
+#include <sys/socket.h>
+
 #include <atomic>
 #include <semaphore>
 
+#include "proxy/net/stream.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -443,7 +446,7 @@ TEST_CASE("a vendor's answer that two parsers could read differently becomes a 5
     const std::vector<BadResponse> table = bad_responses();
     FakeVendor plain(one_of(table));
     FakeVendor secure(one_of(table), vendor_ca());
-    TestProxy proxy("vendors:\n" + vendor_yaml("plain", host, plain, false) +
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("plain", host, plain, false) +
                     vendor_yaml("secure", "secure.example", secure, true));
     for (const std::string& name : {host, std::string("secure.example")}) {
         Wire wire = Wire::to(proxy.port());
@@ -473,7 +476,7 @@ TEST_CASE("interim answers reach the application, but not without end and not un
             wire.try_write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("pay", host, vendor, false));
 
     Wire wire = Wire::to(proxy.port());
     wire.write(written(get("/"), Way::plain));
@@ -535,7 +538,7 @@ TEST_CASE("an answer that is cut or goes bad after its head went out never looks
     };
     FakeVendor plain(serve);
     FakeVendor secure(serve, vendor_ca());
-    TestProxy proxy("vendors:\n" + vendor_yaml("plain", "plain.example", plain, false) +
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("plain", "plain.example", plain, false) +
                     vendor_yaml("secure", "secure.example", secure, true));
 
     for (const std::string name : {"plain.example", "secure.example"}) {
@@ -560,6 +563,40 @@ TEST_CASE("an answer that is cut or goes bad after its head went out never looks
     }
     CHECK(proxy.logs("upstream_protocol"));
     CHECK(proxy.logs("upstream_reset"));
+}
+
+TEST_CASE("an answer that goes bad before a byte of it has gone out becomes a 502, however far in") {
+    struct Bad {
+        std::string what, response;
+    };
+    std::vector<Bad> table;
+    const std::string head = "HTTP/1.1 200 OK\r\nX-Of-The-Vendor: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (const BadChunk& bad : bad_chunks()) {
+        if (bad.bytes.size() > 10'000) continue;  // not all there at once
+        table.push_back({bad.what, head + "5\r\nfirst\r\n6\r\nsecond\r\n" + bad.bytes});
+        table.push_back({bad.what, head + "1f40\r\n" + std::string(8000, 'a') + "\r\n" + bad.bytes});
+    }
+    FakeVendor plain(one_of(table)), secure(one_of(table), vendor_ca());
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("plain", "plain.example", plain, false) +
+                    vendor_yaml("secure", "secure.example", secure, true));
+    for (const std::string name : {"plain.example", "secure.example"}) {
+        for (const Way way : {Way::plain, Way::intercepted}) {
+            Wire wire = way == Way::plain ? Wire::to(proxy.port()) : proxy.connected(name);
+            for (std::size_t i = 0; i < table.size(); ++i) {
+                INFO(table[i].what << ", " << name << ", " << name_of(way));
+                wire.write("GET " + (way == Way::plain ? "http://" + name : "") + "/" + std::to_string(i) +
+                           " HTTP/1.1\r\nHost: " + name + "\r\n\r\n");
+                const auto answer = wire.read_response();  // the connection lives on
+                REQUIRE(answer);
+                CHECK(answer->status() == 502);
+                CHECK(answer->reason() == "upstream_protocol");
+                CHECK(answer->whole);
+                CHECK(answer->count("x-of-the-vendor") == 0);
+                CHECK(answer->body.find("first") == std::string::npos);
+                check_signed(*answer, "failed");
+            }
+        }
+    }
 }
 
 TEST_CASE("a body that the close ends is whole when the vendor ended it in order") {
@@ -762,6 +799,73 @@ TEST_CASE("a vendor that sends a body where none belongs poisons nobody's next a
     }
 }
 
+namespace {
+
+/// A TLS vendor that answers before it was asked: in one segment with the last that its handshake says.
+FakeVendor::Serve answer_with_handshake(SSL_CTX* context, bool before_finished, std::atomic<bool>& asked) {
+    return [=, &asked](Wire& wire) {
+        const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context), SSL_free);
+        BIO* const in = BIO_new(BIO_s_mem());
+        BIO* const out = BIO_new(BIO_s_mem());
+        SSL_set_bio(ssl.get(), in, out);
+        SSL_set_accept_state(ssl.get());
+        const std::string_view answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+        bool spoken = false;
+        for (;;) {
+            const std::string bytes = wire.read_some();
+            if (bytes.empty()) return;
+            BIO_write(in, bytes.data(), static_cast<int>(bytes.size()));
+            std::size_t count = 0;
+            char byte;
+            if (before_finished && !spoken) {  // TLS 1.3: half a round trip before the client has finished
+                if (SSL_read_early_data(ssl.get(), &byte, 1, &count) != SSL_READ_EARLY_DATA_FINISH) continue;
+                spoken = SSL_write_early_data(ssl.get(), answer.data(), answer.size(), &count) == 1;
+            } else if (!SSL_is_init_finished(ssl.get()) && SSL_accept(ssl.get()) == 1 && !spoken) {
+                spoken = SSL_write(ssl.get(), answer.data(), static_cast<int>(answer.size())) > 0;
+            }
+            if (SSL_is_init_finished(ssl.get()) && SSL_read(ssl.get(), &byte, 1) == 1) asked = true;
+            char* pending = nullptr;
+            const long size = BIO_get_mem_data(out, &pending);
+            wire.try_write({pending, static_cast<std::size_t>(size)});
+            BIO_reset(out);
+        }
+    };
+}
+
+}  // namespace
+
+TEST_CASE("what a vendor says on a fresh connection before it was asked is nobody's answer") {
+    const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    FakeVendor keys(echo(), vendor_ca(), "localhost", version);
+    std::atomic<bool> asked = false;
+    FakeVendor vendor(answer_with_handshake(keys.context(), version == TLS1_3_VERSION, asked));
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("pay", host, vendor, true));
+    for (int i = 0; i < 3; ++i) {
+        const Message answer = proxy.get(host);
+        CHECK(answer.status() == 502);
+        CHECK(answer.reason() == "upstream_protocol");
+        CHECK(answer.body.find("spoke before it was asked") != std::string::npos);
+    }
+    CHECK(vendor.connections() == 3);
+    CHECK_FALSE(asked);  // a request may hold a credential
+}
+
+TEST_CASE("a plain stream tells that its peer has spoken, and takes nothing from it") {
+    Loop loop;
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    Wire peer(ends[1]);
+    Stream stream(Socket(loop, ends[0]));
+    CHECK_FALSE(stream.has_spoken());
+    peer.write("220");
+    CHECK(stream.has_spoken());
+    char bytes[8];
+    CHECK(stream.read(bytes).size == 3);
+    CHECK_FALSE(stream.has_spoken());
+    peer.close();
+    CHECK_FALSE(stream.has_spoken());  // an end is no word
+}
+
 TEST_CASE("a vendor that ends its connection together with its answer costs nobody the next request") {
     std::atomic<int> ended = 0;
     FakeVendor vendor([&](Wire& wire) {
@@ -876,5 +980,57 @@ TEST_CASE("trailers pass both ways, except those that would act on the head") {
         CHECK(request.whole);
         CHECK(request.body == "hello");
         CHECK(request.trailers == "X-Sum: of-the-application\n");
+    }
+}
+
+TEST_CASE("a trailer cannot stand beside the credential, whatever its header is called") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen));
+    const TemporaryDirectory secrets;
+    const std::string key = secrets.file("key", "the-vendors");
+    TestProxy proxy("credentials:\n  pay-key: {type: api_key, header: X-Api-Key, value: {file: " + key +
+                    "}}\nvendors:\n" + vendor_yaml("pay", host, vendor, false, "credential: pay-key"));
+    const std::string trailers = "0\r\nX-Sum: 1\r\nX-Api-Key: mine\r\nx-api-key: mine\r\nX_Api_Key: mine\r\n\r\n";
+    for (const Way way : {Way::plain, Way::intercepted}) {
+        INFO(name_of(way));
+        const std::size_t before = seen.size();
+        Wire wire = opened(proxy, way);
+        wire.write(written(chunked("5\r\nhello\r\n" + trailers), way));  // whole: sent together with its head
+        REQUIRE(wire.read_response());
+        wire.write(written(chunked("5\r\nhello\r\n"), way));  // under way: sent piece by piece
+        wire.write(trailers);
+        REQUIRE(wire.read_response());
+        REQUIRE(seen.size() == before + 2);
+        for (const Message& request : seen.all()) {
+            CHECK(request.field("x-api-key") == "the-vendors");
+            CHECK(request.count("x-api-key") == 1);
+            CHECK(request.body == "hello");
+            CHECK(request.trailers == "X-Sum: 1\n");
+        }
+    }
+}
+
+TEST_CASE("what Connection nominates is no trailer either, in both directions") {
+    Seen seen;
+    FakeVendor vendor([&](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            seen.add(std::move(*request));
+            wire.write(
+                "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nConnection: x-other\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "0\r\nX-Sum: 1\r\nX-Hop: a\r\nX-Other: a\r\nKeep-Alive: timeout=5\r\n\r\n");
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    for (const Way way : {Way::plain, Way::intercepted}) {
+        INFO(name_of(way));
+        Wire wire = opened(proxy, way);
+        wire.write(written(post("Connection: x-hop\r\nTransfer-Encoding: chunked\r\n",
+                                "5\r\nhello\r\n0\r\nX-Hop: a\r\nX-Sum: 1\r\nTE: trailers\r\n\r\n"),
+                           way));
+        const auto answer = wire.read_response();
+        REQUIRE(answer);
+        CHECK(answer->whole);
+        CHECK(answer->trailers == "X-Sum: 1\n");
+        CHECK(seen.all().back().trailers == "X-Sum: 1\n");
     }
 }

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/proxy.hpp"
+
 using namespace sluice;
 namespace fs = std::filesystem;
 
@@ -82,7 +84,7 @@ class Watched {
   public:
     explicit Watched(std::vector<CredentialSpec> specs, SecretTimes times = noticed_only)
         : files_(
-              make_config(std::move(specs)), [this](std::string_view line) { note(line); }, times) {
+              make_config(std::move(specs)), [this](const SecretNotice& notice) { note(notice); }, times) {
         files_.subscribe([this](std::shared_ptr<const CredentialStates> states) {
             const std::lock_guard lock(mutex_);
             seen_.push_back(std::move(states));
@@ -92,7 +94,7 @@ class Watched {
 
     // The value of a credential, without "Bearer "; of a fault its text after a '!'.
     static std::string describe(const CredentialStates& states, std::size_t index) {
-        const CredentialState& state = *states.at(index);
+        const CredentialState& state = *states.by_index.at(index);
         if (!state.attachment) return "!" + state.fault;
         std::string_view value = state.attachment->value.reveal();
         if (value.starts_with("Bearer ")) value.remove_prefix(7);
@@ -122,9 +124,10 @@ class Watched {
     SecretFiles& files() { return files_; }
 
   private:
-    void note(std::string_view line) {
+    void note(const SecretNotice& notice) {
         const std::lock_guard lock(mutex_);
-        notices_.emplace_back(line);
+        notices_.push_back(std::string(notice.credential) + " " + std::string(name_of(notice.state)));
+        if (!notice.detail.empty()) notices_.back() += ": " + std::string(notice.detail);
     }
 
     std::mutex mutex_;
@@ -239,7 +242,7 @@ TEST_CASE("what cannot be a secret is a fault that names the credential, the pla
     std::string fault = expected;
     fault.replace(fault.find("PATH"), 4, path);
     CHECK(watched.now().starts_with("!credential 'pay-key': " + fault));
-    CHECK("!" + watched.notices().at(0) == watched.now());
+    CHECK(watched.notices().at(0) == "pay-key unavailable: " + watched.now().substr(1));
 }
 
 TEST_CASE("a secret that cannot stand in a header is a fault that does not show it") {
@@ -294,7 +297,7 @@ TEST_CASE("a file that changes is published, however it changes", "[multi-worker
         write(key, secret("new"));
         CHECK(watched.becomes(secret("new")));
         CHECK(watched.history() == std::vector<std::string>{secret("old"), secret("new")});
-        CHECK(watched.notices() == std::vector<std::string>{"credential 'k': changed"});
+        CHECK(watched.notices() == std::vector<std::string>{"k changed"});
     }
     SECTION("replaced by a rename, again and again") {
         write(key, secret("0"));
@@ -354,7 +357,7 @@ TEST_CASE("a file that changes is published, however it changes", "[multi-worker
         }
         write(late, secret("new"));
         CHECK(watched.becomes(secret("new")));
-        CHECK(watched.notices().back() == "credential 'k': available again");
+        CHECK(watched.notices().back() == "k available");
     }
     SECTION("by the appearance of what a link leads to") {
         fs::create_symlink(elsewhere / "later", key);
@@ -413,8 +416,9 @@ TEST_CASE("a secret that stays lost is no longer used, and is again once it is b
     replace(key, secret("old"));
     CHECK(watched.becomes(secret("old")));
     REQUIRE(watched.notices().size() == 2);
+    CHECK(watched.notices()[0].starts_with("k unavailable: "));
     CHECK(watched.notices()[0].find("no such file or directory; mount it or correct the path") != std::string::npos);
-    CHECK(watched.notices()[1] == "credential 'k': available again");
+    CHECK(watched.notices()[1] == "k available");
     for (const std::string& notice : watched.notices()) CHECK(notice.find(sentinel) == std::string::npos);
 }
 
@@ -427,8 +431,8 @@ TEST_CASE("one credential that changes leaves the others' states as they were") 
     replace(directory / "a", secret("a2"));
     REQUIRE(watched.becomes(secret("a2"), 0));
     const auto after = watched.files().snapshot();
-    CHECK(before->at(1) == after->at(1));
-    CHECK(before->at(0)->since < after->at(0)->since);
+    CHECK(before->by_index.at(1) == after->by_index.at(1));
+    CHECK(before->by_index.at(0)->since < after->by_index.at(0)->since);
     CHECK(Watched::describe(*before, 0) == secret("a"));  // a snapshot never changes
 }
 
@@ -481,4 +485,95 @@ TEST_CASE("a desk gives what is at hand, or says why there is nothing") {
     CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));  // until the worker hands it over
     desk.update(watched.files().snapshot());
     CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("b"));
+}
+
+TEST_CASE("a rotation is routine, a loss is an error, and both name the credential in a field of its own") {
+    testing::TemporaryDirectory secrets;
+    const std::string key = secrets.file("key", secret("old"));
+    testing::TestProxy proxy("credentials:\n  pay-key: {type: bearer, value: {file: " + key +
+                             "}}\n  gone: {type: bearer, value: {file: /nonexistent/key}}\nvendors:\n  pay: {hosts: "
+                             "[api.pay.example], credential: pay-key}\n  old: {hosts: [api.old.example], credential: gone}\n");
+    CHECK(proxy.logs(R"("level":"error","event":"credential","credential":"gone","state":"unavailable","detail":"cre)"));
+    write(key, secret("new"));
+    CHECK(proxy.logs(R"("level":"info","event":"credential","credential":"pay-key","state":"changed"})"));
+    fs::remove(key);
+    CHECK(proxy.logs(R"("level":"error","event":"credential","credential":"pay-key","state":"unavailable","detail":)"));
+    write(key, secret("new"));
+    CHECK(proxy.logs(R"("level":"info","event":"credential","credential":"pay-key","state":"available"})"));
+    CHECK(proxy.log().find(sentinel) == std::string::npos);
+}
+
+// ---- another policy
+
+TEST_CASE("following another policy reads what is new, and keeps the very states of what did not change") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("a", file(directory / "a")), bearer("gone", file(directory / "b"))});
+    const auto before = watched.files().snapshot();
+
+    // Another place, another name for the same file, and one that was never there.
+    const auto after = watched.files().follow(make_config(
+        {bearer("b", file(directory / "b")), bearer("a", file(directory / "a")), bearer("none", file(directory / "none"))}));
+    CHECK(after->policy != before->policy);
+    CHECK(after == watched.files().snapshot());
+    REQUIRE(after->by_index.size() == 3);
+    CHECK(after->by_index[1] == before->by_index[0]);
+    CHECK(Watched::describe(*after, 0) == secret("b"));
+    CHECK(Watched::describe(*after, 2).starts_with("!credential 'none': cannot read "));
+    CHECK(watched.notices().size() == 1);
+    CHECK(before->by_index.size() == 2);  // a snapshot never changes
+}
+
+TEST_CASE("a name that stays is another credential where anything else of it is another") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("key", file(directory / "a"))});
+    CHECK(watched.now() == secret("a"));
+    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "b"))})), 0) == secret("b"));
+    CredentialSpec key = bearer("key", {});
+    key.kind = ApiKeySpec{"X-Key", "", "", file(directory / "b")};
+    const auto states = watched.files().follow(make_config({key}));
+    CHECK(states->by_index[0]->attachment->name == "X-Key");
+    // Its file is gone: what the name meant before is no substitute, not even for a moment.
+    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "none"))})), 0).starts_with("!"));
+}
+
+TEST_CASE("the files of the policy that is followed are watched, and those of the one before no more") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("env", variable("HOME"))});  // nothing to watch: there is no thread yet
+    watched.files().follow(make_config({bearer("a", file(directory / "a"))}));
+    replace(directory / "a", secret("a2"));
+    CHECK(watched.becomes(secret("a2")));
+    watched.files().follow(make_config({bearer("b", file(directory / "b"))}));
+    replace(directory / "a", secret("a3"));
+    replace(directory / "b", secret("b2"));
+    CHECK(watched.becomes(secret("b2")));
+    for (const std::string& value : watched.history()) CHECK(value != secret("a3"));
+}
+
+TEST_CASE("a rewrite that a reload meets half-way is still told from a loss") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    Watched watched({bearer("a", file(directory / "a"))}, {{100ms, 1h}, 20ms});
+    fs::remove(directory / "a");
+    for (int i = 0; i < 20; ++i) {
+        const auto states = watched.files().follow(make_config({bearer("a", file(directory / "a")), bearer("other", variable("HOME"))}));
+        CHECK(Watched::describe(*states, 0) == secret("a"));  // its hour of grace did not begin anew, nor end
+    }
+    write(directory / "a", secret("b"));
+    CHECK(watched.becomes(secret("b")));
+}
+
+TEST_CASE("a desk leaves states of another policy alone, whatever stands at its index there") {
+    Directory directory;
+    write(directory / "a", secret("a"));
+    write(directory / "b", secret("b"));
+    Watched watched({bearer("key", file(directory / "a"))});
+    StaticDesk desk(watched.files().snapshot());
+    desk.update(watched.files().follow(make_config({bearer("key", file(directory / "b"))})));
+    CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));
 }

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <fstream>
+#include <optional>
 
 #include "tests/support/proxy.hpp"
 
@@ -114,8 +115,8 @@ TEST_CASE("a request body streams to the vendor before the application has sent 
 }
 
 TEST_CASE("bodies of every framing arrive as they were sent, whatever their size") {
-    FakeVendor vendor(
-        [](Wire& wire) {
+    const bool tls = GENERATE(true, false);
+    const auto serve = [](Wire& wire) {
             while (auto request = wire.read_request()) {
                 const std::string& body = request->body;
                 if (request->start_line.find("/chunked") != std::string::npos) {
@@ -134,14 +135,18 @@ TEST_CASE("bodies of every framing arrive as they were sent, whatever their size
                     wire.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
                 }
             }
-        },
-        vendor_ca());
-    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+        };
+    std::optional<FakeVendor> vendor;
+    if (tls)
+        vendor.emplace(serve, vendor_ca());
+    else
+        vendor.emplace(serve);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", *vendor, tls));
     Wire app = proxy.connected("v.example");
-    for (const std::size_t size : {0, 1, 1000, 16384, 16385, 100'000, 3'000'000}) {
+    for (const std::size_t size : {0, 1, 1000, 16384, 16385, 17 * 1024, 17 * 1024 + 1, 81 * 1024, 81 * 1024 + 1, 100'000, 3'000'000}) {
         const std::string body = pattern(size);
         for (const std::string path : {"/length", "/chunked", "/close"}) {
-            INFO(path << " " << size);
+            INFO((tls ? "TLS " : "plain ") << path << " " << size);
             // Written beside the reading: the echo begins only when all has come, but the sockets' buffers are smaller than the body.
             app.write("PUT " + path + " HTTP/1.1\r\nHost: v.example\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + body);
             const auto answer = app.read_response();

@@ -15,7 +15,7 @@ using namespace sluice;
 
 namespace {
 
-std::shared_ptr<const Config> make_config() {
+std::shared_ptr<Config> make_config() {
     auto config = std::make_shared<Config>();
     config->vendors.emplace_back().name = "pay";
     config->unmatched_vendor.name = "_other";
@@ -102,7 +102,8 @@ std::size_t flood(WorkerJournal& journal, const Config& config) {
 TEST_CASE("a line that was flushed is read while the process goes on") {
     auto config = make_config();
     Ends ends = GENERATE(0, 1) ? Ends::pipe() : Ends::socket();
-    Telemetry telemetry(config, ends.write, LogFormat::json);
+    Telemetry telemetry(8, ends.write, LogFormat::json);
+    telemetry.enrol(*config);
     const auto journal = telemetry.journal();
     CHECK_FALSE(journal->pending());
     journal->record(exchange(*config));
@@ -117,7 +118,8 @@ TEST_CASE("a line that was flushed is read while the process goes on") {
 TEST_CASE("a full buffer goes to the writer without a flush", "[multi-worker]") {
     auto config = make_config();
     Ends ends = Ends::pipe();
-    Telemetry telemetry(config, ends.write, LogFormat::json);
+    Telemetry telemetry(8, ends.write, LogFormat::json);
+    telemetry.enrol(*config);
     const auto journal = telemetry.journal();
     std::size_t bytes = 0;
     for (; bytes < 65 * 1024; bytes += 150) journal->record(exchange(*config));  // a line has more than 150
@@ -129,7 +131,8 @@ TEST_CASE("what is left is written at the end") {
     auto config = make_config();
     Ends ends = Ends::pipe();
     {
-        Telemetry telemetry(config, ends.write, LogFormat::logfmt);
+        Telemetry telemetry(8, ends.write, LogFormat::logfmt);
+        telemetry.enrol(*config);
         const auto journal = telemetry.journal();
         for (int i = 0; i < 100; ++i) journal->record(exchange(*config));
     }
@@ -139,7 +142,8 @@ TEST_CASE("what is left is written at the end") {
 TEST_CASE("nobody who reads: workers go on, lines are dropped and counted, and the end comes in time") {
     auto config = make_config();
     Ends ends = GENERATE(0, 1) ? Ends::pipe() : Ends::socket();
-    auto telemetry = std::make_unique<Telemetry>(config, ends.write, LogFormat::json);
+    auto telemetry = std::make_unique<Telemetry>(8, ends.write, LogFormat::json);
+    telemetry->enrol(*config);
     auto journal = telemetry->journal();
     const std::size_t lines = flood(*journal, *config);  // a blocked worker would hang here
     const double dropped = value_of(*telemetry, "sluice_log_dropped_total");
@@ -159,7 +163,8 @@ TEST_CASE("a reader that comes late gets whole lines, as many as were not droppe
     std::size_t lines = 0, dropped = 0;
     std::future<std::string> text;
     {
-        Telemetry telemetry(config, ends.write, LogFormat::json);
+        Telemetry telemetry(8, ends.write, LogFormat::json);
+        telemetry.enrol(*config);
         const auto journal = telemetry.journal();
         lines = flood(*journal, *config);
         dropped = static_cast<std::size_t>(value_of(telemetry, "sluice_log_dropped_total"));
@@ -175,7 +180,8 @@ TEST_CASE("a reader that comes late gets whole lines, as many as were not droppe
 TEST_CASE("a reader that keeps up loses nothing, however much there is in all") {
     auto config = make_config();
     Ends ends = Ends::pipe();
-    Telemetry telemetry(config, ends.write, LogFormat::json);
+    Telemetry telemetry(8, ends.write, LogFormat::json);
+    telemetry.enrol(*config);
     const auto journal = telemetry.journal();
     const std::string path(1000, 'p');
     ExchangeRecord record = exchange(*config);
@@ -200,7 +206,8 @@ TEST_CASE("a reader that went away is no signal and no crash") {
     Ends ends = GENERATE(0, 1) ? Ends::pipe() : Ends::socket();
     ends.close_read();
     {
-        Telemetry telemetry(config, ends.write, LogFormat::json);
+        Telemetry telemetry(8, ends.write, LogFormat::json);
+        telemetry.enrol(*config);
         for (int i = 0; i < 3; ++i) telemetry.notice(Level::info, "tick", {});
     }
     SUCCEED("SIGPIPE would have ended the test");
@@ -208,7 +215,8 @@ TEST_CASE("a reader that went away is no signal and no crash") {
 
 TEST_CASE("a descriptor that is none drops every line") {
     auto config = make_config();
-    auto telemetry = std::make_unique<Telemetry>(config, -1, LogFormat::json);
+    auto telemetry = std::make_unique<Telemetry>(8, -1, LogFormat::json);
+    telemetry->enrol(*config);
     telemetry->notice(Level::info, "tick", {});
     const auto before = std::chrono::steady_clock::now();
     telemetry.reset();
@@ -219,7 +227,8 @@ TEST_CASE("the descriptor's flags, which others share, are left alone") {
     auto config = make_config();
     Ends ends = Ends::pipe();
     const int flags = fcntl(ends.write, F_GETFL);
-    Telemetry telemetry(config, ends.write, LogFormat::json);
+    Telemetry telemetry(8, ends.write, LogFormat::json);
+    telemetry.enrol(*config);
     telemetry.notice(Level::info, "tick", {});
     ends.line();
     CHECK(fcntl(ends.write, F_GETFL) == flags);
@@ -236,7 +245,8 @@ TEST_CASE("workers count and log at once while others scrape, and nothing is los
     });
     constexpr int workers = 4, exchanges = 5000;
     {
-        Telemetry telemetry(config, ends.write, LogFormat::json);
+        Telemetry telemetry(8, ends.write, LogFormat::json);
+        telemetry.enrol(*config);
         std::atomic<int> running = workers;
         std::vector<std::thread> threads;
         for (int w = 0; w < workers; ++w) {

@@ -37,27 +37,44 @@ std::string with_directory(std::string text, const std::string& directory) {
     return text;
 }
 
-std::shared_ptr<const Config> decoded(const std::string& policy) {
-    Decoded result = decode_policy(policy, "policy.yaml", PolicyInputs::system());
+std::shared_ptr<const Config> loaded(PolicySource& source) {
+    Decoded result = source.load();
     std::string faults;
     for (const Fault& fault : result.faults)
         if (!fault.warning) faults += fault.text() + "\n";
-    if (!result.config) throw std::runtime_error("the test's policy is bad:\n" + faults + policy);
+    if (!result.config) throw std::runtime_error("the test's policy is bad:\n" + faults);
     return result.config;
 }
 
 }  // namespace
 
-TestProxy::TestProxy(const std::string& policy, unsigned workers, Duration drain, const std::string& listen) {
+std::string TestProxy::whole(const std::string& policy, unsigned workers, const std::string& listen) const {
+    return with_directory("version: 1\nlisten: {proxy: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"" + (listen.empty() ? "" : ", " + listen) + "}\nworkers: " + std::to_string(workers) +
+                              "\nstate: @dir/state\n" + policy,
+                          directory_.path());
+}
+
+void TestProxy::rewrite(const std::string& policy, unsigned workers, const std::string& listen) const {
+    std::filesystem::rename(directory_.file("policy.yaml.new", whole(policy, workers, listen)), directory_.path() + "/policy.yaml");
+}
+
+Message TestProxy::reload() const {
+    Wire wire = Wire::to(admin_port());
+    wire.write("POST /reload HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    return wire.read_response().value_or(Message{});
+}
+
+TestProxy::TestProxy(const std::string& policy, unsigned workers, Duration drain, const std::string& listen, ReloadTimes reload) : workers_(workers), listen_(listen) {
     directory_.file("vendor-ca.crt", vendor_ca().pem());
-    const std::string whole = "version: 1\nlisten: {proxy: \"127.0.0.1:0\", admin: \"127.0.0.1:0\"" + (listen.empty() ? "" : ", " + listen) + "}\nworkers: " + std::to_string(workers) +
-                              "\nstate: @dir/state\n" + policy;
     log_fd_ = ::open((directory_.path() + "/log").c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     Supervisor::Options options;
     options.log_fd = log_fd_;
     options.drain = drain;
-    options.policy = "policy.yaml";
-    supervisor_ = std::make_unique<Supervisor>(decoded(with_directory(whole, directory_.path())), options);
+    options.policy = directory_.file("policy.yaml", whole(policy, workers, listen));
+    options.source = std::make_shared<PolicySource>(options.policy);
+    options.reload_times = reload;
+    auto config = loaded(*options.source);
+    supervisor_ = std::make_unique<Supervisor>(std::move(config), std::move(options));
     runner_ = std::thread([this] { supervisor_->run(); });
 }
 

@@ -27,7 +27,7 @@ class TemporaryDirectory {
 class TestProxy {
   public:
     /// `policy` is YAML without `version`, `listen` and `state`, which are put before it; with `workers` threads. `listen` adds keys to that map ("unix: /x"). "@dir" in the policy becomes the directory's path.
-    explicit TestProxy(const std::string& policy, unsigned workers = 1, Duration drain = 10s, const std::string& listen = "");
+    explicit TestProxy(const std::string& policy, unsigned workers = 1, Duration drain = 10s, const std::string& listen = "", ReloadTimes reload = only_asked());
     ~TestProxy();
 
     std::uint16_t port() const { return supervisor_->addresses().proxy.port; }
@@ -51,12 +51,24 @@ class TestProxy {
     /// One plain request, as written, on a connection of its own.
     Message raw(std::string_view request) const;
 
+    /// Its files are not looked at until a reload is asked for.
+    static ReloadTimes only_asked() { return {1h, 1h, 1h}; }
+    /// The policy's file, `@dir/policy.yaml`, as it would be for another `policy` (or workers, or `listen`), by rename.
+    void rewrite(const std::string& policy) const { rewrite(policy, workers_, listen_); }
+    void rewrite(const std::string& policy, unsigned workers, const std::string& listen) const;
+    /// `POST /reload`.
+    Message reload() const;
+
     void drain() { supervisor_->drain(); }
     /// After a drain: waits until the proxy has ended.
     void join();
 
   private:
+    std::string whole(const std::string& policy, unsigned workers, const std::string& listen) const;
+
     TemporaryDirectory directory_;
+    unsigned workers_;
+    std::string listen_;
     int log_fd_ = -1;
     std::unique_ptr<Supervisor> supervisor_;
     std::thread runner_;

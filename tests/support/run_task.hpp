@@ -1,7 +1,6 @@
 // Runs coroutines of one loop to their end, in a test's own thread.
 #pragma once
 
-#include <boost/asio/co_spawn.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,21 +25,25 @@ inline void run_until(Loop& loop, const std::function<bool()>& done, Duration pa
 template <class T>
 class Running {
   public:
-    Running(Loop& loop, Task<T> task) : loop_(loop), result_(std::make_shared<std::optional<T>>()) {
-        asio::co_spawn(loop.io.get_executor(), std::move(task), [result = result_](std::exception_ptr failed, T value) {
-            if (failed) std::rethrow_exception(failed);
-            result->emplace(std::move(value));
+    Running(Loop& loop, Task<T> task) : loop_(loop), end_(std::make_shared<End>()) {
+        spawn(loop.io, std::move(task), [end = end_](std::exception_ptr failed, std::optional<T> value) {
+            *end = {std::move(failed), std::move(value)};
         });
     }
-    bool done() const { return result_->has_value(); }
+    bool done() const { return end_->failed || end_->value; }
     T& get() {
         run_until(loop_, [this] { return done(); });
-        return **result_;
+        if (end_->failed) std::rethrow_exception(end_->failed);
+        return *end_->value;
     }
 
   private:
+    struct End {
+        std::exception_ptr failed;
+        std::optional<T> value;
+    };
     Loop& loop_;
-    std::shared_ptr<std::optional<T>> result_;
+    std::shared_ptr<End> end_;
 };
 
 template <class T>

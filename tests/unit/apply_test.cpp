@@ -171,7 +171,19 @@ TEST_CASE("whatever the application put in the same header is dropped") {
     CHECK(head.fields.find("authorization") == "Bearer ours");
 }
 
-TEST_CASE("a query parameter replaces the application's, however it is written, and moves nothing else") {
+TEST_CASE("a field that a vendor behind CGI would read as ours is dropped as well") {
+    RequestHead head;
+    head.fields.add("X_API-KEY", "mine");
+    head.fields.add("X-Api-Key-Id", "kept");
+    head.fields.add("x-api_key", "mine");
+    head.fields.add("X-Api-Key", "mine");
+    apply(attachment(Attachment::Place::header, "X-Api-Key", "ours"), head);
+    std::string lines;
+    head.fields.append_to(lines);
+    CHECK(lines == "X-Api-Key-Id: kept\r\nX-Api-Key: ours\r\n");
+}
+
+TEST_CASE("a query parameter replaces the application's, however it is spelled, and moves nothing else") {
     struct Case {
         std::string target, name, expected;
     };
@@ -187,7 +199,7 @@ TEST_CASE("a query parameter replaces the application's, however it is written, 
         {"/v1?a=b&key=x", "key", "/v1?a=b&key=K"},
         {"/v1?a=b&key=x&c=d&key=y", "key", "/v1?a=b&c=d&key=K"},
         {"/v1?%6Bey=x&k%65%79=y", "key", "/v1?key=K"},
-        {"/v1?Key=x&keys=y&ke=z&xkey=w", "key", "/v1?Key=x&keys=y&ke=z&xkey=w&key=K"},
+        {"/v1?keys=y&ke=z&xkey=w", "key", "/v1?keys=y&ke=z&xkey=w&key=K"},
         {"/v1?a=key=x", "key", "/v1?a=key=x&key=K"},
         {"/v1?key%3Dx=1", "key", "/v1?key%3Dx=1&key=K"},  // a parameter named "key=x"
         {"/v1?a=%26key%3Dx", "key", "/v1?a=%26key%3Dx&key=K"},
@@ -195,8 +207,26 @@ TEST_CASE("a query parameter replaces the application's, however it is written, 
         {"/v1?a=?key=x", "key", "/v1?a=?key=x&key=K"},
         {"/v1?&a=b&&key=x&", "key", "/v1?&a=b&&&key=K"},
         {"/key=x?a", "key", "/key=x?a&key=K"},
-        {"/v1?api+key=x&api%20key=y&api%2Bkey=z", "api key", "/v1?api%2Bkey=z&api%20key=K"},
-        {"/v1?api[key]=x&api%5Bkey%5D=y", "api[key]", "/v1?api%5Bkey%5D=K"},
+        {"/v1?api+key=x&api%20key=y", "api key", "/v1?api%20key=K"},
+        {"/v1?a+b=x&a%2Bb=y&a%2bb=z&ab", "a+b", "/v1?ab&a%2Bb=K"},
+        {"/v1?api[key]=x&api%5Bkey%5D=y&api=z&api[other]=w", "api[key]", "/v1?api=z&api[other]=w&api%5Bkey%5D=K"},
+        // Vendors that split at ';' as well (RFC 1866 8.2.1):
+        {"/v1?a=1;key=mine", "key", "/v1?a=1&key=K"},
+        {"/v1?key=mine;a=1", "key", "/v1?a=1&key=K"},
+        {"/v1?a=1;%6bey=mine;b=2", "key", "/v1?a=1;b=2&key=K"},
+        {"/v1?a=1;b=2&key=x;c=3&d;e", "key", "/v1?a=1;b=2&c=3&d;e&key=K"},
+        {"/v1?;key;", "key", "/v1?;&key=K"},
+        {"/v1?a=1%3Bkey=mine", "key", "/v1?a=1%3Bkey=mine&key=K"},  // part of a's value to everybody
+        // What the frameworks of vendors make of a name:
+        {"/v1?KEY=x&kEy=y&%4bey=z", "key", "/v1?key=K"},
+        {"/v1?+key=x&%20key=y&key+=z&key%09=w", "key", "/v1?key=K"},
+        {"/v1?key[]=x&key%5b0%5D=y&key[a][b]=z", "key", "/v1?key=K"},
+        {"/v1?key%00=x&key%00z=y", "key", "/v1?key=K"},
+        {"/v1?%u006bey=x&%U006Bey=y", "key", "/v1?key=K"},
+        {"/v1?api.key=x&api+key=y&api[key=z&api%2ekey=w&api-key=v", "api_key", "/v1?api-key=v&api_key=K"},
+        {"/v1?_key=x&key_=y&[key]=z", "key", "/v1?_key=x&key_=y&[key]=z&key=K"},
+        {"/v1?%256bey=x", "key", "/v1?%256bey=x&key=K"},  // decoded once it is "%6bey"
+        {"/v1?%u01_6bey=1&%u", "key", "/v1?%u01_6bey=1&%u&key=K"},
     };
     for (const Case& one : cases) {
         CAPTURE(one.target, one.name);

@@ -111,6 +111,22 @@ TEST_CASE("only TLS 1.2 and 1.3 are spoken, with forward secrecy and AEAD") {
     }
 }
 
+TEST_CASE("AES-128 is chosen of what an application offers, ChaCha20 where it has no AES in its processor") {
+    LeafCache leaves(an_identity());
+    auto* server = context_of(leaves, "a.example");
+    const auto chosen = [server](const char* offered) -> std::string {
+        const auto client = application(TLS1_3_VERSION);
+        REQUIRE(SSL_CTX_set_ciphersuites(client.get(), offered) == 1);
+        Joined joined(client.get(), server);
+        REQUIRE(joined.shake("a.example"));
+        return SSL_get_cipher_name(joined.client.get());
+    };
+    CHECK(chosen("TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") ==
+          "TLS_AES_128_GCM_SHA256");
+    CHECK(chosen("TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == "TLS_AES_256_GCM_SHA384");
+    CHECK(chosen("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") == "TLS_CHACHA20_POLY1305_SHA256");
+}
+
 TEST_CASE("http/1.1 is chosen where it is offered, and nothing is never an alert") {
     LeafCache leaves(an_identity());
     auto* server = context_of(leaves, "a.example");

@@ -93,7 +93,8 @@ TEST_CASE("a policy of one line has every built-in default") {
     CHECK(config->state == "/home/tester/.local/state/sluice");
     CHECK(config->authority.kind == AuthoritySpec::Kind::persistent);
     CHECK(config->authority.publish.empty());
-    CHECK(config->defaults == Timeouts{2s, 3s, 60s, 5min, 10min, false});
+    CHECK_FALSE(config->authority.name_constraints);
+    CHECK(config->defaults.timeout == Timeouts{2s, 3s, 60s, 5min, 10min, false});
     CHECK(config->vendors.empty());
     CHECK(config->unmatched_vendor.name == "_other");
     CHECK(config->unmatched_vendor.mode == Mode::tunnel);
@@ -116,8 +117,8 @@ TEST_CASE("every key of the top level reaches the Config") {
     CHECK(config->authority.key_file == "/ca.key");
     CHECK(config->authority.publish == "/run/sluice/ca");
     CHECK(config->no_proxy == std::vector<std::string>{".internal", "10.0.0.0/8"});
-    CHECK(config->defaults == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
-    CHECK(config->unmatched_vendor.timeout == config->defaults);
+    CHECK(config->defaults.timeout == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
+    CHECK(config->unmatched_vendor.timeout == config->defaults.timeout);
     CHECK(config->unmatched_vendor.index == config->vendors.size());
 }
 
@@ -213,6 +214,21 @@ TEST_CASE("credentials keep references, and a relative file starts from the poli
     const auto& basic = std::get<BasicSpec>(credentials[3].kind);
     CHECK(basic.username == "joe");
     CHECK(basic.password.text() == "{env: OLD_PASSWORD}");
+}
+
+TEST_CASE("our authority signs for the hosts of the vendors that are intercepted") {
+    const auto config = sound(R"(
+version: 1
+authority: {name_constraints: true}
+vendors:
+  pay: {hosts: [api.pay.example, "*.eu.pay.example"]}
+  pinned: {hosts: [pinned.example], mode: tunnel}
+  llm: {hosts: ["192.0.2.7"]}
+)");
+    CHECK(config->authority.name_constraints);
+    std::vector<std::string> hosts;
+    for (const HostPattern& host : config->intercepted_hosts()) hosts.push_back(host.text());
+    CHECK(hosts == std::vector<std::string>{"api.pay.example", "*.eu.pay.example", "192.0.2.7"});
 }
 
 TEST_CASE("the most specific host wins, and a pattern never matches its apex") {

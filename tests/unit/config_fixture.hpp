@@ -3,6 +3,7 @@
 
 #include <fnmatch.h>
 
+#include <catch2/catch.hpp>
 #include <map>
 #include <string>
 #include <vector>
@@ -53,6 +54,25 @@ inline std::string printed(const Decoded& decoded) {
     std::string text;
     for (const Fault& fault : decoded.faults) text += fault.text() + "\n";
     return text;
+}
+
+inline const std::string not_implemented = "not implemented in this version of Sluice";
+inline const std::string tunnel_advice =
+    "its TLS passes unopened, so no request of it is seen or changed (write mode: intercept, or take this key away)";
+
+/// A policy with faults, and all of them.
+struct Row {
+    const char* policy;  // after "version: 1\n", which is its line 1
+    std::vector<std::string> faults;
+};
+
+inline void check(const std::vector<Row>& rows, const PolicyWorld& world = {}) {
+    for (const Row& row : rows) {
+        const Decoded decoded = world.decode(std::string("version: 1\n") + row.policy);
+        INFO(row.policy);
+        CHECK(told(decoded) == row.faults);
+        CHECK_FALSE(decoded.config);
+    }
 }
 
 }  // namespace sluice::test

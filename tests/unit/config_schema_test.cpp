@@ -105,6 +105,7 @@ vendors:
     CHECK(told.at("listen").at("proxy") == "127.0.0.1:15001");
     CHECK(told.at("workers") == "auto");
     CHECK(told.at("unmatched") == "deny");
+    CHECK(told.at("authority").at("name_constraints") == false);
     CHECK(told.at("authority").at("publish") == "/home/tester/.local/state/sluice/public");
     CHECK(told.at("defaults").at("timeout").at("idle") == "5m");
     CHECK(told.at("credentials").at("k").at("value") == boost::json::value{{"env", "API_KEY"}});

@@ -245,6 +245,16 @@ TEST_CASE("HTTP/1.1 lives on unless it says close, HTTP/1.0 only if it says keep
     }
 }
 
+namespace {
+
+std::string_view fault_of(std::string_view raw) {
+    std::string_view start_line;
+    Fields fields;
+    return split_head(raw, 100, start_line, fields);
+}
+
+}  // namespace
+
 TEST_CASE("a raw head with anything that two readers could split in two ways is named") {
     struct Case {
         std::string raw;
@@ -302,7 +312,53 @@ TEST_CASE("a raw head with anything that two readers could split in two ways is 
     };
     for (const Case& one : cases) {
         CAPTURE(one.raw);
-        CHECK(judge_raw_head(one.raw) == one.fault);
+        CHECK(fault_of(one.raw) == one.fault);
+    }
+}
+
+TEST_CASE("a head is its start line and its fields, in their order and without the white space around values") {
+    std::string_view start_line;
+    Fields fields;
+    const std::string raw = "GET / HTTP/1.1\r\nHost: h\r\nX:\t a\tb:c \t\r\nEmpty:\r\nx: again\r\n\r\n";
+    REQUIRE(split_head(raw, 4, start_line, fields).empty());
+    CHECK(start_line == "GET / HTTP/1.1");
+    std::string written;
+    fields.append_to(written);
+    CHECK(written == "Host: h\r\nX: a\tb:c\r\nEmpty: \r\nx: again\r\n");
+    fields.clear();
+    CHECK(split_head(raw, 3, start_line, fields) == too_many_fields);
+}
+
+TEST_CASE("a request line is a method, a target and a version with one space between") {
+    RequestHead head;
+    CHECK(parse_request_line("GET /a?b HTTP/1.1", head).empty());
+    CHECK(head.method == "GET");
+    CHECK(head.target == "/a?b");
+    CHECK(head.minor == 1);
+    CHECK(parse_request_line("M-SEARCH * HTTP/1.0", head).empty());
+    CHECK(head.minor == 0);
+    for (const char* line : {"GET  / HTTP/1.1", "GET /  HTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/1.1 ", "GET /", "GET",
+                             "GET / ", "GE(T / HTTP/1.1", "GET / HTTP/1.2", "GET / HTTP/2.0", "GET / http/1.1",
+                             "GET / HTTP/1.10", "GET / HTTP/01.1", "GET / HTTP/1", "GET /a b HTTP/1.1", "/ HTTP/1.1"}) {
+        CAPTURE(line);
+        CHECK_FALSE(parse_request_line(line, head).empty());
+    }
+}
+
+TEST_CASE("a status line is a version, three digits and a phrase that may be empty") {
+    ResponseHead head;
+    CHECK(parse_status_line("HTTP/1.1 404 Not Found", head).empty());
+    CHECK(head.status == 404);
+    CHECK(head.phrase == "Not Found");
+    CHECK(head.minor == 1);
+    CHECK(parse_status_line("HTTP/1.0 200 ", head).empty());
+    CHECK(head.phrase.empty());
+    CHECK(head.minor == 0);
+    for (const char* line : {"HTTP/1.1 200", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/1.1 +20 OK",
+                             "HTTP/1.1 2x0 OK", "HTTP/1.2 200 OK", "HTTP/2.0 200 OK", "HTTP/2 200", "http/1.1 200 OK",
+                             "ICY 200 OK", "HTTP/1.1200 OK", "HTTP/1.1", "HTTP/1.1 200\tOK"}) {
+        CAPTURE(line);
+        CHECK_FALSE(parse_status_line(line, head).empty());
     }
 }
 
@@ -313,7 +369,7 @@ TEST_CASE("a control is found at every place of a long value") {
             value[at] = c;
             CAPTURE(at, static_cast<int>(c));
             CHECK_FALSE(is_field_value(value));
-            CHECK_FALSE(judge_raw_head("GET / HTTP/1.1\r\nX: " + value + "\r\n\r\n").empty());
+            CHECK_FALSE(fault_of("GET / HTTP/1.1\r\nX: " + value + "\r\n\r\n").empty());
         }
         for (char c : {'\t', ' ', '~', '\x80', '\x9F', '\xFF'}) {
             std::string value(40, '\xFF');  // neighbours whose high bits a careless test of whole words trips over

@@ -15,13 +15,13 @@ Vendor make_vendor(std::string name, std::size_t index, std::vector<std::string>
     vendor.index = index;
     for (std::string& route : routes) {
         const std::size_t at = vendor.routes.size();
-        vendor.routes.push_back({std::move(route), {}, {}, at, 0});
+        vendor.routes.push_back({.name = std::move(route), .index = at});
     }
     return vendor;
 }
 
 // pay (routes charges, rates, and a second one named rates), llm, and one that nobody uses.
-std::shared_ptr<const Config> make_config() {
+std::shared_ptr<Config> make_config() {
     auto config = std::make_shared<Config>();
     config->vendors.push_back(make_vendor("pay", 0, {"charges", "rates", "rates"}));
     config->vendors.push_back(make_vendor("llm", 1));
@@ -31,11 +31,16 @@ std::shared_ptr<const Config> make_config() {
 }
 
 struct Fixture {
-    std::shared_ptr<const Config> config = make_config();
+    std::shared_ptr<Config> config = make_config();
     const Vendor& pay = config->vendors[0];
     const Vendor& llm = config->vendors[1];
-    Metrics metrics{config, WallTime(1'700'000'000s)};
+    Metrics metrics{2};
     WorkerMeters& worker = metrics.add_worker();
+
+    Fixture() {
+        metrics.enrol(*config);
+        metrics.loaded(true, WallTime(1'700'000'000s));
+    }
 
     ExchangeRecord exchange(unsigned status = 200) const {
         ExchangeRecord record;
@@ -235,9 +240,9 @@ TEST_CASE_METHOD(Fixture, "bytes, connections and handshakes are counted by vend
     record.traffic = {1000, 5'000'000'000};
     worker.record(record);
     worker.record(record);
-    worker.connections_moved(pay, +1, 0);
-    worker.connections_moved(pay, -1, +1);
-    worker.connections_moved(llm, +1, 0);
+    worker.connections_moved(pay.series.get(), +1, 0);
+    worker.connections_moved(pay.series.get(), -1, +1);
+    worker.connections_moved(llm.series.get(), +1, 0);
     worker.handshaken(llm, false);
     worker.handshaken(llm, true);
     worker.handshaken(llm, true);
@@ -282,7 +287,8 @@ TEST_CASE("any number of hosts under a wildcard is one series of attempts") {
     config->vendors.push_back(make_vendor("s3", 0));
     config->vendors[0].hosts.push_back(*parse_host_pattern("*.s3.example"));
     config->unmatched_vendor = make_vendor("_other", 1);
-    Metrics metrics(config, WallTime{});
+    Metrics metrics(1);
+    metrics.enrol(*config);
     WorkerMeters& worker = metrics.add_worker();
     for (int i = 0; i < 2000; ++i)
         worker.attempted(config->vendors[0], "bucket-" + std::to_string(i) + ".s3.example", "ok");
@@ -340,4 +346,101 @@ TEST_CASE_METHOD(Fixture, "each family is told of once, with a help and a type t
         CHECK(name.ends_with("_total") == (type == "counter"));
         if (type == "histogram") CHECK(name.ends_with("_seconds"));
     }
+}
+
+namespace {
+
+// The next policy: llm and pay have changed places, `unused` is gone, pay's routes are others in another order.
+std::shared_ptr<Config> next_policy() {
+    auto config = std::make_shared<Config>();
+    config->vendors.push_back(make_vendor("llm", 0));
+    config->vendors.push_back(make_vendor("new", 1));
+    config->vendors.push_back(make_vendor("pay", 2, {"rates", "refunds", "charges"}));
+    config->unmatched_vendor = make_vendor("_other", 3);
+    return config;
+}
+
+const std::string charges = R"(sluice_requests_total{vendor="pay",route="charges",method="GET",code="200",outcome="vendor"})";
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "vendors and routes that stay go on counting under the next policy, whatever their place in it") {
+    worker.record(exchange());
+    worker.connections_moved(pay.series.get(), 0, +1);
+    const auto next = next_policy();
+    metrics.enrol(*next);
+    CHECK(value(charges) == 1);
+
+    ExchangeRecord record = exchange();
+    record.vendor = &next->vendors[2];
+    record.route = &next->vendors[2].routes[2];
+    worker.record(record);
+    record.route = &next->vendors[2].routes[1];
+    worker.record(record);
+    worker.record(exchange());  // one that began before, and is only over now
+    CHECK(value(charges) == 3);
+    CHECK(value(R"(sluice_requests_total{vendor="pay",route="refunds",method="GET",code="200",outcome="vendor"})") == 1);
+    CHECK(value(R"(sluice_request_duration_seconds_count{vendor="pay",route="charges"})") == 3);
+    CHECK(value(R"(sluice_upstream_connections{vendor="pay",state="idle"})") == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a vendor that left is told of until nothing of it is under way") {
+    worker.began(pay);
+    worker.record(exchange());
+    auto next = std::make_shared<Config>();
+    next->vendors.push_back(make_vendor("llm", 0));
+    next->unmatched_vendor = make_vendor("_other", 1);
+    metrics.enrol(*next);
+    CHECK(value(R"(sluice_inflight{vendor="pay"})") == 1);
+    CHECK(value(charges) == 1);
+    worker.ended(pay);
+    CHECK(metrics.scrape(0).find("pay") == std::string::npos);
+
+    const auto back = make_config();  // while the first policy is still held
+    metrics.enrol(*back);
+    CHECK(value(charges) == 1);
+    CHECK(back->vendors[0].series == pay.series);
+}
+
+TEST_CASE_METHOD(Fixture, "what was counted of a vendor goes with the last policy and connection that had it") {
+    worker.record(exchange());
+    const std::weak_ptr<VendorSeries> series = pay.series;
+    auto connection = series.lock();
+    auto next = std::make_shared<Config>();
+    metrics.enrol(*next);
+    config.reset();
+    CHECK(!series.expired());
+    connection.reset();
+    CHECK(series.expired());
+    metrics.enrol(*next);
+    CHECK(metrics.scrape(0).find("pay") == std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "route names without end are folded into one, and none goes uncounted") {
+    std::size_t sent = 0;
+    for (int generation = 0; generation < 6; ++generation) {
+        std::vector<std::string> names;
+        for (int i = 0; i < 1000; ++i) names.push_back("route-" + std::to_string(generation) + "-" + std::to_string(i));
+        Config policy;
+        policy.vendors.push_back(make_vendor("pay", 0, names));
+        metrics.enrol(policy);
+        ExchangeRecord record = exchange();
+        record.vendor = &policy.vendors[0];
+        for (const Route& route : policy.vendors[0].routes) {
+            record.route = &route;
+            worker.record(record);
+            ++sent;
+        }
+    }
+    CHECK(family("sluice_requests_total").second == sent);
+    CHECK(pay.series->routes.size() == VendorSeries::max_routes);
+}
+
+TEST_CASE_METHOD(Fixture, "a load that failed shows, and leaves the time of the last good one") {
+    metrics.loaded(false, WallTime(1'800'000'000s));
+    CHECK(value("sluice_config_last_reload_successful") == 0);
+    CHECK(value("sluice_config_last_reload_success_timestamp_seconds") == 1'700'000'000);
+    metrics.loaded(true, WallTime(1'900'000'000s));
+    CHECK(value("sluice_config_last_reload_successful") == 1);
+    CHECK(value("sluice_config_last_reload_success_timestamp_seconds") == 1'900'000'000);
 }

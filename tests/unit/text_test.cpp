@@ -134,6 +134,16 @@ TEST_CASE("a size has one of the written units, and fits") {
     }
 }
 
+TEST_CASE("a size is written in the largest unit that it is whole in") {
+    const std::pair<std::uint64_t, const char*> table[] = {{0, "0B"},        {1, "1B"},           {1000, "1kB"},
+                                                           {1024, "1KiB"},   {65536, "64KiB"},    {1'000'000, "1MB"},
+                                                           {1'024'000, "1000KiB"}, {10u << 20, "10MiB"}, {1001, "1001B"}};
+    for (const auto& [bytes, text] : table) {
+        CHECK(format_size(bytes) == text);
+        CHECK(parse_size(text) == bytes);
+    }
+}
+
 TEST_CASE("a star stays inside its segment, two stars cross segments") {
     struct Case {
         std::string pattern;

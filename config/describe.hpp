@@ -1,0 +1,26 @@
+// The effective numbers as JSON, in the words of the language: what is printed here, the decoder reads back. Pure; used
+// by describe.cpp for a whole policy, and by `sluice explain` for one request.
+#pragma once
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <string>
+
+#include "config/config.hpp"
+
+namespace sluice {
+
+boost::json::object describe(const RetrySpec& retry);  // without `hedge`
+boost::json::object describe(const HedgeSpec& hedge);
+boost::json::object describe(const IdempotencySpec& idempotency);
+boost::json::object describe(const BreakerSpec& breaker);
+boost::json::object describe(const LimitSpec& limit);
+boost::json::object describe(const FallbackSpec& fallback, const Config& config);
+boost::json::object describe(const ChaosSpec& chaos);
+
+/// "p95", "500ms".
+std::string text_of(const HedgeSpec& hedge);
+/// "100/s", "200k/m".
+std::string text_of(const Rate& rate);
+
+}  // namespace sluice

@@ -1,0 +1,47 @@
+// Forms of text that more than one table of the language has: numbers with units, names, headers. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/rules.hpp"
+#include "proxy/base/time.hpp"
+
+namespace sluice {
+
+inline constexpr std::string_view not_yet = "not implemented in this version of Sluice";
+
+bool all_printable(std::string_view text);
+/// One line, not empty, at most 256 bytes.
+std::optional<std::string> parse_line(const std::string& text, std::string& why);
+/// A header that Sluice may set on a message: neither one of the connection nor one of Sluice's own.
+std::optional<std::string> parse_header_name(const std::string& text, std::string& why);
+/// Why `name` cannot be a path segment and a metric label of ours; "" where it can.
+std::string judge_name(std::string_view name);
+
+/// "20%", "99.95%": from 0 to 100, at most nine places.
+std::optional<double> parse_percent(std::string_view text);
+/// What `parse_percent` reads back.
+std::string format_percent(double share);
+
+/// For the bounds of `parse_between`.
+namespace in_ms {
+inline constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+}
+
+std::optional<Duration> parse_duration_in(const std::string& text, Duration least, Duration most, std::string& why);
+
+template <std::int64_t least_ms, std::int64_t most_ms>
+std::optional<Duration> parse_between(const std::string& text, std::string& why) {
+    return parse_duration_in(text, std::chrono::milliseconds(least_ms), std::chrono::milliseconds(most_ms), why);
+}
+
+inline constexpr std::string_view duration_pattern = "([0-9]+(d|h|ms|m|s))+";
+inline constexpr BooleanRule boolean_rule;
+inline constexpr ScalarRule<std::string> line_rule{"a line of text", "", "", parse_line};
+inline constexpr ScalarRule<std::string> header_name{"a header's name", "x-api-key", "[A-Za-z0-9!#$%&'*+.^_`|~-]+",
+                                                     parse_header_name};
+
+}  // namespace sluice

@@ -1,0 +1,324 @@
+#include "config/inherit.hpp"
+
+#include <algorithm>
+
+#include "config/source.hpp"
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+namespace {
+
+void fault(FaultList& faults, const Node& node, std::string message) {
+    faults.add(*node.file, node.at, std::move(message));
+}
+
+template <class V, class W>
+void settle(V& into, const Maybe<W>& written) {
+    if (written) into = written->value;
+}
+
+bool is_server_error(std::uint16_t status) {
+    return status >= 500 && status <= 599;
+}
+
+void put_status(RetryOn& on, std::uint16_t status, bool wanted) {
+    if (!wanted && on.server_errors && is_server_error(status)) {  // the others of `5xx` stay
+        on.server_errors = false;
+        for (std::uint16_t other = 500; other <= 599; ++other) put_status(on, other, true);
+    }
+    const auto at = std::lower_bound(on.statuses.begin(), on.statuses.end(), status);
+    const bool there = at != on.statuses.end() && *at == status;
+    if (wanted && !there) on.statuses.insert(at, status);
+    if (!wanted && there) on.statuses.erase(at);
+}
+
+void put(RetryOn& on, const RetryWord& word) {
+    const bool wanted = word.edit != '-';
+    switch (word.kind) {
+    case RetryWord::Kind::connect: on.connect = wanted; return;
+    case RetryWord::Kind::tls: on.tls = wanted; return;
+    case RetryWord::Kind::reset: on.reset = wanted; return;
+    case RetryWord::Kind::timeout: on.timeout = wanted; return;
+    case RetryWord::Kind::server_errors:
+        on.server_errors = wanted;
+        if (!wanted) std::erase_if(on.statuses, is_server_error);
+        return;
+    case RetryWord::Kind::status: return put_status(on, word.status, wanted);
+    }
+}
+
+RetryOn nothing() {
+    return {.connect = false, .tls = false, .reset = false, .timeout = false, .server_errors = false, .statuses = {}};
+}
+
+/// The words edit what is inherited if they begin with '+' or '-', which either all do or none does. What is taken away
+/// goes first: "-5xx" and "+503" leave 503, whatever their order.
+RetryOn inherit_on(const RetryOn& from, const std::vector<Written<RetryWord>>& words) {
+    RetryOn on = words.empty() || words.front().value.edit == 0 ? nothing() : from;
+    for (const auto& word : words)
+        if (word.value.edit == '-') put(on, word.value);
+    for (const auto& word : words)
+        if (word.value.edit != '-') put(on, word.value);
+    return on;
+}
+
+/// At most a month's worth: what a limit counts in must hold it.
+bool too_long(const RateSpec& spec) {
+    const double seconds = static_cast<double>(spec.burst) / static_cast<double>(spec.rate.count) *
+                           static_cast<double>(spec.rate.per / 1s);
+    return seconds > 30 * 24 * 3600.0;
+}
+
+std::uint64_t share_of_a_second(const Rate& rate) {
+    return std::max<std::uint64_t>(1, rate.count / static_cast<std::uint64_t>(rate.per / 1s));
+}
+
+void settle_rate(LimitSpec& spec, const WrittenLimit& written, const std::string& path, FaultList& faults) {
+    // A burst belongs to the rate beside it: a rate that is written anew begins with its own.
+    if (written.rate) spec.rate = RateSpec{written.rate->value, share_of_a_second(written.rate->value)};
+    if (written.burst && !spec.rate)
+        return fault(
+            faults, *written.burst->node,
+            "a burst without a rate in " + path + ".burst: write `rate` as well, in this map or in the defaults");
+    if (written.burst) spec.rate->burst = written.burst->value;
+    if (spec.rate && too_long(*spec.rate)) {
+        const Node& node = written.burst ? *written.burst->node : *written.rate->node;
+        fault(faults, node,
+              "a burst of " + std::to_string(spec.rate->burst) + " in " + path + " is more than its rate gives in 30d");
+    }
+}
+
+void settle_tokens(LimitSpec& spec, const WrittenTokens& written, const std::string& path, FaultList& faults) {
+    if (!written.rate) return;  // reported
+    const Rate& rate = written.rate->value;
+    spec.tokens = TokenSpec{{rate, written.burst ? written.burst->value : rate.count}};
+    if (too_long(spec.tokens->rate))
+        fault(faults, *written.burst->node,
+              "a burst of " + std::to_string(spec.tokens->rate.burst) + " in " + path +
+                  ".tokens.burst is more than its rate gives in 30d");
+}
+
+std::string indexed(const std::string& path, const WrittenLimits& limits, std::size_t i) {
+    return limits.list ? path + "[" + std::to_string(i) + "]" : path;
+}
+
+std::vector<LimitSpec> read_list(WrittenLimits& limits, const std::string& path, FaultList& faults) {
+    std::vector<LimitSpec> specs;
+    for (std::size_t i = 0; i < limits.entries.size(); ++i) {
+        auto& entry = limits.entries[i];
+        const std::string here = indexed(path, limits, i);
+        LimitSpec spec = inherit(LimitSpec{}, entry.value, *entry.node, here, faults);
+        specs.push_back(std::move(spec));
+    }
+    return specs;
+}
+
+}  // namespace
+
+Timeouts inherit(const Timeouts& from, const Maybe<WrittenTimeouts>& written) {
+    Timeouts timeouts = from;
+    if (!written) return timeouts;
+    const WrittenTimeouts& own = written->value;
+    if (own.total) {
+        timeouts.total = own.total->value;
+        timeouts.total_written = true;
+    }
+    const auto settle_phase = [&](Duration& inherited, const Maybe<Duration>& value) {
+        if (value)
+            inherited = value->value;
+        else if (own.total)
+            inherited = std::min(inherited, timeouts.total);
+    };
+    settle_phase(timeouts.connect, own.connect);
+    settle_phase(timeouts.tls, own.tls);
+    settle_phase(timeouts.first_byte, own.first_byte);
+    settle_phase(timeouts.idle, own.idle);
+    return timeouts;
+}
+
+BreakerSpec inherit(const BreakerSpec& from, const Maybe<WrittenBreaker>& written) {
+    BreakerSpec spec = from;
+    if (!written) return spec;
+    const WrittenBreaker& own = written->value;
+    settle(spec.enabled, own.enabled);
+    settle(spec.failure_rate, own.failure_rate);
+    settle(spec.consecutive, own.consecutive);
+    settle(spec.slow_rate, own.slow_rate);
+    settle(spec.slow_after, own.slow_after);
+    settle(spec.window, own.window);
+    settle(spec.min_requests, own.min_requests);
+    settle(spec.probes, own.probes);
+    if (own.open_for) {
+        spec.open_min = own.open_for->value.least;
+        spec.open_max = own.open_for->value.most;
+    }
+    return spec;
+}
+
+IdempotencySpec inherit(const IdempotencySpec& from, Maybe<WrittenIdempotency>& written) {
+    IdempotencySpec spec = from;
+    if (!written) return spec;
+    take(spec.header, written->value.header);
+    if (written->value.generate) {
+        spec.generate.clear();
+        for (auto& method : written->value.generate->value) spec.generate.push_back(std::move(method.value));
+    }
+    return spec;
+}
+
+std::optional<HedgeSpec> inherit(const std::optional<HedgeSpec>& from, const Maybe<WrittenHedge>& written) {
+    if (!written) return from;
+    HedgeSpec spec = from.value_or(HedgeSpec{.quantile = 0.95});
+    if (const auto& after = written->value.after) {
+        spec.after = after->value.after;
+        spec.quantile = after->value.quantile;
+    }
+    settle(spec.max, written->value.max);
+    if (spec.max == 0) return {};
+    return spec;
+}
+
+RetrySpec inherit(const RetrySpec& from, const Maybe<WrittenRetry>& written) {
+    RetrySpec spec = from;
+    if (!written) return spec;
+    const WrittenRetry& own = written->value;
+    settle(spec.max, own.max);
+    if (own.on) spec.on = inherit_on(from.on, own.on->value);
+    if (own.backoff) {
+        spec.backoff_min = own.backoff->value.least;
+        spec.backoff_max = own.backoff->value.most;
+    }
+    settle(spec.budget, own.budget);
+    settle(spec.buffer, own.buffer);
+    return spec;
+}
+
+LimitSpec inherit(const LimitSpec& from, WrittenLimit& written, const Node& node, const std::string& path,
+                  FaultList& faults) {
+    LimitSpec spec = from;
+    take(spec.name, written.name);
+    settle_rate(spec, written, path, faults);
+    if (written.tokens) settle_tokens(spec, written.tokens->value, path, faults);
+    if (written.concurrency) spec.seats = written.concurrency->value;
+    settle(spec.learn, written.learn);
+    take(spec.per_header, written.per);
+    if (written.when_full) {
+        settle(spec.wait, written.when_full->value.wait);
+        take(spec.priority_header, written.when_full->value.priority);
+    }
+    if (!spec.rate && !spec.tokens && !spec.seats && !written.tokens && !written.burst)
+        fault(faults, node, "nothing is limited in " + path + ": write `rate`, `concurrency` or `tokens`");
+    return spec;
+}
+
+std::vector<LimitSpec> vendor_limits(const LimitSpec& from, Maybe<WrittenLimits>& written, const std::string& path,
+                                     FaultList& faults) {
+    if (!written) return {from};
+    WrittenLimits& limits = written->value;
+    const bool alone = !limits.list && !limits.entries.front().value.per;
+    if (alone) return {inherit(from, limits.entries.front().value, *limits.entries.front().node, path, faults)};
+    std::vector<LimitSpec> specs = read_list(limits, path, faults);
+    LimitSpec rest = from;
+    for (const LimitSpec& spec : specs) {
+        if (!spec.per_header.empty() && spec.per_header != from.per_header) continue;
+        if (spec.rate) rest.rate.reset();
+        if (spec.tokens) rest.tokens.reset();
+        if (spec.seats) rest.seats.reset();
+    }
+    if (rest.name.empty()) rest.name = "default";
+    if (rest.rate || rest.tokens || rest.seats) specs.push_back(std::move(rest));
+    return specs;
+}
+
+std::vector<LimitSpec> route_limits(Maybe<WrittenLimits>& written, const std::string& path, FaultList& faults) {
+    if (!written) return {};
+    return read_list(written->value, path, faults);
+}
+
+namespace {
+
+HeaderEdits edits_of(Maybe<WrittenHeaderEdits>& written) {
+    HeaderEdits edits;
+    if (!written) return edits;
+    const auto move_pairs = [](auto& into, auto& list) {
+        if (!list) return;
+        for (auto& named : list->value) into.emplace_back(std::move(named.name), std::move(named.value));
+    };
+    move_pairs(edits.rename, written->value.rename);
+    move_pairs(edits.set, written->value.set);
+    if (written->value.drop)
+        for (auto& name : written->value.drop->value) edits.drop.push_back(std::move(name.value));
+    return edits;
+}
+
+/// "$.card.number", which has been judged.
+JsonPath members_of(std::string_view text) {
+    JsonPath path;
+    text.remove_prefix(std::min<std::size_t>(text.size(), 2));
+    while (!text.empty()) {
+        const auto dot = std::min(text.find('.'), text.size());
+        path.emplace_back(text.substr(0, dot));
+        text.remove_prefix(std::min(dot + 1, text.size()));
+    }
+    return path;
+}
+
+JsonEdits edits_of(Maybe<WrittenJsonEdits>& written) {
+    JsonEdits edits;
+    if (!written) return edits;
+    WrittenJsonEdits& own = written->value;
+    if (own.rename)
+        for (auto& named : own.rename->value) edits.rename.emplace_back(members_of(named.name), std::move(named.value));
+    if (own.set)
+        for (auto& named : own.set->value) edits.set.emplace_back(members_of(named.name), std::move(named.value));
+    if (own.drop)
+        for (auto& path : own.drop->value) edits.drop.push_back(std::move(path.value));
+    take(edits.wrap, own.wrap);
+    return edits;
+}
+
+ChaosFault fault_of(WrittenFault& written) {
+    ChaosFault fault = std::move(written.fault->value);
+    settle(fault.rate, written.rate);
+    settle(fault.first, written.first);
+    take(fault.route, written.route);
+    if (written.header) {
+        fault.header = std::move(written.header->value.name);
+        fault.value = std::move(written.header->value.value);
+    }
+    return fault;
+}
+
+}  // namespace
+
+RewriteSpec rewrite_of(Maybe<WrittenRewrite>& written) {
+    RewriteSpec spec;
+    if (!written) return spec;
+    WrittenRewrite& own = written->value;
+    if (own.path)
+        for (auto& named : own.path->value) spec.path.push_back({std::move(named.name), std::move(named.value)});
+    if (own.request) {
+        spec.request_headers = edits_of(own.request->value.headers);
+        spec.request_body = edits_of(own.request->value.body);
+    }
+    if (own.response) {
+        spec.response_headers = edits_of(own.response->value.headers);
+        spec.response_body = edits_of(own.response->value.body);
+    }
+    return spec;
+}
+
+ChaosSpec chaos_of(Maybe<WrittenChaos>& written) {
+    ChaosSpec spec;
+    if (!written) return spec;
+    WrittenChaos& own = written->value;
+    settle(spec.enabled, own.enabled);
+    if (own.inject)
+        for (auto& fault : own.inject->value)
+            if (fault.value.fault) spec.inject.push_back(fault_of(fault.value));
+    settle(spec.seed, own.seed);
+    settle(spec.abort_above, own.abort_above);
+    return spec;
+}
+
+}  // namespace sluice

@@ -1,0 +1,201 @@
+#include "proxy/exchange/admission.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "proxy/base/text.hpp"
+#include "proxy/exchange/pause.hpp"
+#include "proxy/policy/vendor_state.hpp"
+
+namespace sluice {
+
+namespace {
+
+// A whole number, more is sooner; what is none is nobody's priority.
+int priority_of(const Exchange& ex, const LimitSpec& spec) {
+    if (spec.priority_header.empty()) return 0;
+    const auto value = ex.request.fields.find(spec.priority_header);
+    if (!value) return 0;
+    int number = 0;
+    const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
+    return error == std::errc{} && end == value->data() + value->size() ? number : 0;
+}
+
+void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t first, TimePoint now) {
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+        const LimitSpec& spec = specs[i];
+        LiveLimit& live = *ex.serving->live->limits[first + i];
+        const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
+        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec)});
+    }
+}
+
+Reason reason_of(Part part) {
+    switch (part) {
+    case Part::rate:
+    case Part::learnt: return Reason::rate_limited;
+    case Part::tokens: return Reason::token_limited;
+    case Part::seats: return Reason::concurrency_limited;
+    }
+    return Reason::rate_limited;
+}
+
+std::string_view words_of(Part part) {
+    switch (part) {
+    case Part::rate: return "its rate is spent";
+    case Part::tokens: return "its tokens are spent";
+    case Part::seats: return "all its places are taken";
+    case Part::learnt: return "the vendor itself asked for a slower pace";
+    }
+    return "";
+}
+
+Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, TimePoint now) {
+    const LimitSpec& spec = held.limit->state.spec();
+    const QuotaViews quotas = quota_views(spec, held.place.view(now), held.limit->seats());
+    std::string policy, standing;
+    for (std::size_t i = 0; i < quotas.size; ++i) {
+        if (i > 0) policy += ", ", standing += ", ";
+        append_ratelimit_policy(policy, quotas.views[i]);
+        append_ratelimit(standing, quotas.views[i]);
+    }
+    ex.refusal_fields.clear();
+    if (!policy.empty()) {
+        ex.refusal_fields.add("RateLimit-Policy", policy);
+        ex.refusal_fields.add("RateLimit", standing);
+    }
+    Failure failure{Origin::sluice, reason_of(full.part), Replay::safe, {}, {}};
+    failure.retry_after = retry_after_of(full, now);
+    failure.detail = "limit '" + spec.name + "' of vendor '" + ex.serving->name + "' is full: " + std::string(words_of(full.part));
+    if (spec.wait > Duration{}) failure.detail += "; no place came free within " + format_duration(spec.wait);
+    return failure;
+}
+
+// Rings on another worker's thread: posts to this one. What was posted may come when nobody sleeps here any more.
+struct Bell {
+    Timer& timer;
+    std::shared_ptr<Wakeup> wakeup = std::make_shared<Wakeup>();
+
+    static void ring(void* bell) {
+        auto& own = *static_cast<Bell*>(bell);
+        own.timer.post([wakeup = own.wakeup] { wakeup->notify(Wait::ready); });
+    }
+};
+
+// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place: nothing, or why there is none. `standing` says so without trying.
+template <class Attempt, class Standing>
+Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue& queue, Attempt attempt, Standing standing) {
+    Bell bell{core.timer};
+    Waiter waiter;
+    waiter.priority = held.priority;
+    waiter.wake = &Bell::ring;
+    waiter.whom = &bell;
+    const TimePoint began = Core::now();
+    Turn turn(queue, waiter, std::min(later(began, held.limit->state.spec().wait), ex.limits.total));
+    for (bool waited = false;; waited = true) {
+        const TimePoint now = Core::now();
+        std::optional<Full> full = turn.may_try() ? attempt(now) : std::optional<Full>(standing(now));
+        const auto until = full ? turn.wait_until(*full, now) : std::nullopt;
+        if (!until) {
+            if (waited) core.journal.waited(*ex.serving, now - began);
+            if (!full) co_return Result<void>{};
+            co_return full_failure(ex, held, *full, now);
+        }
+        const bool here = co_await pause(core, ex, *bell.wakeup, *until);
+        if (!here) co_return Failure::application_gone();
+    }
+}
+
+}  // namespace
+
+void hold_limits(Exchange& ex, TimePoint now) {
+    enter_limits(ex, ex.serving->limits, 0, now);
+    if (ex.serving_route) enter_limits(ex, ex.serving_route->limits, ex.serving_route->first_limit, now);
+}
+
+bool admit_at_once(Exchange& ex) {
+    const TimePoint now = Core::now();
+    hold_limits(ex, now);
+    for (HeldLimit& held : ex.held) {
+        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(ex.token_cost, now);
+        if (held.spent.admitted) continue;
+        give_back(ex, now);
+        return false;
+    }
+    return true;
+}
+
+Task<Result<void>> admit(Core& core, Exchange& ex) {
+    for (HeldLimit& held : ex.held) {
+        const auto attempt = [&](TimePoint now) -> std::optional<Full> {
+            held.spent = held.place.spend(ex.token_cost, now);
+            if (held.spent.admitted) return {};
+            return held.spent.full;
+        };
+        const auto standing = [&](TimePoint now) { return held.place.full(ex.token_cost, now); };
+        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
+        if (got) continue;
+        give_back(ex, Core::now());
+        co_return got;
+    }
+    co_return Result<void>{};
+}
+
+bool admit_again(Exchange& ex, TimePoint now) {
+    std::size_t taken = 0;
+    bool all = true;
+    for (; taken < ex.held.size() && all; ++taken) {
+        HeldLimit& held = ex.held[taken];
+        held.again = {};
+        if (held.place.spenders().lets_pass(held.priority)) held.again = held.place.spend(0, now);
+        all = held.again.admitted;
+    }
+    for (std::size_t i = 0; !all && i < taken; ++i)
+        if (ex.held[i].again.admitted) ex.held[i].place.refund(ex.held[i].again, now);
+    return all;
+}
+
+bool take_seats_at_once(Exchange& ex) {
+    if (ex.tunnel || ex.upgrade) return true;
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().seats) continue;
+        if (held.place.sitters().lets_pass(held.priority)) {
+            if (auto seat = held.place.enter(held.limit->seats())) {
+                held.seat = std::move(*seat);
+                continue;
+            }
+        }
+        give_seats_back(ex);
+        return false;
+    }
+    return true;
+}
+
+Task<Result<void>> take_seats(Core& core, Exchange& ex) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().seats) continue;
+        const auto attempt = [&](TimePoint) -> std::optional<Full> {
+            auto seat = held.place.enter(held.limit->seats());
+            if (!seat) return Full{Part::seats, never};
+            held.seat = std::move(*seat);
+            return {};
+        };
+        const auto standing = [](TimePoint) { return Full{Part::seats, never}; };
+        Result<void> got = co_await wait_in(core, ex, held, held.place.sitters(), attempt, standing);
+        if (got) continue;
+        give_seats_back(ex);
+        co_return got;
+    }
+    co_return Result<void>{};
+}
+
+void give_seats_back(Exchange& ex) {
+    for (HeldLimit& held : ex.held) held.seat.give_back();
+}
+
+void give_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held)
+        if (held.spent.admitted) held.place.refund(held.spent, now);
+}
+
+}  // namespace sluice

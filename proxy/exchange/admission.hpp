@@ -1,0 +1,28 @@
+// A place under each limit of an exchange's vendor and route: rate and tokens once an exchange (and the rate again for each
+// further attempt), seats once an attempt. Who finds no place waits for one, as long as the limit lets it, or is refused 429.
+#pragma once
+
+#include "proxy/exchange/core.hpp"
+#include "proxy/exchange/exchange.hpp"
+
+namespace sluice {
+
+/// Rate and tokens of `ex.serving` and its route. A Failure: the refusal, with `ex.refusal_fields` set; nothing is taken then. The common case takes no coroutine: true, and everything is taken.
+bool admit_at_once(Exchange& ex);
+Task<Result<void>> admit(Core& core, Exchange& ex);
+
+/// The limits that hold for `ex`, with nothing taken: for an attempt beside another one of the same exchange.
+void hold_limits(Exchange& ex, TimePoint now);
+
+/// The rate once more, for a further attempt; without waiting. False: nothing was taken.
+bool admit_again(Exchange& ex, TimePoint now);
+
+/// Seats for one attempt; likewise. Tunnels and upgrades take none.
+bool take_seats_at_once(Exchange& ex);
+Task<Result<void>> take_seats(Core& core, Exchange& ex);
+void give_seats_back(Exchange& ex);
+
+/// Nothing was sent to the vendor: rate and tokens come back.
+void give_back(Exchange& ex, TimePoint now);
+
+}  // namespace sluice

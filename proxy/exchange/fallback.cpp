@@ -1,0 +1,110 @@
+#include "proxy/exchange/fallback.hpp"
+
+#include "proxy/base/text.hpp"
+#include "proxy/exchange/admission.hpp"
+#include "proxy/policy/access.hpp"
+#include "proxy/policy/rewrite.hpp"
+
+namespace sluice {
+
+namespace {
+
+bool is_json(const Fields& fields) {
+    const auto type = fields.find(Known::content_type);
+    if (!type) return false;
+    const std::string essence = to_lower(trimmed(type->substr(0, type->find(';'))));
+    return essence == "application/json" || essence.ends_with("+json");
+}
+
+// What an application says to one vendor in confidence is not for another.
+void drop_what_was_for(const Vendor& vendor, const Config& config, Fields& fields) {
+    fields.remove(Known::authorization);
+    fields.remove("Cookie");
+    if (!vendor.credential) return;
+    const auto& kind = config.credentials[*vendor.credential].kind;
+    if (const auto* bearer = std::get_if<BearerSpec>(&kind)) fields.remove(bearer->header);
+    if (const auto* key = std::get_if<ApiKeySpec>(&kind); key && !key->header.empty()) fields.remove(key->header);
+}
+
+Failure cannot(const Exchange& ex, Origin whose, std::string why) {
+    return {whose, whose == Origin::vendor ? Reason::upstream_protocol : Reason::bad_request, Replay::safe, "vendor '" + ex.serving->name + "' stands in for '" + ex.vendor->name + "': " + std::move(why), {}};
+}
+
+}  // namespace
+
+Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
+    const FallbackSpec& fallback = *ex.serving->fallback;
+    const RewriteSpec& rewrite = fallback.rewrite;
+    const Vendor* before = ex.serving;
+    if (ex.attempts == 0) give_back(ex, Core::now());
+    ex.held.clear();
+    ex.failed_at = 0;
+    ex.serving = &ex.config->vendors[fallback.vendor];
+    ex.fallbacks.push_back(&fallback);
+    ex.outcome = Outcome::fallback;
+
+    ex.request = ex.pristine;   // without the first vendor's credential
+    drop_what_was_for(*before, *ex.config, ex.request.fields);
+    ex.request.target = edited_target(ex.request.target, rewrite.path);
+    edit_headers(ex.request.fields, rewrite.request_headers);
+    if (!rewrite.response_body.empty()) ex.request.fields.set("Accept-Encoding", "identity");
+    const std::string_view path = ex.request.path();
+    if (Verdict access = judge_access(ex.serving->access, ex.serving->name, ex.request.method, path); access.refused())
+        co_return Failure{Origin::sluice, access.refusal().reason, Replay::safe, access.refusal().detail, {}};
+    ex.serving_route = ex.serving->route_for(ex.request.method, path);
+    if (ex.serving->endpoints.empty()) {
+        ex.instead = ex.serving->base_url();
+        if (!ex.instead) co_return cannot(ex, Origin::sluice, "it has neither an endpoint nor a host without a wildcard");
+    }
+    const Duration total = ex.limits.timeout.total;
+    const bool written = ex.limits.timeout.total_written;
+    ex.limits.timeout = ex.timeouts();
+    ex.limits.timeout.total = total;
+    ex.limits.timeout.total_written = written;
+
+    if (ex.body && !rewrite.request_body.empty() && is_json(ex.request.fields)) {
+        Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+        if (!whole) co_return std::move(whole.error());
+        if (!*whole) co_return cannot(ex, Origin::sluice, "the body of the request is larger than retry.buffer and cannot be rewritten");
+        Result<std::string> edited = edited_body(ex.replay.kept(), rewrite.request_body, Origin::application);
+        if (!edited) co_return std::move(edited.error());
+        ex.framing = {Framing::Kind::length, edited->size()};
+        ex.replay.replace(std::move(*edited));
+    }
+    if (ex.serving->fallback) ex.pristine = ex.request;
+    co_return Result<void>{};
+}
+
+Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing& framing) {
+    bool edits = false;
+    for (const FallbackSpec* fallback : ex.fallbacks) {
+        edits |= !fallback->rewrite.response_body.empty();
+    }
+    std::string text;
+    const bool rewrites = edits && body && is_json(ex.response.fields) && ex.request.method != "HEAD";
+    for (bool last = !rewrites; !last;) {
+        std::optional<Result<Chunk>> got = body->next_ready();
+        if (!got) {
+            Result<Chunk> pulled = co_await body->next(std::min(later(ex.activity.last, ex.limits.timeout.idle), ex.limits.total));
+            got.emplace(std::move(pulled));
+        }
+        if (!got->has_value()) co_return std::move(got->error());
+        text.append((*got)->data);
+        last = (*got)->last;
+        if (text.size() > max_rewritten) co_return cannot(ex, Origin::vendor, "its answer is too large to be rewritten");
+    }
+    for (auto fallback = ex.fallbacks.rbegin(); fallback != ex.fallbacks.rend(); ++fallback) {
+        const RewriteSpec& rewrite = (*fallback)->rewrite;
+        edit_headers(ex.response.fields, rewrite.response_headers);
+        if (!rewrites || rewrite.response_body.empty()) continue;
+        Result<std::string> edited = edited_body(text, rewrite.response_body, Origin::vendor);
+        if (!edited) co_return std::move(edited.error());
+        text = std::move(*edited);
+    }
+    if (!rewrites) co_return body;
+    framing = {Framing::Kind::length, text.size()};
+    ex.rewritten.hold(std::move(text));
+    co_return static_cast<BodySource*>(&ex.rewritten);
+}
+
+}  // namespace sluice

@@ -1,0 +1,179 @@
+#include "proxy/exchange/hedge.hpp"
+
+#include <vector>
+
+#include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/pause.hpp"
+#include "proxy/exchange/run_exchange.hpp"
+
+namespace sluice {
+
+namespace {
+
+// The application as one of several attempts sees it: it hears nothing, and is gone when the attempt is cancelled.
+class Muted final : public ReplySink {
+  public:
+    Task<Result<void>> inform(const ResponseHead&) override { co_return Result<void>{}; }
+    Task<Result<void>> deliver(const ResponseHead&, const Framing&, BodySource*, const Limits&, Activity&) override { co_return Failure::application_gone(); }
+    Task<Result<void>> deliver_stream(const ResponseHead&, BodySource&, const Limits&, Activity&) override { co_return Failure::application_gone(); }
+    bool began() const override { return false; }
+    bool stopped() const override { return cancelled; }
+
+    bool cancelled = false;
+};
+
+struct Rival {
+    Exchange ex;
+    Muted application;
+    WholeBody body;
+    std::size_t endpoint = 0;
+    std::optional<Result<void>> done;
+    Wakeup* race = nullptr;   // whoever waits for the attempts; null once one has won
+
+    bool under_way() const { return !done; }
+};
+using RivalPtr = std::shared_ptr<Rival>;
+
+// What an attempt needs of the exchange, in a copy.
+RivalPtr rival_of(const Exchange& ex, std::size_t endpoint, Wakeup& race) {
+    auto rival = std::make_shared<Rival>();
+    Exchange& own = rival->ex;
+    own.policy = ex.policy;
+    own.config = ex.config;
+    own.request = ex.request;
+    own.framing = ex.framing;
+    own.application = &rival->application;
+    own.scheme = ex.scheme;
+    own.authority = ex.authority;
+    own.vendor = ex.vendor;
+    own.route = ex.route;
+    own.serving = ex.serving;
+    own.serving_route = ex.serving_route;
+    own.instead = ex.instead;
+    own.limits = ex.limits;
+    own.activity = ex.activity;
+    own.phases = ex.phases;
+    own.failed_at = ex.failed_at;
+    if (ex.body) {
+        rival->body.hold(std::string(ex.replay.kept()));
+        own.body = &rival->body;
+        own.framing = {Framing::Kind::length, rival->body.size()};
+    }
+    hold_limits(own, Core::now());
+    rival->endpoint = endpoint;
+    rival->race = &race;
+    return rival;
+}
+
+Task<void> run_rival(Core& core, RivalPtr rival) {
+    Result<void> done = co_await attempt(core, rival->ex, rival->endpoint);
+    rival->done.emplace(std::move(done));
+    if (rival->race) {   // wakes the exchange, which may have taken all of this when it returns
+        rival->race->notify(Wait::ready);
+        co_return;
+    }
+    if (rival->ex.trip) co_await core.transport.finish(*rival->ex.trip);
+}
+
+Duration hedge_after(const Exchange& ex, TimePoint now) {
+    const HedgeSpec& spec = *ex.retry().hedge;
+    if (spec.quantile == 0) return spec.after;
+    return ex.serving->live->latency->quantile(spec.quantile, now).value_or(Duration::max());
+}
+
+// An answer that the policy would retry loses against one that may still come.
+bool is_good(const Exchange& ex, const Rival& rival) { return rival.done && *rival.done && !ex.retry().on.names(rival.ex.response.status); }
+
+// The one that has won; null: none yet. Where all are over the best of what there is: an answer, else the last failure.
+RivalPtr winner_of(const Exchange& ex, const std::vector<RivalPtr>& rivals) {
+    RivalPtr best;
+    bool all_over = true;
+    for (const RivalPtr& rival : rivals) {
+        if (is_good(ex, *rival)) return rival;
+        all_over &= !rival->under_way();
+        if (!rival->under_way() && (!best || *rival->done || !*best->done)) best = rival;
+    }
+    return all_over ? best : nullptr;
+}
+
+// What came of the winner becomes the exchange's own. Its trip still refers to the rival, which lives as long.
+Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
+    Exchange& own = rival->ex;
+    ex.trip = std::move(own.trip);
+    own.trip.reset();
+    ex.response = std::move(own.response);
+    ex.phases = own.phases;
+    ex.fault = own.fault;
+    ex.learning = own.learning;
+    ex.counting = own.counting;
+    ex.throttle = own.throttle;
+    ex.usage = own.usage;
+    ex.failed_at |= own.failed_at;
+    ex.winner = rival;
+    return std::move(*rival->done);
+}
+
+}  // namespace
+
+bool hedges(const Exchange& ex) {
+    if (!ex.retry().hedge || ex.tunnel || ex.upgrade || !is_idempotent(ex.request.method)) return false;
+    return !ex.body || !ex.request.fields.find(Known::expect);
+}
+
+bool may_spend_attempt(Exchange& ex) {
+    const TimePoint now = Core::now();
+    return ex.serving->live->budget->take(ex.retry().budget, now) && admit_again(ex, now);
+}
+
+Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint) {
+    if (ex.body) {
+        ex.activity.last = Core::now();
+        Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+        if (!whole || !*whole || ex.replay.trailers()) {
+            Result<void> alone = co_await attempt(core, ex, endpoint);
+            co_return alone;
+        }
+    }
+    Wakeup race;
+    std::vector<RivalPtr> rivals;
+    const auto start = [&](std::size_t at) {
+        rivals.push_back(rival_of(ex, at, race));
+        core.spawn_detached(run_rival(core, rivals.back()));
+    };
+    start(endpoint);
+    TimePoint hedge_at = later(Core::now(), hedge_after(ex, Core::now()));
+    RivalPtr winner = winner_of(ex, rivals);
+    while (!winner) {
+        const bool here = co_await pause(core, ex, race, std::min(hedge_at, ex.limits.total));
+        if (!here) break;
+        winner = winner_of(ex, rivals);
+        const TimePoint now = Core::now();
+        if (winner || now < hedge_at) {
+            if (!winner && now >= ex.limits.total) hedge_at = never;   // the attempts end by themselves
+            continue;
+        }
+        hedge_at = never;
+        const auto second = plan.hedge(true, endpoints_out(ex, now), [&] { return may_spend_attempt(ex); }, now);
+        if (!second) continue;
+        start(*second);
+        winner = winner_of(ex, rivals);
+        hedge_at = later(now, hedge_after(ex, now));
+    }
+    for (const RivalPtr& rival : rivals) {
+        ex.attempts += rival->ex.attempts;
+        rival->race = nullptr;
+        if (rival == winner) continue;
+        ex.failed_at |= rival->ex.failed_at;
+        if (!rival->under_way()) {
+            if (rival->ex.trip) co_await core.transport.finish(*rival->ex.trip);
+            continue;
+        }
+        rival->application.cancelled = true;
+        interrupt(core, rival->ex);
+    }
+    if (!winner) co_return Failure::application_gone();
+    endpoint = winner->endpoint;
+    co_return adopt(ex, winner);
+}
+
+}  // namespace sluice

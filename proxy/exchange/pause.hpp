@@ -1,0 +1,13 @@
+// Waits of an exchange that are not for a socket: back-off, a place in a queue. They end early when the application goes.
+#pragma once
+
+#include "proxy/exchange/core.hpp"
+#include "proxy/exchange/exchange.hpp"
+
+namespace sluice {
+
+/// Until `wakeup` is notified or `until` has come. False: the application has gone, or the worker stops.
+Task<bool> pause(Core& core, Exchange& ex, Wakeup& wakeup, TimePoint until);
+Task<bool> pause(Core& core, Exchange& ex, TimePoint until);
+
+}  // namespace sluice

@@ -1,0 +1,16 @@
+#include "proxy/net/timer.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace sluice {
+
+Task<Wait> LoopTimer::wait(Wakeup& wakeup, TimePoint until) {
+    Deadline deadline([](void* waiting) { static_cast<Wakeup*>(waiting)->notify(Wait::timed_out); }, &wakeup);
+    loop_.wheel.arm(deadline, until);
+    const Wait how = co_await wakeup.wait();
+    co_return how;
+}
+
+void LoopTimer::post(std::function<void()> closure) { asio::post(loop_.io, std::move(closure)); }
+
+}  // namespace sluice

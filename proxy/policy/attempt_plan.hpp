@@ -1,0 +1,158 @@
+// What to do next with a request: try an endpoint, wait, hand out the answer, go to another vendor, or give up. A
+// machine without clock, sockets or randomness: the walk does what a Step says, tells how it came out, and asks again.
+// One of it an exchange, on that exchange's thread.
+//
+//     Step step = plan.start(out, now);
+//     for (;;) switch (step.kind) {
+//     case attempt:  tried = ...send to endpoint `step.endpoint`...;  step = plan.next(tried, out, may_spend, draw,
+//     now); case wait:     ...sleep `step.delay`...;                        step = plan.resume(out, now); case deliver:
+//     hand out the answer of the last attempt case fallback: begin again as a request to the fallback's vendor, with a
+//     plan of its own case give_up:  answer with what `step.why` says
+//     }
+//
+// An answer of the vendor may be let go of as soon as `next` says anything but `deliver`: it is never asked for later.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "proxy/base/result.hpp"
+#include "proxy/base/time.hpp"
+#include "proxy/policy/retry.hpp"
+
+namespace sluice {
+
+/// A bit an endpoint, the first one lowest: those whose breaker lets nothing through now.
+using EndpointMask = std::uint32_t;
+
+struct Step {
+    enum class Kind : unsigned char { attempt, wait, deliver, fallback, give_up };
+    /// What a `give_up` is answered with.
+    enum class Why : unsigned char {
+        last,  // the failure or refusal that was told last
+        out,   // every endpoint is out: breaker_open, with the soonest time at which one of them lets something through
+        late,  // no time is left: timeout_total
+    };
+    Kind kind = Kind::give_up;
+    std::size_t endpoint = 0;  // of `attempt`
+    Duration delay{};          // of `wait`; above 0
+    Why why = Why::last;       // of `give_up`
+
+    bool operator==(const Step&) const = default;
+};
+
+/// What is known of a request before its first attempt.
+struct PlanFacts {
+    const RetrySpec* retry = nullptr;  // outlives the plan
+    std::size_t endpoints = 1;         // 1 to 32; a vendor without `endpoints` has one
+    bool idempotent_method = false;    // RFC 9110 9.2.2: may be done twice, at any vendor
+    bool keyed = false;  // has an idempotency key, its own or ours: this vendor does it once, another one cannot know
+    bool has_fallback = false;
+    TimePoint deadline = never;  // of everything: `total`
+};
+
+/// How an attempt came out.
+struct Tried {
+    enum class Kind : unsigned char {
+        answered,  // a response head came: `status`
+        failed,    // none came: `reason`, `replay`
+        out,       // the endpoint's breaker let nothing through: nothing was sent, another endpoint may do
+        refused,   // our own limit or a missing credential: nothing was sent, and no other endpoint would change that
+    };
+    Kind kind = Kind::failed;
+    unsigned status = 0;
+    Reason reason = Reason::upstream_reset;
+    Replay replay = Replay::unsafe;
+    bool body_kept = true;  // the request's body can be sent (again) from its first byte: nothing of it is lost
+    std::optional<Duration> retry_after;  // what the vendor said
+    bool retry_unwanted = false;          // the vendor said `x-should-retry: false` or `stripe-should-retry: false`
+    bool answer_began = false;            // a byte of an answer went to the application
+    bool application_gone = false;
+
+    static Tried answer(unsigned status, std::optional<Duration> retry_after = {});
+    static Tried failure(Reason reason, Replay replay);
+    static Tried breaker_open();
+    static Tried refusal();
+};
+
+class AttemptPlan {
+  public:
+    /// Longest Retry-After that is waited for; what asks for more is handed to the application, which may wait better.
+    static constexpr Duration patience = 10s;
+
+    explicit AttemptPlan(const PlanFacts& facts) : facts_(facts) {}
+
+    /// Once, before anything else. The first endpoint that is not out; all are: fallback, else give_up (`out`).
+    Step start(EndpointMask out, TimePoint now);
+
+    /// After each attempt. `may_spend()` is asked at most once, and only when everything else speaks for a retry:
+    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one; it has then been spent.
+    /// `draw` is uniform in 0 .. 1 (below 1), the jitter.
+    ///
+    /// A retry goes to another endpoint where one is not out: at once the first time, else after full jitter. A
+    /// Retry-After is waited for before the same endpoint is tried again, and before any where the status is 429, which
+    /// speaks for the vendor as a whole. An endpoint that is out costs no retry. Where a retry was due but cannot be:
+    /// fallback, if every endpoint is out or has failed this request; else the answer as it is, or give_up.
+    template <class Ask>
+    Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
+        Step step = judge(tried, out, draw, now);
+        if (retrying_ && !may_spend()) step = unaffordable(out);
+        return commit(step);
+    }
+
+    /// After each wait: which endpoint it is now.
+    Step resume(EndpointMask out, TimePoint now);
+
+    /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of requests with
+    /// an idempotent method only (two at once under one key is what vendors answer 409 to), whose body is kept, within
+    /// `hedge.max`, time and budget; another endpoint where one is not out. `next` is told of one outcome only: the
+    /// first answer, or the last failure.
+    template <class Ask>
+    std::optional<std::size_t> hedge(bool body_kept, EndpointMask out, Ask&& may_spend, TimePoint now) {
+        if (!may_hedge(body_kept, out, now) || !may_spend()) return {};
+        return begin_hedge(out);
+    }
+    /// The second attempt was turned away by a breaker or a limit: it never was one.
+    void hedge_turned_away() { --attempts_; }
+
+    /// Attempts that were not turned away by us, those under way included: `Sluice-Attempts`.
+    unsigned attempts() const { return attempts_; }
+    /// Additional attempts, by `max` and budget.
+    unsigned retries() const { return retries_; }
+    /// `x-should-retry: false`: one more was due and safe but ours are used up, and an SDK would multiply them; or
+    /// every endpoint is out, and whoever waits for the Retry-After of a breaker comes back in the same second as all
+    /// others.
+    bool spent() const { return spent_; }
+
+  private:
+    Step judge(const Tried& tried, EndpointMask out, double draw, TimePoint now);
+    Step judge_retry(const Tried& tried, EndpointMask out, double draw, TimePoint now);
+    Step try_elsewhere(EndpointMask out, TimePoint now);
+    Step unaffordable(EndpointMask out);
+    Step commit(Step step);
+    Step instead(EndpointMask out) const;
+    Step exhausted();
+    void note(const Tried& tried);
+    bool is_due(const Tried& tried, TimePoint now) const;
+    bool may_fall_back() const;
+    std::optional<Duration> pause_before(const Tried& tried, std::size_t endpoint, double draw) const;
+    std::optional<std::size_t> choose(EndpointMask out) const;
+    bool may_hedge(bool body_kept, EndpointMask out, TimePoint now) const;
+    std::size_t begin_hedge(EndpointMask out);
+    EndpointMask all() const;
+
+    PlanFacts facts_;
+    std::size_t current_ = 0;     // the endpoint of the last attempt
+    EndpointMask under_way_ = 0;  // of the last attempt and its hedges
+    EndpointMask failed_ = 0;     // failed this request
+    EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made
+    unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
+    bool sent_ = false;      // something of the request may have reached the vendor
+    bool answered_ = false;  // the last attempt ended in an answer
+    bool body_kept_ = true;
+    bool retrying_ = false;  // the step at hand is a retry that is not paid for yet
+    bool spent_ = false;
+};
+
+}  // namespace sluice

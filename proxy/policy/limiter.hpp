@@ -1,0 +1,156 @@
+// One limit alive: its rate, tokens, seats, what the vendor taught, and those who wait. Shared by all workers; kept
+// while its LimitSpec does not change. Pure: time is an argument, and so is the seed. Any thread, unless said
+// otherwise.
+//
+// How an exchange uses it, for each limit of its vendor and route in their order:
+//
+//     Place place = limit.place(key, now);    // key: the value of per_header, "" without; kept to the end
+//     Turn turn{place.spenders(), waiter, later(now, spec.wait)};
+//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, now)
+//         ... refused: `refusal_of`, and the RateLimit fields from `quota_views`
+//     Turn turn{place.sitters(), waiter, later(now, spec.wait)};
+//         ... once the credential is at hand; to try is: lease = place.enter(seats)
+//
+// A further attempt spends again, at a cost of 0 tokens. Where nothing was sent: `refund`. At the answer's end:
+// `settle` with what its usage says; without one the estimate stands. With each answer: `learn`.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "proxy/base/brief_lock.hpp"
+#include "proxy/base/time.hpp"
+#include "proxy/http/ratelimit_headers.hpp"
+#include "proxy/policy/bulkhead.hpp"
+#include "proxy/policy/learnt.hpp"
+#include "proxy/policy/limit.hpp"
+#include "proxy/policy/rate.hpp"
+#include "proxy/policy/verdict.hpp"
+#include "proxy/policy/wait_queue.hpp"
+
+namespace sluice {
+
+/// What a call took, or why it may not go yet.
+struct Spent {
+    bool admitted = false;
+    Full full;    // not admitted: the part that would be last to make room, and when
+    Charge rate;  // admitted: what was taken; kept for `refund` and `settle`
+    Charge tokens;
+};
+
+/// What a limit stands at, for metrics, `/vendors` and the fields of a 429.
+struct LimitView {
+    struct Meter {
+        std::uint64_t limit = 0;      // count of the rate
+        Duration window{};            // the time that it is for
+        std::uint64_t remaining = 0;  // would be admitted at once; at most the burst
+        Duration full_in{};           // until the burst is there again
+    };
+    std::optional<Meter> rate, tokens;
+    unsigned seats_in_use = 0;
+    unsigned waiting = 0;
+    LearntPace::View learnt;
+    unsigned keys = 0;  // of a per-key limit: known ones; the meters are then those of the key with least left
+};
+
+class LimitState;
+
+/// A key's share of a limit, or the limit itself where it has no keys. Holds on to its entry in the table of keys: a
+/// key that is held is not forgotten. Must not outlive its LimitState. Given up on any thread; used by one at a time.
+class Place {
+  public:
+    Place() = default;
+    Place(Place&& other) noexcept
+        : entry_(std::exchange(other.entry_, nullptr)), held_(std::exchange(other.held_, false)) {}
+    Place& operator=(Place&& other) noexcept;
+    ~Place();
+    explicit operator bool() const { return entry_ != nullptr; }
+
+    /// One call of the rate, `cost_tokens` of the tokens (0: a further attempt of one that is paid for), and a place in
+    /// the learnt pace: all of them or none. Whoever waits asks its Turn first.
+    Spent spend(std::uint64_t cost_tokens, TimePoint now);
+    /// Why `spend` would fail, for a refusal of one whose turn it is not. Where it would not: `part` is what the limit
+    /// has.
+    Full full(std::uint64_t cost_tokens, TimePoint now) const;
+    /// Nothing was sent: everything back. `spent` is empty after that.
+    void refund(Spent& spent, TimePoint now);
+    /// The call cost `actual_tokens`: what was too much comes back, what was too little is owed. `spent.tokens` is
+    /// empty after that: it is settled once.
+    void settle(Spent& spent, std::uint64_t actual_tokens, TimePoint now);
+    /// What an answer said. Does nothing unless the limit learns.
+    void learn(const VendorSignal& signal, TimePoint now);
+
+    /// A seat, unless `seats` are taken: `spec.seats->most`, or what an adaptive limit says now.
+    std::optional<Lease> enter(unsigned seats);
+    unsigned seats_in_use() const;
+
+    WaitQueue& spenders() const;  // who waits for `spend`
+    WaitQueue& sitters() const;   // who waits for `enter`
+
+    LimitView view(TimePoint now) const;
+
+  private:
+    friend class LimitState;
+    struct Entry;
+    Place(Entry* entry, bool held) : entry_(entry), held_(held) {}
+
+    Entry* entry_ = nullptr;
+    bool held_ = false;
+};
+
+class LimitState {
+  public:
+    /// `seed` (random, secret) keeps whoever chooses the keys from choosing where in the table they go.
+    LimitState(const LimitSpec& spec, std::array<std::uint64_t, 2> seed);
+    ~LimitState();
+    LimitState(const LimitState&) = delete;
+    LimitState& operator=(const LimitState&) = delete;
+
+    const LimitSpec& spec() const { return spec_; }
+
+    /// Where `key` has its share. At most `most_keys` are known at a time; a key is forgotten only when a new one in
+    /// its place would stand no better: nobody holds it, all of its burst is there, nothing is learnt. Where no room
+    /// can be made, all keys that find none share one entry: hostile keys grow no memory and get no more than one key
+    /// would.
+    Place place(std::string_view key, TimePoint now);
+
+    /// All keys together; walks the table of a per-key limit.
+    LimitView view(TimePoint now) const;
+
+    static constexpr std::size_t ways = 16;  // entries in which a key may stand
+    static constexpr std::size_t most_keys = 256 * ways;
+
+  private:
+    struct Bucket;
+
+    Bucket& bucket_of(std::uint64_t hash);
+    Place found_in(Bucket& bucket, std::uint64_t hash);
+    Place made_in(Bucket& bucket, std::uint64_t hash, TimePoint now);
+
+    const LimitSpec spec_;
+    const std::array<std::uint64_t, 2> seed_;
+    std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
+    std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
+    BriefLock lock_;                                   // who makes a bucket, or room in one
+};
+
+/// What our own `RateLimit` and `RateLimit-Policy` say of a limit: rate, tokens, seats, as far as it has them.
+struct QuotaViews {
+    std::array<QuotaView, 3> views{};
+    std::size_t size = 0;
+};
+/// The names are views into `spec`. `seats`: what holds now.
+QuotaViews quota_views(const LimitSpec& spec, const LimitView& view, unsigned seats);
+
+/// How long a refused caller should wait: until `full.retry_at`; where that is not known, a second.
+Duration retry_after_of(const Full& full, TimePoint now);
+
+/// `rate_limited`, `token_limited` or `concurrency_limited`, which limit it was, and when to try again.
+Refusal refusal_of(const LimitSpec& spec, const Full& full, TimePoint now);
+
+}  // namespace sluice

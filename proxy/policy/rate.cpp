@@ -1,0 +1,91 @@
+#include "proxy/policy/rate.hpp"
+
+#include <algorithm>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::int64_t longest = std::int64_t{1} << 60;  // 36 years: sums of a few of them still fit
+
+std::int64_t count_of(TimePoint at) {
+    return std::chrono::duration_cast<Duration>(at.time_since_epoch()).count();
+}
+
+TimePoint point_of(std::int64_t count) {
+    return TimePoint(std::chrono::duration_cast<TimePoint::duration>(Duration(count)));
+}
+
+/// Rounded up, so that the rate is never exceeded.
+std::int64_t unit_of(const Rate& rate) {
+    const auto count = std::max<std::uint64_t>(rate.count, 1);
+    const auto per = static_cast<std::uint64_t>(std::clamp<std::int64_t>(rate.per.count(), 1, longest));
+    return static_cast<std::int64_t>(per / count + (per % count != 0));
+}
+
+}  // namespace
+
+Gcra::Gcra(const RateSpec& spec)
+    : unit_(unit_of(spec.rate)),
+      burst_(std::max<std::uint64_t>(spec.burst, 1)),
+      most_(static_cast<std::uint64_t>(longest / unit_)),
+      tolerance_(lasting(burst_)) {}
+
+std::int64_t Gcra::lasting(std::uint64_t units) const {
+    return units > most_ ? longest : static_cast<std::int64_t>(units) * unit_;
+}
+
+Gcra::Taken Gcra::take(std::uint64_t cost, TimePoint now) {
+    cost = std::min(cost, burst_);
+    if (cost == 0) return {true, {}, {}};
+    const std::int64_t at = count_of(now), lasts = lasting(cost);
+    std::int64_t tat = tat_.load();
+    for (;;) {
+        const std::int64_t next = std::max(tat, at) + lasts;
+        if (next - at > tolerance_) return {false, {}, point_of(next - tolerance_)};
+        if (tat_.compare_exchange_weak(tat, next)) return {true, {cost, next}, {}};
+    }
+}
+
+TimePoint Gcra::ready_at(std::uint64_t cost, TimePoint now) const {
+    cost = std::min(cost, burst_);
+    const std::int64_t at = count_of(now);
+    return cost == 0 ? now : point_of(std::max(tat_.load(), at) + lasting(cost) - tolerance_);
+}
+
+// Without the charge the TAT would lie earlier by what the units last, less the time for which the bucket would have
+// stood full in the meantime. That began at the earliest when the TAT of the charge without these units was reached: so
+// what of `until` is still to come may be given back, and no more.
+bool Gcra::refund(const Charge& charge, std::uint64_t units, TimePoint now) {
+    const std::int64_t back = std::min(lasting(std::min(units, charge.cost)), charge.until - count_of(now));
+    if (back <= 0) return false;
+    tat_.fetch_sub(back);
+    return true;
+}
+
+void Gcra::charge(std::uint64_t units, TimePoint now) {
+    if (units == 0) return;
+    const std::int64_t at = count_of(now), lasts = lasting(units), most = at + tolerance_ + most_debt.count();
+    std::int64_t tat = tat_.load();
+    for (;;) {
+        const std::int64_t next = std::max(tat, std::min(std::max(tat, at) + lasts, most));
+        if (tat_.compare_exchange_weak(tat, next)) return;
+    }
+}
+
+bool Gcra::settle(const Charge& charge, std::uint64_t actual, TimePoint now) {
+    if (actual < charge.cost) return refund(charge, charge.cost - actual, now);
+    this->charge(actual - charge.cost, now);
+    return false;
+}
+
+std::uint64_t Gcra::remaining(TimePoint now) const {
+    const std::int64_t room = tolerance_ - full_in(now).count();
+    return room <= 0 ? 0 : static_cast<std::uint64_t>(room / unit_);
+}
+
+Duration Gcra::full_in(TimePoint now) const {
+    return Duration(std::max<std::int64_t>(tat_.load() - count_of(now), 0));
+}
+
+}  // namespace sluice

@@ -1,0 +1,61 @@
+// What a call of a language model costs in tokens: estimated from the request before it goes, read from the answer's
+// own `usage` once it is known. Shapes: OpenAI (chat completions, completions, responses, embeddings), Anthropic
+// messages, Gemini's generateContent, Bedrock's converse. Pure, bounded, safe with hostile input; one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "proxy/base/json_scan.hpp"
+
+namespace sluice {
+
+/// Tokens of the prompt (a quarter of the bytes of its texts; images and files are left out) plus what may be answered
+/// at most (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`) times `n`. What is not JSON:
+/// a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is behind it does not count.
+std::uint64_t estimate_tokens(std::string_view body);
+
+struct Usage {
+    std::uint64_t prompt = 0;
+    std::uint64_t completion = 0;
+    std::uint64_t total = 0;  // as the vendor says, else prompt + completion
+
+    bool operator==(const Usage&) const = default;
+};
+
+/// Reads the body of an answer as it goes by: JSON documents one after the other, or an event stream (`data:` lines).
+/// Keeps nothing of it.
+class UsageReader {
+  public:
+    /// An answer with that Content-Type begins. Other types than JSON and event streams say nothing; neither does a
+    /// body with a content coding: do not feed it.
+    void start(std::string_view content_type);
+    /// False: nothing can come of reading on.
+    bool wants_body() const { return form_ != Form::nothing; }
+    /// The next piece of the body, without its transfer coding.
+    void read(std::string_view piece);
+
+    /// What is known so far; the last word counts (streams say what has been used up to there). Nothing: the vendor did
+    /// not say, and the estimate stands.
+    std::optional<Usage> usage() const;
+
+  private:
+    enum class Form : unsigned char { nothing, documents, events };
+    enum class Line : unsigned char { begins, data, other };
+
+    void read_json(std::string_view piece);
+    void read_events(std::string_view piece);
+    void end_line();
+    void take_number(const JsonScan::Value& value);
+
+    Form form_ = Form::nothing;
+    Line line_ = Line::begins;
+    bool after_cr_ = false;
+    std::size_t matched_ = 0;  // of "data:", or 0 at the beginning of a line
+    JsonScan scan_;
+    std::optional<std::uint64_t> prompt_, cached_, completion_, total_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,138 @@
+// Those who wait for a place under a limit, whichever worker they run on: higher priority first, then in the order they
+// came. The queue gives nothing away itself: it says whose turn it is to try, and wakes that one when trying is worth
+// it. Pure but for a brief lock, which is taken only where somebody waits or begins to; time is an argument. Any
+// thread.
+//
+// How one waits (`Turn` is all of it; a coroutine only obeys):
+//
+//     Waiter waiter{priority, wake, this};             // wake: posts "try again" to this coroutine's own worker
+//     Turn turn{queue, waiter, later(now, spec.wait)};
+//     for (;;) {
+//         Full full;                                   // why there is no place, and when there may be one
+//         if (turn.may_try()) { if (try it) go; full = ...; }
+//         const auto until = turn.wait_until(full, now);
+//         if (!until) refuse with 429;                 // the time is up, or the queue is full
+//         sleep until *until or woken (either may be early; `*until <= now`: try again at once);
+//     }                                                // ~Turn leaves the queue, on every path
+//
+// Why no wake-up is lost: whoever gives a place back first frees it and then looks at the queue; whoever waits first
+// joins and then tries once more before it sleeps (both sequentially consistent). So one of the two sees the other.
+// Only the first in the queue may try; when it leaves, admitted or not, it wakes the next, which tries in its turn: two
+// places that come free while one is being woken are both found. A wake that is under way is not posted twice; asking
+// `is_head` is what makes the next wake post again, and that is before the try.
+//
+// Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones. So a place
+// that was freed for the first in the queue is still there when it has woken up. A place must be asked for by everybody
+// through a Turn, or the promise is void.
+#pragma once
+
+#include <atomic>
+#include <boost/intrusive/set.hpp>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "proxy/base/brief_lock.hpp"
+#include "proxy/base/time.hpp"
+
+namespace sluice {
+
+/// One who waits; lives where it waits (a coroutine's frame), and stays where it is while it is in a queue.
+struct Waiter {
+    int priority = 0;                    // more is sooner
+    void (*wake)(void* whom) = nullptr;  // called under the queue's lock by any thread: must only post to whom's own
+    void* whom = nullptr;                // never called after `leave` has returned, but what was posted may still come
+
+    // the queue's own
+    boost::intrusive::set_member_hook<> hook{};
+    bool woken = false;
+};
+
+class WaitQueue {
+  public:
+    /// `most`: how many may wait; a further one is refused at once.
+    explicit WaitQueue(unsigned most = 4096) : most_(most) {}
+    WaitQueue(const WaitQueue&) = delete;
+    WaitQueue& operator=(const WaitQueue&) = delete;
+
+    /// One load.
+    bool empty() const { return front_.load() == nobody; }
+    unsigned size() const { return size_.load(std::memory_order_relaxed); }
+    /// May a newcomer of that priority try before those who wait? One load.
+    bool lets_pass(int priority) const { return front_.load() < priority; }
+
+    /// False: too many wait already. The waiter must try once more after this before it sleeps, if it is the head.
+    bool join(Waiter& waiter);
+    /// Out of the queue, if it is in it; the one who is first after that is woken.
+    void leave(Waiter& waiter);
+    /// Is it this one's turn? From now on it can be woken (again).
+    bool is_head(Waiter& waiter);
+    /// A place came free: whoever is first shall try. One load where nobody waits.
+    void wake_head();
+
+  private:
+    struct Sooner {
+        bool operator()(const Waiter& a, const Waiter& b) const { return a.priority > b.priority; }
+    };
+    using Order = boost::intrusive::multiset<  // those that are equal stay in the order they came
+        Waiter, boost::intrusive::compare<Sooner>,
+        boost::intrusive::member_hook<Waiter, boost::intrusive::set_member_hook<>, &Waiter::hook>,
+        boost::intrusive::constant_time_size<false>>;
+
+    static constexpr std::int64_t nobody = std::numeric_limits<std::int64_t>::min();
+
+    void publish_front();
+    void wake_first();
+
+    const unsigned most_;
+    std::atomic<unsigned> size_{0};
+    std::atomic<std::int64_t> front_{nobody};  // the priority of the first
+    BriefLock lock_;                           // for order_ and each waiter's own
+    Order order_;
+};
+
+/// Why there is no place.
+enum class Part : unsigned char {
+    rate,    // the limit's `rate`
+    tokens,  // its `tokens`
+    seats,   // its `concurrency`
+    learnt,  // what the vendor said of its own quota
+};
+
+struct Full {
+    Part part = Part::seats;
+    TimePoint retry_at = never;  // when there may be a place; `never`: when somebody gives one back
+
+    /// Can nothing but time make room? Then there is no sense in waiting past one's deadline for it.
+    bool only_time_helps() const { return part == Part::rate || part == Part::learnt; }
+};
+
+/// One request's wait, from before the first try. On the request's own thread.
+class Turn {
+  public:
+    /// `deadline`: now where nobody waits under this limit. `waiter` must outlive the Turn.
+    Turn(WaitQueue& queue, Waiter& waiter, TimePoint deadline) : queue_(queue), waiter_(waiter), deadline_(deadline) {}
+    ~Turn() { leave(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    /// Nobody is to be served before; else do not try.
+    bool may_try();
+    /// After a try that failed, or that was not allowed (`full` then only matters for a refusal): sleep until then, or
+    /// until woken. Nothing: refuse; the deadline has come or lies before `full.retry_at`, or too many wait.
+    std::optional<TimePoint> wait_until(const Full& full, TimePoint now);
+    /// Before the end of its life: a place was got, or is not wanted any more.
+    void leave();
+    /// In the queue now.
+    bool waits() const { return joined_; }
+
+  private:
+    WaitQueue& queue_;
+    Waiter& waiter_;
+    const TimePoint deadline_;
+    bool joined_ = false;
+    bool may_ = false;  // what `may_try` said last
+};
+
+}  // namespace sluice

@@ -1,0 +1,218 @@
+// A second attempt beside one that takes long: who wins, who is cut off, and what it may cost.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+std::string answer_with(const std::string& status, const std::string& body = "") {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+// The first request of all is never answered, later ones are: at once.
+struct SlowFirst {
+    std::atomic<int> requests{0}, cut_off{0};
+
+    FakeVendor::Serve serve() {
+        return [this](Wire& wire) {
+            while (wire.read_request()) {
+                if (requests++ == 0) {
+                    wire.read_all();
+                    ++cut_off;
+                    return;
+                }
+                wire.write(answer_with("200 OK", "fast"));
+            }
+        };
+    }
+};
+
+constexpr const char* eager = "hedge: {after: 100ms}\nretry: {backoff: 1ms..1ms}\n";
+
+// Listens, and never accepts more than its backlog holds: a connection hangs in SYN_SENT.
+class FullBacklog {
+  public:
+    FullBacklog() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
+        ::listen(listener_, 0);
+        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+        port = ntohs(address.sin_port);
+        for (int& fd : fillers_) {
+            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+            static_cast<void>(::connect(fd, reinterpret_cast<sockaddr*>(&address), size));
+        }
+    }
+    ~FullBacklog() {
+        for (const int fd : fillers_) ::close(fd);
+        ::close(listener_);
+    }
+    std::uint16_t port = 0;
+
+  private:
+    int listener_;
+    int fillers_[4];
+};
+
+}  // namespace
+
+TEST_CASE("where the first attempt takes long the second one's answer is taken, and the first is cut off") {
+    SlowFirst script;
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, eager));
+    const auto start = SteadyClock::now();
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 200);
+    CHECK(answer.body == "fast");
+    CHECK(answer.field("sluice-attempts") == "2");
+    CHECK(SteadyClock::now() - start >= 100ms);
+    CHECK(eventually([&] { return script.cut_off == 1; }));
+    // The one that was cut off says nothing of the vendor.
+    CHECK(proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",result=\"ok\"}") == 1);
+}
+
+TEST_CASE("a first attempt that is quick enough has no second beside it") {
+    SlowFirst script;
+    script.requests = 1;
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 10s}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example").field("sluice-attempts") == "1");
+    CHECK(script.requests == 4);
+}
+
+TEST_CASE("what may not be done twice is not hedged, and neither is what the budget does not cover") {
+    SlowFirst script;
+    FakeVendor vendor(script.serve(), vendor_ca());
+    SECTION("a POST") {
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, std::string(eager) + "timeout: {first_byte: 400ms}\n"));
+        Wire app = proxy.connected("v.example");
+        app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 1\r\n\r\nx");
+        CHECK(app.read_response()->reason() == "timeout_first_byte");
+        CHECK(script.requests == 1);
+    }
+    SECTION("p95 of a vendor that nobody knows yet") {
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: p95}\nretry: {max: 0}\ntimeout: {first_byte: 400ms}\n"));
+        CHECK(proxy.get("v.example").reason() == "timeout_first_byte");
+        CHECK(script.requests == 1);
+    }
+}
+
+TEST_CASE("hedges are paid for by the retry budget") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++requests;
+                std::this_thread::sleep_for(60ms);   // each is slow: each would be hedged
+                if (!wire.try_write(answer_with("200 OK"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 20ms}\nretry: {budget: 0%}\n"));
+    for (int i = 0; i < 10; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(requests <= 13);   // the least of a budget are three
+}
+
+TEST_CASE("an attempt that is still dialling when another has won holds up neither the answer nor the next request") {
+    FullBacklog full;
+    FakeVendor second(always(answer_with("200 OK", "second")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 5s}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port()) + "\"}]\n    hedge: {after: 50ms}\n");
+    Wire app = proxy.connected("v.example");
+    const auto start = SteadyClock::now();
+    for (int i = 0; i < 2; ++i) {
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        const auto answer = app.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+        CHECK(answer->body == "second");
+    }
+    CHECK(SteadyClock::now() - start < 4s);
+}
+
+TEST_CASE("where both attempts fail the application sees one failure, and retries go on as without hedging") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++requests;
+                std::this_thread::sleep_for(60ms);
+                if (!wire.try_write(answer_with("503 Service Unavailable", "down"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 20ms}\nretry: {max: 0}\nbreaker: {enabled: false}\n"));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 503);
+    CHECK(answer.body == "down");
+    CHECK(requests == 2);
+}
+
+TEST_CASE("a body that is kept whole is sent by both attempts") {
+    Seen seen;
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                seen.add(std::move(*request));
+                if (requests++ == 0) {
+                    wire.read_all();
+                    return;
+                }
+                wire.write(answer_with("200 OK"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, eager));
+    Wire app = proxy.connected("v.example");
+    app.write("PUT / HTTP/1.1\r\nHost: v.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    CHECK(app.read_response()->status() == 200);
+    REQUIRE(seen.size() == 2);
+    for (const Message& request : seen.all()) CHECK(request.body == "hello");
+}
+
+TEST_CASE("an application that goes away ends every attempt, and seats are free again") {
+    std::atomic<int> requests{0}, over{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            ++requests;
+            wire.read_all();
+            ++over;
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 50ms}\nlimit: {concurrency: 2}\n"));
+    for (int i = 1; i <= 2; ++i) {
+        {
+            Wire app = proxy.connected("v.example");
+            app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+            REQUIRE(eventually([&] { return requests == 2 * i; }));
+        }
+        CHECK(eventually([&] { return over == 2 * i; }));
+    }
+}
+
+TEST_CASE("a drain ends while attempts that lost are still dialling") {
+    FullBacklog full;
+    FakeVendor second(always(answer_with("200 OK", "second")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 2s}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
+                        std::to_string(second.port()) + "\"}]\n    hedge: {after: 50ms}\n",
+                    2);
+    CHECK(proxy.get("v.example").status() == 200);
+    proxy.drain();
+    proxy.join();
+}

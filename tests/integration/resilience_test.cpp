@@ -1,0 +1,482 @@
+// What an application sees of a vendor that fails, hangs, throttles or is away: retries, endpoints, breakers, limits, fallback, chaos.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <mutex>
+#include <set>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+std::string answer_with(const std::string& status, const std::string& fields = "", const std::string& body = "") {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+}
+
+// Gives the n-th request (from 0) the n-th answer, the last one from then on; "" closes the connection without one.
+struct Script {
+    std::vector<std::string> answers;
+    Seen seen;
+    std::atomic<std::size_t> next{0};
+
+    FakeVendor::Serve serve() {
+        return [this](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                seen.add(std::move(*request));
+                const std::size_t at = std::min(next.fetch_add(1), answers.size() - 1);
+                if (answers[at].empty()) return;
+                wire.write(answers[at]);
+            }
+        };
+    }
+};
+
+// A port where nobody listens.
+std::uint16_t closed_port() {
+    FakeVendor gone([](Wire&) {});
+    return gone.port();
+}
+
+std::string post(const std::string& host, const std::string& path, const std::string& body, const std::string& more = "") {
+    return "POST " + path + " HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + more + "\r\n" + body;
+}
+
+Message send(const TestProxy& proxy, const std::string& host, const std::string& request) {
+    Wire app = proxy.connected(host);
+    app.write(request);
+    return app.read_response().value_or(Message{});
+}
+
+constexpr const char* quick = "retry: {backoff: 1ms..2ms}\n";
+
+}  // namespace
+
+// ---- retries
+
+TEST_CASE("a GET that the vendor cannot serve is tried again, and the application sees the good answer alone") {
+    Script script{{answer_with("503 Service Unavailable"), "", answer_with("200 OK", "", "good")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, quick));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 200);
+    CHECK(answer.body == "good");
+    CHECK(answer.field("sluice-attempts") == "2");   // the connection that died under the second was replaced, which is no attempt of its own
+    CHECK(answer.field("sluice-outcome") == "vendor");
+    CHECK(script.seen.size() == 3);
+}
+
+TEST_CASE("when our retries are spent the last answer is delivered, and SDKs are told not to multiply them") {
+    Script script{{answer_with("503 Service Unavailable", "X-Mark: theirs\r\n", "sorry")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, quick));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 503);
+    CHECK(answer.body == "sorry");
+    CHECK(answer.field("x-mark") == "theirs");
+    CHECK(answer.field("x-should-retry") == "false");
+    CHECK(answer.field("sluice-attempts") == "3");
+    CHECK(answer.reason().empty());   // it is the vendor's answer
+}
+
+TEST_CASE("a POST is tried again only if nothing was sent, or it has an idempotency key") {
+    Script script{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, quick));
+    SECTION("without a key the 503 is the answer") {
+        const Message answer = send(proxy, "v.example", post("v.example", "/", "pay"));
+        CHECK(answer.status() == 503);
+        CHECK(answer.field("sluice-attempts") == "1");
+        CHECK(script.seen.size() == 1);
+    }
+    SECTION("with the application's key it is sent twice, whole and with the same key") {
+        const Message answer = send(proxy, "v.example", post("v.example", "/", "pay", "Idempotency-Key: k-1\r\n"));
+        CHECK(answer.status() == 200);
+        REQUIRE(script.seen.size() == 2);
+        for (const Message& request : script.seen.all()) {
+            CHECK(request.field("idempotency-key") == "k-1");
+            CHECK(request.body == "pay");
+        }
+    }
+}
+
+TEST_CASE("a key of ours is made once an exchange, and is the same on every attempt") {
+    Script script{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, std::string(quick) + "idempotency: {header: X-Once, generate: [POST]}\n"));
+    CHECK(send(proxy, "v.example", post("v.example", "/", "a")).status() == 200);
+    CHECK(send(proxy, "v.example", post("v.example", "/", "b")).status() == 200);
+    const auto seen = script.seen.all();
+    REQUIRE(seen.size() == 3);
+    CHECK_FALSE(seen[0].field("x-once").empty());
+    CHECK(seen[0].field("x-once") == seen[1].field("x-once"));
+    CHECK(seen[1].field("x-once") != seen[2].field("x-once"));
+}
+
+TEST_CASE("a body beyond the buffer is passed on whole, and not sent twice") {
+    Script script{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {backoff: 1ms..2ms, buffer: 64KiB}\n"));
+    const std::string large(200'000, 'x'), small(60'000, 'y');
+    CHECK(send(proxy, "v.example", post("v.example", "/", large, "Idempotency-Key: k\r\n")).status() == 503);
+    REQUIRE(script.seen.size() == 1);
+    CHECK(script.seen.all()[0].body == large);
+    script.next = 0;
+    CHECK(send(proxy, "v.example", post("v.example", "/", small, "Idempotency-Key: k\r\n")).status() == 200);
+    REQUIRE(script.seen.size() == 3);
+    CHECK(script.seen.all()[2].body == small);
+}
+
+TEST_CASE("a chunked body with trailers is sent again as it was") {
+    Script script{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, quick));
+    CHECK(send(proxy, "v.example", "PUT / HTTP/1.1\r\nHost: v.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-End: yes\r\n\r\n").status() == 200);
+    REQUIRE(script.seen.size() == 2);
+    for (const Message& request : script.seen.all()) {
+        CHECK(request.body == "abcdefg");
+        CHECK(request.trailers.find("X-End: yes") != std::string::npos);
+    }
+}
+
+TEST_CASE("Retry-After is waited for where it is short, and handed on where it is long") {
+    const std::string soon = answer_with("503 Service Unavailable", "retry-after-ms: 300\r\n"), late = answer_with("503 Service Unavailable", "Retry-After: 60\r\n");
+    Script script{{soon, answer_with("200 OK"), late}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, quick));
+    const auto start = SteadyClock::now();
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(SteadyClock::now() - start >= 300ms);
+    const Message handed = proxy.get("v.example");
+    CHECK(handed.status() == 503);
+    CHECK(handed.field("retry-after") == "60");
+    CHECK(handed.field("sluice-attempts") == "1");
+}
+
+TEST_CASE("retries end with `total`") {
+    FakeVendor vendor(always(answer_with("503 Service Unavailable")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "timeout: {total: 500ms}\nretry: {max: 10, backoff: 400ms..400ms}\n"));
+    const auto start = SteadyClock::now();
+    const Message answer = proxy.get("v.example");
+    CHECK((answer.status() == 503 || answer.status() == 504));
+    CHECK(SteadyClock::now() - start < 5s);
+}
+
+TEST_CASE("retries are a bounded share of the requests") {
+    Script script{{answer_with("503 Service Unavailable")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 2, backoff: 1ms..1ms, budget: 20%}\nbreaker: {enabled: false}\n"));
+    Wire app = proxy.connected("v.example");
+    for (int i = 0; i < 40; ++i) {
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        REQUIRE(app.read_response()->status() == 503);
+    }
+    CHECK(script.seen.size() <= 40 + 8);
+    CHECK(script.seen.size() >= 40 + 3);
+}
+
+TEST_CASE("an application that goes away while its request waits for another attempt ends it") {
+    Script script{{answer_with("503 Service Unavailable", "Retry-After: 9\r\n")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    {
+        Wire app = proxy.connected("v.example");
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        REQUIRE(eventually([&] { return script.seen.size() == 1; }));
+    }
+    CHECK(proxy.logs("the application went away"));
+    CHECK(script.seen.size() == 1);
+}
+
+// ---- endpoints and fallback
+
+TEST_CASE("the second endpoint is used where the first cannot be reached") {
+    FakeVendor second(always(answer_with("200 OK", "", "second")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints:\n      - {url: \"http://127.0.0.1:" + std::to_string(closed_port()) + "\"}\n      - {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port()) + "\"}\n    retry: {backoff: 1ms..2ms}\n    breaker: {consecutive: 2, open_for: 1m..1m}\n");
+    for (int i = 0; i < 3; ++i) {
+        const Message answer = send(proxy, "v.example", post("v.example", "/", "once"));   // nothing was sent: safe even for a POST
+        CHECK(answer.status() == 200);
+        CHECK(answer.body == "second");
+    }
+    // By now the first one's breaker is open, and costs nobody an attempt.
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.field("sluice-attempts") == "1");
+}
+
+TEST_CASE("another vendor stands in, with its own credential and the request rewritten") {
+    Script theirs{{answer_with("200 OK", "Content-Type: application/json\r\nX-Vendor: two\r\n", R"({"sum":5,"id":"x"})")}, {}, {}};
+    FakeVendor two(theirs.serve(), vendor_ca());
+    TemporaryDirectory keys;
+    const std::string one_key = keys.file("one", "secret-of-one"), two_key = keys.file("two", "secret-of-two");
+    const std::string policy =
+        "credentials:\n  one-key: {type: bearer, value: {file: " + one_key + "}}\n  two-key: {type: api_key, header: X-Api-Key, value: {file: " + two_key + "}}\n"
+        "vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" +
+        std::to_string(closed_port()) +
+        "\"}]\n    credential: one-key\n    retry: {backoff: 1ms..2ms}\n"
+        "    fallback:\n      vendor: two\n      rewrite:\n        path: {\"/v1/**\": \"/api/**\"}\n"
+        "        request: {headers: {rename: {X-One: X-Two}, set: {X-Set: \"1\"}, drop: [X-Gone]}, body: {rename: {$.amount: $.sum}}}\n"
+        "        response: {headers: {drop: [X-Vendor]}, body: {rename: {$.sum: $.amount}}}\n" +
+        vendor_yaml("two", "two.example", two, true, "credential: two-key\n");
+    TestProxy proxy(policy);
+    const Message answer = send(proxy, "one.example",
+                                post("one.example", "/v1/charges?a=b", R"({"amount":5})", "Content-Type: application/json\r\nX-One: 1\r\nX-Gone: 1\r\nAuthorization: Bearer of-the-application\r\n"));
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("sluice-outcome") == "fallback");
+    CHECK(answer.body == R"({"id":"x","amount":5})");
+    CHECK(answer.field("x-vendor").empty());
+    REQUIRE(theirs.seen.size() == 1);
+    const Message request = theirs.seen.all()[0];
+    CHECK(request.start_line == "POST /api/charges?a=b HTTP/1.1");
+    CHECK(request.body == R"({"sum":5})");
+    CHECK(request.field("x-api-key") == "secret-of-two");
+    CHECK(request.field("x-two") == "1");
+    CHECK(request.field("x-set") == "1");
+    CHECK(request.field("x-gone").empty());
+    CHECK(request.field("authorization").empty());   // neither the first vendor's nor what the application had for it
+}
+
+TEST_CASE("a POST that may have reached the first vendor goes to no other") {
+    Script one{{""}, {}, {}};
+    Script two{{answer_with("200 OK")}, {}, {}};
+    FakeVendor first(one.serve(), vendor_ca()), second(two.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", first, true, std::string(quick) + "fallback: {vendor: two}\n") + vendor_yaml("two", "two.example", second, true));
+    CHECK(send(proxy, "one.example", post("one.example", "/", "x")).reason() == "upstream_reset");
+    CHECK(two.seen.size() == 0);
+    const Message answer = proxy.get("one.example");
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("sluice-outcome") == "fallback");
+}
+
+// ---- breakers
+
+TEST_CASE("a breaker opens after failures in a row, and refuses without asking the vendor") {
+    Script script{{answer_with("503 Service Unavailable")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: {consecutive: 3, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example").reason().empty());
+    const Message refused = proxy.get("v.example");
+    CHECK(refused.status() == 503);
+    CHECK(refused.reason() == "breaker_open");
+    CHECK(refused.field("sluice-attempts") == "0");
+    const int retry_after = std::atoi(refused.field("retry-after").c_str());
+    CHECK((retry_after >= 1 && retry_after <= 120));   // spread over as much again, so that not all come back at once
+    CHECK(refused.field("x-should-retry") == "false");
+    CHECK(script.seen.size() == 3);
+    CHECK(proxy.logs("\"breaker\""));
+}
+
+TEST_CASE("a breaker lets probes through after its time, and closes when they succeed") {
+    Script script{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 100ms..1m, probes: 1}\n"));
+    CHECK(proxy.get("v.example").status() == 503);
+    CHECK(eventually([&] { return proxy.get("v.example").status() == 200; }));
+    for (int i = 0; i < 5; ++i) CHECK(proxy.get("v.example").status() == 200);
+}
+
+TEST_CASE("answers of 4xx never open a breaker, and neither does an application that goes away") {
+    Script script{{answer_with("404 Not Found")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    FakeVendor silent([](Wire& wire) { wire.read_request(); wire.read_all(); }, vendor_ca());
+    TestProxy proxy("defaults: {breaker: {consecutive: 1, min_requests: 1, open_for: 1m..1m}}\nvendors:\n" + vendor_yaml("v", "v.example", vendor, true) + vendor_yaml("s", "s.example", silent, true));
+    for (int i = 0; i < 5; ++i) CHECK(proxy.get("v.example").status() == 404);
+    for (int i = 0; i < 2; ++i) {
+        {
+            Wire app = proxy.connected("s.example");
+            app.write("GET / HTTP/1.1\r\nHost: s.example\r\n\r\n");
+            REQUIRE(eventually([&] { return silent.connections() == static_cast<std::size_t>(i) + 1; }));
+        }
+        REQUIRE(eventually([&] { return proxy.metric("sluice_inflight{vendor=\"s\"}") == 0; }));
+    }
+}
+
+// ---- limits
+
+TEST_CASE("what goes beyond the rate is refused 429, with the fields that tell how to come again") {
+    Script script{{answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {rate: 2/h, burst: 2}\n"));
+    for (int i = 0; i < 2; ++i) CHECK(proxy.get("v.example").status() == 200);
+    const Message refused = proxy.get("v.example");
+    CHECK(refused.status() == 429);
+    CHECK(refused.reason() == "rate_limited");
+    CHECK(std::atoi(refused.field("retry-after").c_str()) > 0);
+    CHECK(refused.field("ratelimit-policy").find(";q=2;w=3600") != std::string::npos);
+    CHECK(refused.field("ratelimit").find(";r=0") != std::string::npos);
+    CHECK(script.seen.size() == 2);
+}
+
+TEST_CASE("who may wait for the rate waits, and goes") {
+    Script script{{answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {rate: 20/s, burst: 1, when_full: {wait: 5s}}\n"));
+    const auto start = SteadyClock::now();
+    for (int i = 0; i < 5; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(SteadyClock::now() - start >= 200ms);   // four waits of 50 ms
+    CHECK(proxy.metric("sluice_limit_wait_seconds_count{vendor=\"v\"}") >= 1);
+}
+
+TEST_CASE("no more exchanges are with the vendor than it has seats, and one that waits gets the seat that comes free", "[multi-worker]") {
+    std::atomic<int> inside{0}, most{0};
+    std::atomic<bool> hold{true};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                most = std::max(most.load(), ++inside);
+                while (hold) std::this_thread::sleep_for(1ms);
+                --inside;
+                wire.write(answer_with("200 OK"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {concurrency: 2, when_full: {wait: 30s}}\n"), 4);
+    std::vector<std::thread> applications;
+    std::atomic<int> served{0};
+    for (int i = 0; i < 8; ++i)
+        applications.emplace_back([&] {
+            for (int j = 0; j < 3; ++j) served += proxy.get("v.example").status() == 200;
+        });
+    CHECK(eventually([&] { return inside == 2; }));
+    hold = false;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(served == 24);
+    CHECK(most == 2);
+}
+
+TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
+    std::atomic<bool> hold{true};
+    std::atomic<int> inside{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++inside;
+                while (hold) std::this_thread::sleep_for(1ms);
+                wire.write(answer_with("200 OK"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {concurrency: 1}\n"));
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return inside == 1; }));
+    const Message refused = proxy.get("v.example");
+    CHECK(refused.status() == 429);
+    CHECK(refused.reason() == "concurrency_limited");
+    hold = false;
+    CHECK(app.read_response()->status() == 200);
+    CHECK(eventually([&] { return proxy.get("v.example").status() == 200; }));
+}
+
+TEST_CASE("a limit of each tenant holds for one without touching another") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: [{name: each, rate: 1/h, burst: 1, per: header X-Tenant}]\n"));
+    CHECK(proxy.get("v.example", "/", "X-Tenant: a\r\n").status() == 200);
+    CHECK(proxy.get("v.example", "/", "X-Tenant: a\r\n").reason() == "rate_limited");
+    CHECK(proxy.get("v.example", "/", "X-Tenant: b\r\n").status() == 200);
+}
+
+TEST_CASE("a route has limits of its own beside the vendor's") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "routes: [{match: \"GET /dear\", limit: {rate: 1/h, burst: 1}}]\n"));
+    CHECK(proxy.get("v.example", "/dear").status() == 200);
+    CHECK(proxy.get("v.example", "/dear").reason() == "rate_limited");
+    CHECK(proxy.get("v.example", "/cheap").status() == 200);
+}
+
+TEST_CASE("tokens are reserved by what the request may cost, and settled by what the vendor says it did") {
+    const std::string usage = R"({"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":10,"total_tokens":20}})";
+    Script script{{answer_with("200 OK", "Content-Type: application/json\r\n", usage)}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {tokens: {rate: 1000/h, burst: 1000, estimate: body, settle: usage}}\n"));
+    const std::string call = R"({"messages":[{"role":"user","content":"hello"}],"max_tokens":900})";
+    const std::string request = post("v.example", "/v1/chat/completions", call, "Content-Type: application/json\r\n");
+    // Each reserves about 900 of 1000 and is settled at 20: without the settling the second would not go.
+    for (int i = 0; i < 4; ++i) CHECK(send(proxy, "v.example", request).status() == 200);
+    const std::string greedy = R"({"messages":[{"role":"user","content":"hello"}],"max_tokens":990})";
+    const Message refused = send(proxy, "v.example", post("v.example", "/v1/chat/completions", greedy, "Content-Type: application/json\r\n"));
+    CHECK(refused.status() == 429);
+    CHECK(refused.reason() == "token_limited");
+}
+
+TEST_CASE("a stream's usage settles what was reserved") {
+    const std::string events = "data: {\"choices\":[]}\n\ndata: {\"choices\":[],\"usage\":{\"total_tokens\":20,\"prompt_tokens\":10,\"completion_tokens\":10}}\n\ndata: [DONE]\n\n";
+    FakeVendor vendor(always(answer_with("200 OK", "Content-Type: text/event-stream\r\n", events)), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {tokens: {rate: 1000/h, burst: 1000}}\n"));
+    const std::string request = post("v.example", "/v1/chat/completions", R"({"stream":true,"messages":[],"max_tokens":900})", "Content-Type: application/json\r\n");
+    for (int i = 0; i < 4; ++i) {
+        const Message answer = send(proxy, "v.example", request);
+        CHECK(answer.status() == 200);
+        CHECK(answer.body == events);
+    }
+}
+
+TEST_CASE("a vendor's own word paces the requests before it has to refuse one") {
+    Script script{{answer_with("200 OK", "RateLimit: \"default\";r=0;t=600\r\n"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {learn: true, rate: 1000/s}\n"));
+    CHECK(proxy.get("v.example").status() == 200);
+    const Message refused = proxy.get("v.example");
+    CHECK(refused.status() == 429);
+    CHECK(refused.reason() == "rate_limited");
+    CHECK(std::atoi(refused.field("retry-after").c_str()) > 60);
+    CHECK(script.seen.size() == 1);
+}
+
+TEST_CASE("a throttling that is not a 429 is learnt from the body as it passes") {
+    const std::string slow = R"({"__type":"com.amazon.coral.service#ThrottlingException","message":"Rate exceeded"})";
+    Script script{{answer_with("400 Bad Request", "Content-Type: application/x-amz-json-1.1\r\n", slow), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {learn: true, rate: 1000/s}\n"));
+    const Message first = proxy.get("v.example");
+    CHECK(first.status() == 400);
+    CHECK(first.body == slow);
+    CHECK(proxy.get("v.example").reason() == "rate_limited");
+}
+
+// ---- chaos
+
+TEST_CASE("injected faults reach the application as a vendor's own would") {
+    FakeVendor vendor(always(answer_with("200 OK", "", std::string(1000, 'x'))), vendor_ca());
+    const auto chaotic = [&](const std::string& fault) {
+        return "vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "timeout: {first_byte: 200ms}\nretry: {max: 0}\nchaos: {enabled: true, inject: [{fault: " + fault + ", header: X-Chaos}]}\n");
+    };
+    struct Row {
+        std::string fault;
+        unsigned status;
+        std::string reason;
+    };
+    for (const Row& row : {Row{"status 429", 429, ""}, Row{"reset", 502, "upstream_reset"}, Row{"hang", 504, "timeout_first_byte"}, Row{"tls_failure", 502, "tls_failed"}, Row{"dns_failure", 502, "dns_failed"}}) {
+        INFO(row.fault);
+        TestProxy proxy(chaotic(row.fault));
+        const Message answer = proxy.get("v.example", "/", "X-Chaos: yes\r\n");
+        CHECK(answer.status() == row.status);
+        CHECK(answer.reason() == row.reason);
+        CHECK(proxy.get("v.example").status() == 200);   // without the header nothing happens
+    }
+    TestProxy cut(chaotic("truncate 100B"));
+    const Message answer = cut.get("v.example", "/", "X-Chaos: yes\r\n");
+    CHECK(answer.status() == 200);
+    CHECK(answer.body.size() <= 100);
+    CHECK_FALSE(answer.whole);
+    TestProxy slow(chaotic("slow_body 5000B/s"));
+    const auto start = SteadyClock::now();
+    CHECK(slow.get("v.example", "/", "X-Chaos: yes\r\n").body.size() == 1000);
+    CHECK(SteadyClock::now() - start >= 100ms);
+    TestProxy late(chaotic("delay 300ms"));
+    const auto begun = SteadyClock::now();
+    CHECK(late.get("v.example", "/", "X-Chaos: yes\r\n").status() == 200);
+    CHECK(SteadyClock::now() - begun >= 300ms);
+}
+
+TEST_CASE("the first requests alone are made to fail, and retries carry the application over them") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, std::string(quick) + "chaos: {enabled: true, inject: [{fault: reset, first: 2}]}\n"));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("sluice-attempts") == "3");
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "1");
+}

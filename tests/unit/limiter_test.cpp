@@ -1,0 +1,362 @@
+#include "proxy/policy/limiter.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/walk.hpp"
+
+using namespace sluice;
+
+namespace {
+
+constexpr TimePoint start{1000h};
+constexpr std::array<std::uint64_t, 2> seed{7, 11};
+
+TimePoint at(Duration since) {
+    return start + since;
+}
+
+LimitSpec spec_of(std::optional<RateSpec> rate, std::optional<RateSpec> tokens = {},
+                  std::optional<SeatSpec> seats = {}) {
+    LimitSpec spec;
+    spec.name = "calls";
+    spec.rate = rate;
+    if (tokens) spec.tokens = TokenSpec{*tokens};
+    spec.seats = seats;
+    return spec;
+}
+
+LimitSpec per_tenant(LimitSpec spec) {
+    spec.per_header = "X-Tenant";
+    return spec;
+}
+
+std::string policy_of(const QuotaViews& quotas) {
+    std::string out;
+    for (std::size_t i = 0; i < quotas.size; ++i) {
+        if (i > 0) out += ", ";
+        append_ratelimit_policy(out, quotas.views[i]);
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("a call takes its rate and its tokens, or neither") {
+    LimitState limit(spec_of(RateSpec{{10, 1s}, 2}, RateSpec{{60'000, 1min}, 1000}), seed);
+    Place place = limit.place("", start);
+    CHECK(place.spend(700, start).admitted);
+
+    const Spent tokens = place.spend(700, start);
+    CHECK_FALSE(tokens.admitted);
+    CHECK(tokens.full.part == Part::tokens);
+    CHECK(tokens.full.retry_at == at(400ms));
+    CHECK(place.view(start).rate->remaining == 1);
+
+    CHECK(place.spend(100, start).admitted);
+    const Spent rate = place.spend(100, start);
+    CHECK_FALSE(rate.admitted);
+    CHECK(rate.full.part == Part::rate);
+    CHECK(rate.full.retry_at == at(100ms));
+    CHECK(place.view(start).tokens->remaining == 200);
+
+    // Of several parts the one that would be last to make room.
+    CHECK(place.spend(900, start).full.part == Part::tokens);
+    CHECK(place.spend(0, at(100ms)).admitted);  // a further attempt: no tokens
+}
+
+TEST_CASE("what was not sent comes back, and the tokens are settled once") {
+    LimitState limit(spec_of(RateSpec{{10, 1s}, 2}, RateSpec{{60'000, 1min}, 1000}), seed);
+    Place place = limit.place("", start);
+    Spent spent = place.spend(1000, start);
+    place.refund(spent, start);
+    CHECK(place.view(start).rate->remaining == 2);
+    CHECK(place.view(start).tokens->remaining == 1000);
+    place.refund(spent, start);
+    place.settle(spent, 5000, start);
+    CHECK(place.view(start).tokens->remaining == 1000);
+
+    spent = place.spend(600, start);
+    place.settle(spent, 100, start);
+    CHECK(place.view(start).tokens->remaining == 900);
+    place.settle(spent, 100, start);
+    CHECK(place.view(start).tokens->remaining == 900);
+}
+
+TEST_CASE("a refund wakes who waits for it") {
+    LimitState limit(spec_of(RateSpec{{1, 1min}, 1}, RateSpec{{60, 1min}, 60}), seed);
+    Place place = limit.place("", start);
+    int woken = 0;
+    Waiter waiter{0, [](void* whom) { ++*static_cast<int*>(whom); }, &woken};
+    Spent spent = place.spend(60, start);
+    place.spenders().join(waiter);
+    place.settle(spent, 60, start);
+    CHECK(woken == 0);
+    CHECK(limit.view(start).waiting == 1);
+    place.refund(spent, start);
+    CHECK(woken == 1);
+    CHECK(place.spenders().is_head(waiter));
+    place.learn({}, start);
+    CHECK(woken == 1);  // this one does not learn
+    place.spenders().leave(waiter);
+}
+
+TEST_CASE("seats of a limit wake those who wait for seats, not those who wait for the rate") {
+    LimitState limit(spec_of(RateSpec{{10, 1s}, 2}, {}, SeatSpec{1, 0}), seed);
+    Place place = limit.place("", start);
+    int woken[2] = {};
+    const auto wake = [](void* whom) { ++*static_cast<int*>(whom); };
+    Waiter spender{0, wake, &woken[0]}, sitter{0, wake, &woken[1]};
+    auto lease = place.enter(1);
+    REQUIRE(lease);
+    CHECK_FALSE(place.enter(1));
+    place.spenders().join(spender);
+    place.sitters().join(sitter);
+    CHECK(limit.view(start).seats_in_use == 1);
+    CHECK(limit.view(start).waiting == 2);
+    lease.reset();
+    CHECK(woken[0] == 0);
+    CHECK(woken[1] == 1);
+    place.spenders().leave(spender);
+    place.sitters().leave(sitter);
+}
+
+TEST_CASE("what a vendor taught holds beside the limit that is written") {
+    LimitSpec spec = spec_of(RateSpec{{1000, 1s}, 1000});
+    spec.learn = true;
+    LimitState limit(spec, seed);
+    Place place = limit.place("", start);
+    VendorSignal signal;
+    signal.limited = true;
+    signal.retry_after = 5s;
+    place.learn(signal, start);
+    const Spent spent = place.spend(0, start);
+    CHECK_FALSE(spent.admitted);
+    CHECK(spent.full.part == Part::learnt);
+    CHECK(spent.full.retry_at == at(5s));
+    CHECK(limit.view(start).learnt.closed == 5s);
+    CHECK(limit.view(start).rate->remaining == 1000);  // nothing was taken
+    CHECK(place.spend(0, at(5s)).admitted);
+    CHECK(limit.view(at(5s)).learnt.holds == 0s);
+}
+
+TEST_CASE("each key has its own share") {
+    LimitState limit(per_tenant(spec_of(RateSpec{{10, 1s}, 2}, {}, SeatSpec{1, 0})), seed);
+    for (const char* key : {"a", "b", ""}) {
+        CAPTURE(key);
+        Place place = limit.place(key, start);
+        CHECK(place.spend(0, start).admitted);
+        CHECK(limit.place(key, start).spend(0, start).admitted);
+        CHECK_FALSE(limit.place(key, start).spend(0, start).admitted);
+    }
+    Place a = limit.place("a", start), b = limit.place("b", start);
+    auto lease = a.enter(1);
+    CHECK(lease);
+    CHECK_FALSE(limit.place("a", start).enter(1));
+    CHECK(b.enter(1));
+    const LimitView view = limit.view(start);
+    CHECK(view.keys == 3);
+    CHECK(view.rate->remaining == 0);  // of the one with least
+    CHECK(view.seats_in_use == 1);
+    lease.reset();
+    CHECK(limit.view(at(10s)).keys == 0);
+    CHECK(limit.view(at(10s)).rate->remaining == 2);
+}
+
+TEST_CASE("hostile keys grow no memory, win nothing and take nothing from others") {
+    LimitState limit(per_tenant(spec_of(RateSpec{{1, 1min}, 1}, {}, SeatSpec{1, 0})), seed);
+    Place victim = limit.place("victim", start);
+    REQUIRE(victim.spend(0, start).admitted);
+
+    std::uint64_t admitted = 0;
+    for (int i = 0; i < 200'000; ++i) {
+        admitted += limit.place("attacker-" + std::to_string(i), start).spend(0, start).admitted;
+    }
+    // A key each, as long as there is room, and one share for all the others.
+    CHECK(admitted <= LimitState::most_keys);
+    CHECK(admitted >= LimitState::most_keys - 1);
+    CHECK(limit.view(start).keys == LimitState::most_keys);
+    CHECK_FALSE(limit.place("victim", start).spend(0, start).admitted);  // not forgotten: that would lift its limit
+    CHECK_FALSE(limit.place("attacker-0", start).spend(0, start).admitted);
+
+    // What has been given back by time makes room, for what is held it does not.
+    CHECK(limit.place("late", at(1min)).spend(0, at(1min)).admitted);
+    CHECK(limit.view(at(1min)).keys == 1);
+    CHECK(victim.spend(0, at(1min)).admitted);
+    for (int i = 0; i < 20'000; ++i) limit.place("again-" + std::to_string(i), at(61s)).spend(0, at(61s));
+    CHECK_FALSE(limit.place("victim", at(61s)).spend(0, at(61s)).admitted);
+}
+
+TEST_CASE("a seat keeps its key known") {
+    LimitState limit(per_tenant(spec_of({}, {}, SeatSpec{1, 0})), seed);
+    auto lease = limit.place("quiet", start).enter(1);
+    for (int i = 0; i < 50'000; ++i) limit.place(std::to_string(i), start);
+    CHECK_FALSE(limit.place("quiet", start).enter(1));
+    lease.reset();
+    CHECK(limit.place("quiet", start).enter(1));
+}
+
+TEST_CASE("random walk: every key is limited as if it were alone") {
+    struct Model {
+        Gcra rate, tokens;
+        Model(const RateSpec& rate, const RateSpec& tokens) : rate(rate), tokens(tokens) {}
+    };
+    for (int round = 0; round < 20 / walk::slower + 1; ++round) {
+        walk::Dice dice(round);
+        const RateSpec rate{{50, 1s}, 5}, tokens{{1000, 1s}, 300};
+        LimitState limit(per_tenant(spec_of(rate, tokens)), {dice.next(), dice.next()});
+        std::map<std::string, Model, std::less<>> models;
+        TimePoint now = start;
+        std::uint64_t admitted = 0, refused = 0;
+        for (int step = 0; step < 100'000; ++step) {
+            now += Duration(dice.below(200'000));
+            const std::string key = std::to_string(dice.one_in(2) ? dice.below(8) : dice.below(100'000));
+            auto model = models.find(key);
+            if (model == models.end()) {
+                model = models.try_emplace(key, rate, tokens).first;
+            }
+            const std::uint64_t cost = 1 + dice.below(100);
+            const bool fits =
+                model->second.rate.ready_at(1, now) <= now && model->second.tokens.ready_at(cost, now) <= now;
+            if (fits) {
+                model->second.rate.take(1, now);
+                model->second.tokens.take(cost, now);
+            }
+            Place place = limit.place(key, now);
+            if (place.spend(cost, now).admitted != fits) FAIL("round " << round << " step " << step);
+            ++(fits ? admitted : refused);
+        }
+        CHECK(admitted > 10'000);
+        CHECK(refused > 1'000);
+    }
+}
+
+TEST_CASE("threads that use keys at the same time get no more than each key has") {
+    constexpr unsigned keys = 300, most = 2, threads = 4;
+    LimitState limit(per_tenant(spec_of(RateSpec{{1, 24h}, 50}, {}, SeatSpec{most, 0})), seed);
+    std::vector<std::atomic<unsigned>> seated(keys), spent(keys);
+    std::atomic<unsigned> faults{0};
+    const auto work = [&](unsigned id) {
+        walk::Dice dice(id);
+        for (int i = 0; i < 200'000 / walk::slower; ++i) {
+            const auto key = dice.below(keys);
+            if (dice.one_in(3)) {
+                const std::string name = "noise-" + std::to_string(dice.next());  // no share taken: it may be forgotten
+                limit.place(name, start);
+            }
+            Place place = limit.place("key-" + std::to_string(key), start);
+            if (place.spend(0, start).admitted) ++spent[key];
+            if (auto lease = place.enter(most)) {
+                if (seated[key].fetch_add(1) >= most) ++faults;
+                seated[key].fetch_sub(1);
+            }
+        }
+    };
+    std::vector<std::thread> workers;
+    for (unsigned id = 0; id < threads; ++id) workers.emplace_back(work, id);
+    for (std::thread& worker : workers) worker.join();
+    CHECK(faults == 0);
+    CHECK(std::all_of(spent.begin(), spent.end(), [](const auto& n) { return n <= 50; }));
+    CHECK(limit.view(start).seats_in_use == 0);
+}
+
+TEST_CASE("a call that gets its rate but not its tokens gives the rate back, whoever was faster") {
+    LimitState limit(spec_of(RateSpec{{1, 24h}, 1000}, RateSpec{{1, 24h}, 100}), seed);
+    std::atomic<int> begun{0};
+    const auto work = [&] {
+        ++begun;
+        while (begun < 4) std::this_thread::yield();  // or the first would be done before the last begins
+        Place place = limit.place("", start);
+        for (int i = 0; i < 300'000 / walk::slower; ++i) {
+            Spent spent = place.spend(60, start);
+            if (spent.admitted) place.refund(spent, start);
+        }
+    };
+    std::vector<std::thread> workers;
+    for (int i = 0; i < 4; ++i) workers.emplace_back(work);
+    for (std::thread& worker : workers) worker.join();
+    CHECK(limit.view(start).rate->remaining == 1000);
+    CHECK(limit.view(start).tokens->remaining == 100);
+}
+
+TEST_CASE("concurrent calls do not overshoot a budget of tokens") {
+    // Each reserves an estimate, and learns what it cost when others have long begun.
+    for (int round = 0; round < 50 / walk::slower + 1; ++round) {
+        walk::Dice dice(round);
+        LimitState limit(spec_of({}, RateSpec{{200'000, 1min}, 20'000}), seed);
+        Place place = limit.place("", start);
+        struct Call {
+            Spent spent;
+            std::uint64_t actual;
+        };
+        std::vector<Call> running;
+        std::uint64_t used = 0;
+        TimePoint now = start;
+        while (now < at(10min)) {
+            now += Duration(dice.below(20'000'000));
+            if (!running.empty() && dice.one_in(3)) {
+                std::swap(running[dice.below(running.size())], running.back());
+                place.settle(running.back().spent, running.back().actual, now);
+                running.pop_back();
+                continue;
+            }
+            const std::uint64_t estimate = 1 + dice.below(3000);
+            Spent spent = place.spend(estimate, now);
+            if (!spent.admitted) continue;
+            const std::uint64_t actual = 1 + dice.below(estimate);  // never more than what may be answered at most
+            used += actual;
+            running.push_back({spent, actual});
+            const double most = 20'000 + 200'000 * std::chrono::duration<double>(now - start).count() / 60;
+            if (static_cast<double>(used) > most + 1) FAIL("overshot, round " << round);
+        }
+        CHECK(used > 1'000'000);  // and what was reserved in vain could be used
+    }
+}
+
+TEST_CASE("a refusal says when, and what the limits are") {
+    LimitSpec spec = spec_of(RateSpec{{100, 1s}, 50}, RateSpec{{200'000, 1min}, 200'000}, SeatSpec{64, 0});
+    LimitState limit(spec, seed);
+    Place place = limit.place("", start);
+    auto lease = place.enter(64);
+    const Spent spent = place.spend(50'000, start);
+    REQUIRE(spent.admitted);
+    const QuotaViews quotas = quota_views(limit.spec(), place.view(start), 64);
+    CHECK(policy_of(quotas) == R"("calls";q=100;w=1, "calls";q=200000;w=60, "calls";q=64;qu="concurrent-requests")");
+    std::string now;
+    for (std::size_t i = 0; i < quotas.size; ++i) append_ratelimit(now, quotas.views[i]);
+    CHECK(now == R"("calls";r=49;t=1"calls";r=150000;t=15"calls";r=63)");
+
+    CHECK(retry_after_of({Part::rate, at(30s)}, start) == 30s);
+    CHECK(retry_after_of({Part::rate, at(-1s)}, start) == 0s);
+    CHECK(retry_after_of({Part::seats, never}, start) == 1s);
+
+    struct Case {
+        Full full;
+        Reason reason;
+        std::string detail;
+        Duration wait;
+    };
+    for (const Case& c :
+         {Case{{Part::rate, at(1500ms)},
+               Reason::rate_limited,
+               "the rate of the limit 'calls' is spent; there may be room in 2 s",
+               1500ms},
+          Case{{Part::tokens, at(10ms)},
+               Reason::token_limited,
+               "the tokens of the limit 'calls' are spent; there may be room in 1 s",
+               1s},
+          Case{{Part::seats, never}, Reason::concurrency_limited, "all places of the limit 'calls' are taken", 1s},
+          Case{{Part::learnt, at(5s)},
+               Reason::rate_limited,
+               "the vendor asks for fewer calls (learnt by the limit 'calls'); there may be room in 5 s",
+               5s}}) {
+        const Refusal refusal = refusal_of(spec, c.full, start);
+        CHECK(refusal.reason == c.reason);
+        CHECK(refusal.detail == c.detail);
+        CHECK(refusal.retry_after == c.wait);
+    }
+}
