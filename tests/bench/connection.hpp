@@ -19,6 +19,7 @@ struct Script {
     std::uint64_t request_rest = 0;  // body bytes beyond `request`, taken from `filler` again and again
     std::string filler;
     std::uint64_t answer = 0;  // body bytes that make an answer right
+    bool any_answer = false;   // whatever its status and its length
     std::string tls_name;      // SNI and verified name
     SSL_CTX* tls = nullptr;    // null: plain
     bool resume = false;       // each handshake must resume the session before it, or else must not
@@ -212,10 +213,10 @@ class Connection {
             if (head_.empty()) head_ = seen;
             return head_.size() > 64 * 1024 ? broken(Mishap::framing, "endless head") : onward();
         }
-        if (!seen.starts_with("HTTP/1.1 200 ")) return broken(Mishap::status, first_line(seen));
+        if (!script_->any_answer && !seen.starts_with("HTTP/1.1 200 ")) return broken(Mishap::status, first_line(seen));
         auto length = content_length(seen.substr(0, end + 2));
         if (!length) return broken(Mishap::framing, "no Content-Length");
-        if (*length != script_->answer) return broken(Mishap::length, "Content-Length " + std::to_string(*length));
+        if (!script_->any_answer && *length != script_->answer) return broken(Mishap::length, "Content-Length " + std::to_string(*length));
         left_ = *length;
         phase_ = Phase::body;
         std::size_t at_hand = seen.size() - end - 4;

@@ -5,6 +5,7 @@
 //   bench_load --port N [--via direct|connect|absolute] [--tls-ca FILE] [--host NAME] [--authority NAME:PORT]
 //              [--mode closed|paced|fresh|idle] [--bytes 1024] [--post 0] [--connections 32] [--rate 3000]
 //              [--seconds 3] [--warmup-ms 700] [--requests N] [--resume 0|1] [--watch PID,PID] [--hold 0|1]
+//              [--any-answer 0|1]
 //
 // closed   each connection asks again as soon as it is answered
 // paced    a request every 1/rate seconds whatever has become of the ones before; latency counts from when it was due
@@ -314,6 +315,7 @@ Script write_script(Options& options) {
     script.answer = options.number("bytes", 1024);
     script.tls_name = host;
     script.resume = options.number("resume", 0) == 1;
+    script.any_answer = options.number("any-answer", 0) == 1;
     if (via != "direct" && via != "connect" && via != "absolute") fail("--via is direct, connect or absolute");
     if (via == "connect") script.connect = "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n";
     script.request = std::string(post > 0 ? "POST " : "GET ") + (via == "absolute" ? "http://" + host : "") +

@@ -7,6 +7,7 @@ root=$(cd "$here/../.." && pwd)
 
 speed_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
 memory_rows=down10g,up10g,million
+policy_rows=policy,outage # Sluice beside itself
 rounds=5 seconds=3 rows=$speed_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
 connections=32 idle_connections=3000 rate=3000 proxy_cpu=1 load_cpu=0 keep=''
 
@@ -16,7 +17,8 @@ usage: tests/bench/run.sh [options]
   --rounds N             alternating rounds a row (default $rounds)
   --seconds S            length of one measurement, after 0.7 s of warm-up (default $seconds)
   --rows LIST            of $speed_rows (the default)
-                         and of $memory_rows (one round will do)
+                         and of $memory_rows (one round will do), and of
+                         $policy_rows: Sluice beside itself
   --only LIST            of haproxy,nginx,sluice
   --binary PATH          a sluice to measure (default: built in --build)
   --programs DIR         bench_load and bench_upstream to use (default: built in --build)
@@ -54,7 +56,7 @@ while (($#)); do
     *) usage >&2; die "unknown option $1" ;;
     esac
 done
-for row in ${rows//,/ }; do has "$row" "$speed_rows,$memory_rows" || die "unknown row $row"; done
+for row in ${rows//,/ }; do has "$row" "$speed_rows,$memory_rows,$policy_rows" || die "unknown row $row"; done
 for subject in ${only//,/ }; do has "$subject" haproxy,nginx,sluice || die "unknown subject $subject"; done
 has "$output" text,json || die "-o is text or json"
 for number in "$rounds" "$seconds" "$connections" "$idle_connections" "$rate" "$proxy_cpu" "$load_cpu"; do
@@ -165,12 +167,28 @@ write_configurations() {
     local user_line=''
     [[ $(id -u) != 0 ]] || user_line="user root;" # its worker reads our private directory
     printf 'bench-token-%s' "$RANDOM$RANDOM" >"$work/token"
-    for template in haproxy.cfg nginx.conf sluice.yaml; do
+    for template in haproxy.cfg nginx.conf sluice.yaml outage.yaml; do
         sed -e "s|@work@|$work|g" -e "s|@tls_port@|$tls_port|g" -e "s|@plain_port@|$plain_port|g" \
             -e "s|@admin_port@|$admin_port|g" -e "s|@upstream_tls@|$upstream_tls|g" \
             -e "s|@upstream_plain@|$upstream_plain|g" -e "s|@user_line@|$user_line|g" \
             "$here/$template.in" >"$work/$template"
     done
+    write_policies
+}
+
+# The same vendor with nothing but what cannot be switched off, with everything on, and with everything on among a thousand.
+write_policies() {
+    local off='    retry: {max: 0}\n    breaker: {enabled: false}\n' full name
+    full='    retry: {max: 2, on: [connect, reset, 502, 503, 504], budget: 20%}\n'
+    full+='    breaker: {failure_rate: 50%, consecutive: 5, window: 30s}\n'
+    full+='    limit: {rate: 1000k/s, burst: 100000, concurrency: 1024, when_full: {wait: 1s}}\n'
+    full+='    idempotency: {generate: [POST]}\n    routes: [{match: "GET /bytes/**", timeout: {first_byte: 10s}}]\n'
+    sed "s|^    credential: key|$off&|" "$work/sluice.yaml" >"$work/off.yaml"
+    sed "s|^    credential: key|$full&|" "$work/sluice.yaml" >"$work/full.yaml"
+    cp "$work/full.yaml" "$work/thousand.yaml"
+    for name in {1..1000}; do
+        printf "  v$name:\n    hosts: [v$name.test, '*.v$name.test']\n    credential: key\n%b" "$full"
+    done >>"$work/thousand.yaml"
 }
 
 answers_ready() {
@@ -188,7 +206,7 @@ is_ready() { # subject
     case $1 in
     haproxy) listens "$tls_port" ;;
     nginx) [[ -n $workers ]] && listens "$tls_port" ;;
-    sluice) answers_ready 2>/dev/null ;;
+    *) answers_ready 2>/dev/null ;;
     esac
 }
 
@@ -198,7 +216,7 @@ start_proxy() { # subject
     case $1 in
     haproxy) command=(haproxy -db -f "$work/haproxy.cfg") ;;
     nginx) command=(nginx -p "$work" -e "$work/nginx.log" -c "$work/nginx.conf") ;;
-    sluice) command=("$binary" run --config "$work/sluice.yaml") ;;
+    *) command=("$binary" run --config "$work/$1.yaml") ;;
     esac
     taskset -c "$proxy_cpu" "${command[@]}" >"$work/$1.out" 2>"$work/$1.err" 7>&- 8<&- &
     proxy_pid=$! watched=$!
@@ -223,7 +241,7 @@ route() { # subject, tls|plain
     direct-tls) route=(--port "$upstream_tls" --host localhost --tls-ca "$work/ca.crt") ;;
     haproxy-tls | nginx-tls) route=(--port "$tls_port" --tls-ca "$work/ca.crt") ;;
     haproxy-plain | nginx-plain) route=(--port "$plain_port" --host plain.test) ;;
-    sluice-tls) route=(--port "$tls_port" --via connect --tls-ca "$work/state/public/ca.crt") ;;
+    sluice-tls | off-tls | full-tls | thousand-tls | outage-tls) route=(--port "$tls_port" --via connect --tls-ca "$work/state/public/ca.crt") ;;
     sluice-plain) route=(--port "$tls_port" --via absolute --host plain.test) ;;
     esac
 }
@@ -231,7 +249,7 @@ route() { # subject, tls|plain
 measure() { # row, round, subject
     local kind=tls shape once=(--connections 1 --requests 1 --warmup-ms 0 --seconds 600)
     case $1 in
-    tls1k) shape=(--bytes 1024) ;;
+    tls1k | policy) shape=(--bytes 1024) ;;
     plain1k) kind=plain shape=(--bytes 1024) ;;
     tls64k) shape=(--bytes 65536) ;;
     post64k) shape=(--bytes 16 --post 65536) ;;
@@ -267,6 +285,31 @@ measure() { # row, round, subject
         >>"$work/results.jsonl"
 }
 
+# A vendor that is down beside one that is well, in one process: 2,000 requests/s for the one, 1,000 for the other. What the
+# first costs is what both cost less what the second costs alone; `well` has nothing down, for comparison.
+measure_outage() { # round, kind: well, hang, reset, 503
+    local paced=(--mode paced --bytes 1024 --connections "$connections") other beside status=0
+    start_proxy outage
+    route outage tls
+    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --seconds "$seconds" --watch "$watched" \
+        >"$work/alone" || status=1
+    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --host "$2.test" --rate 2000 --any-answer 1 \
+        --warmup-ms 2500 --seconds $((seconds + 1)) >"$work/beside" &
+    load_pid=$!
+    sleep 1.5
+    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --warmup-ms 1200 --seconds "$seconds" \
+        --watch "$watched" >"$work/both" || status=1
+    wait "$load_pid" || status=1
+    load_pid=''
+    stop_proxy
+    ((!status)) || { say "outage, $2: not every answer was right"; tail -n 2 "$work"/{alone,both,beside} >&2; spoiled=1; }
+    jq -cn --argjson round "$1" --arg subject "$2" --argjson seconds "$seconds" --slurpfile alone "$work/alone" \
+        --slurpfile both "$work/both" '
+        def cpu: .[0].cpu_us_per_request * .[0].requests;
+        {row: "outage", $round, $subject, other_cpu_us: ((($both | cpu) - ($alone | cpu)) / (2000 * $seconds)),
+         p99_alone_us: $alone[0].p99_us, p99_beside_us: $both[0].p99_us}' >>"$work/results.jsonl"
+}
+
 main() {
     taskset -c "$proxy_cpu,$load_cpu" true 2>/dev/null || die "needs two cores: $proxy_cpu and $load_cpu"
     [[ $proxy_cpu != "$load_cpu" ]] || die "proxy and load must have a core each"
@@ -288,10 +331,17 @@ main() {
     for row in ${rows//,/ }; do
         for ((round = 1; round <= rounds; ++round)); do
             say "$row, round $round of $rounds"
-            [[ $row != latency ]] || measure "$row" "$round" direct
-            for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
+            case $row in
+            policy) for subject in off full thousand; do measure "$row" "$round" "$subject"; done ;;
+            outage) for subject in well hang reset 503; do measure_outage "$round" "$subject"; done ;;
+            *)
+                [[ $row != latency ]] || measure "$row" "$round" direct
+                for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
+                ;;
+            esac
         done
     done
+    jq -r --slurp --arg output "$output" -f "$here/policy.jq" "$work/results.jsonl"
     jq -r --slurp --arg output "$output" --arg subjects "$only" -f "$here/report.jq" "$work/results.jsonl"
     exit "$spoiled"
 }

@@ -1,6 +1,7 @@
 // The vendor of the benchmark: an HTTP/1.1 keep-alive server on loopback, plain and TLS, that costs as little as it
 // can, so that the proxy in front of it is the bottleneck. GET or POST /bytes/N answers N bytes; a request body is read
-// to its end first. Prints `tls <port> plain <port>` and serves until its standard input ends, its parent dies, or
+// to its end first. Below /hang nothing is ever answered, below /reset the connection is closed instead, below /503 that
+// is the answer. Prints `tls <port> plain <port>` and serves until its standard input ends, its parent dies, or
 // SIGTERM.
 //
 //   bench_upstream --cert FILE --key FILE [--tls-port 0] [--plain-port 0]
@@ -46,20 +47,32 @@ class Answers {
     std::string filler_ = std::string(slice, 'x');
 };
 
-/// What a request head asks for. Nothing: it is not one that this server understands.
+enum class Manner { answers, hangs, refuses };
+
+/// What a request head asks for. Nothing: it is not one that this server understands, or it asks for a reset.
 struct Asked {
     std::uint64_t answer_bytes;
     std::uint64_t body_bytes;
+    Manner manner;
 };
 
-std::optional<Asked> understand(std::string_view head) {
-    bool post = head.starts_with("POST /bytes/");
-    if (!post && !head.starts_with("GET /bytes/")) return std::nullopt;
-    std::string_view size = head.substr(post ? 12 : 11);
-    auto bytes = to_number(size.substr(0, size.find(' ')));
-    if (!bytes || *bytes > max_answer) return std::nullopt;
-    return Asked{*bytes, content_length(head).value_or(0)};
+bool take(std::string_view& text, std::string_view lead) {
+    if (!text.starts_with(lead)) return false;
+    text.remove_prefix(lead.size());
+    return true;
 }
+
+std::optional<Asked> understand(std::string_view head) {
+    std::string_view rest = head;
+    if (!take(rest, "POST ") && !take(rest, "GET ")) return std::nullopt;
+    const Manner manner = take(rest, "/hang") ? Manner::hangs : take(rest, "/503") ? Manner::refuses : Manner::answers;
+    if (!take(rest, "/bytes/")) return std::nullopt;
+    auto bytes = to_number(rest.substr(0, rest.find(' ')));
+    if (!bytes || *bytes > max_answer) return std::nullopt;
+    return Asked{*bytes, content_length(head).value_or(0), manner};
+}
+
+constexpr std::string_view refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 /// One connection: shake hands, then read a head, read its body, send the answer, again. `proceed` runs until the
 /// socket would block and says whether the connection lives; `wants_write` says for what it waits.
@@ -86,7 +99,7 @@ class Peer {
     bool watched_for_write = false;  // what epoll was last told
 
   private:
-    enum class Phase { handshake, head, body, answer };
+    enum class Phase { handshake, head, body, answer, silence };
 
     Moved step(std::span<char> scratch) {
         switch (phase_) {
@@ -98,6 +111,7 @@ class Peer {
         case Phase::head: return read_head(scratch);
         case Phase::body: return read_body(scratch);
         case Phase::answer: return send_answer();
+        case Phase::silence: return stream_.read(scratch);  // until the other side has had enough
         }
         return {Moved::Kind::broken};
     }
@@ -126,10 +140,15 @@ class Peer {
         std::uint64_t at_hand = std::min<std::uint64_t>(input_.size(), asked->body_bytes);
         input_.erase(0, at_hand);
         body_left_ = asked->body_bytes - at_hand;
+        if (asked->manner == Manner::hangs) {
+            phase_ = Phase::silence;
+            return Moved{Moved::Kind::some};
+        }
         const Answer& answer = answers_.of_size(asked->answer_bytes);
-        reply_.assign(answer.start);
+        const bool refuses = asked->manner == Manner::refuses;
+        reply_.assign(refuses ? refusal : answer.start);
         sent_ = 0;
-        rest_ = answer.rest;
+        rest_ = refuses ? 0 : answer.rest;
         phase_ = body_left_ > 0 ? Phase::body : Phase::answer;
         return Moved{Moved::Kind::some};
     }
