@@ -64,8 +64,7 @@ struct Echoing {
 };
 
 /// `check` for each way in which the application may reach the proxy, on a connection of its own.
-template <class Check>
-void each_way(const TestProxy& proxy, Check check) {
+void each_way(const TestProxy& proxy, const std::function<void(Way, Wire&)>& check) {
     each_way(proxy, [&](Way way, Wire& wire) {
         check(way, wire);
     });
