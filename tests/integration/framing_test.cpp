@@ -52,6 +52,25 @@ std::string chunked(const std::string& body) {
     return post("Transfer-Encoding: chunked\r\n", body);
 }
 
+std::string only(const FakeVendor& vendor) {
+    return "vendors:\n" + vendor_yaml("pay", host, vendor, false);
+}
+
+/// A vendor that answers everything with what it saw.
+struct Echoing {
+    Seen seen;
+    FakeVendor vendor{echo_into(seen)};
+    TestProxy proxy{only(vendor)};
+};
+
+/// `check` for each way in which the application may reach the proxy, on a connection of its own.
+template <class Check>
+void each_way(const TestProxy& proxy, Check check) {
+    each_way(proxy, [&](Way way, Wire& wire) {
+        check(way, wire);
+    });
+}
+
 void check_signed(const Message& answer, const std::string& outcome) {
     CHECK(answer.field("sluice-outcome") == outcome);
     CHECK(answer.count("sluice-outcome") == 1);
@@ -190,10 +209,7 @@ std::vector<BadChunk> bad_chunks() {
 // ---- requests
 // --------------------------------------------------------------------------------------------------------
 
-TEST_CASE("a request that two parsers could read differently is refused, and nothing of it reaches the vendor") {
-    Seen seen;
-    FakeVendor vendor(echo_into(seen));
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+TEST_CASE_METHOD(Echoing, "a request that two parsers could read differently is refused, and nothing of it reaches the vendor") {
 
     std::vector<Malformed> table = malformed_lengths();
     for (Malformed& each : malformed_heads()) table.push_back(std::move(each));
@@ -223,12 +239,8 @@ TEST_CASE("a request that two parsers could read differently is refused, and not
     CHECK(seen.size() == 1);
 }
 
-TEST_CASE("a refusal is one answer with its reason, whichever way the request came") {
-    FakeVendor vendor(echo());
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+TEST_CASE_METHOD(Echoing, "a refusal is one answer with its reason, whichever way the request came") {
+    each_way(proxy, [&](Way way, Wire& wire) {
         wire.write(written(post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), way));
         const auto answer = wire.read_response();
         REQUIRE(answer);
@@ -237,13 +249,11 @@ TEST_CASE("a refusal is one answer with its reason, whichever way the request ca
         CHECK(answer->body.find("\"reason\":\"bad_request\"") != std::string::npos);
         INFO(answer->body);
         CHECK(answer->body.find("Transfer-Encoding") != std::string::npos);
-    }
+    });
     CHECK(proxy.logs("\"reason\":\"bad_request\""));
 }
 
-TEST_CASE("a refusal is not lost to a reset when the body of what was refused comes after it") {
-    FakeVendor vendor(echo());
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+TEST_CASE_METHOD(Echoing, "a refusal is not lost to a reset when the body of what was refused comes after it") {
     Wire wire = Wire::to(proxy.port());
     wire.write(written(post("Content-Length: 5, 5\r\n", ""), Way::plain));
     REQUIRE(proxy.logs("\"reason\":\"bad_request\""));  // answered
@@ -256,10 +266,7 @@ TEST_CASE("a refusal is not lost to a reset when the body of what was refused co
     CHECK_FALSE(wire.reset());
 }
 
-TEST_CASE("paths that a vendor may resolve to another path are refused, and the connection lives on") {
-    Seen seen;
-    FakeVendor vendor(echo_into(seen));
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+TEST_CASE_METHOD(Echoing, "paths that a vendor may resolve to another path are refused, and the connection lives on") {
     for (const Way way : {Way::plain, Way::intercepted}) {
         Wire wire = opened(proxy, way);
         for (const char* path : {"/v1/../admin",   "/v1/..",           "/..",          "/.",
@@ -285,10 +292,7 @@ TEST_CASE("paths that a vendor may resolve to another path are refused, and the 
     CHECK(seen.size() == 2);
 }
 
-TEST_CASE("a head of exactly 64 KiB and 100 fields is served, one byte or field more is not") {
-    Seen seen;
-    FakeVendor vendor(echo_into(seen));
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+TEST_CASE_METHOD(Echoing, "a head of exactly 64 KiB and 100 fields is served, one byte or field more is not") {
     const auto head_of = [](std::size_t size) {
         const std::size_t rest = written(get("/", "X-Large: \r\n"), Way::plain).size();
         return written(get("/", "X-Large: " + std::string(size - rest, 'a') + "\r\n"), Way::plain);
@@ -303,9 +307,7 @@ TEST_CASE("a head of exactly 64 KiB and 100 fields is served, one byte or field 
     CHECK(seen.size() == 2);
 }
 
-TEST_CASE("one empty line before a request is forgiven") {
-    FakeVendor vendor(echo());
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+TEST_CASE_METHOD(Echoing, "one empty line before a request is forgiven") {
     CHECK(proxy.raw("\r\n" + written(get("/"), Way::plain)).status() == 200);
 }
 
@@ -324,7 +326,7 @@ TEST_CASE("a request body that goes bad or ends after its head went out never lo
         request->whole = is_chunked ? request->body.find("\r\n0\r\n") != std::string::npos : request->body.size() >= 10;
         bodies.add(std::move(*request));
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    TestProxy proxy(only(vendor));
 
     struct Case {
         std::string what, begin, end;
@@ -637,10 +639,8 @@ TEST_CASE("what is about one connection only goes no further, and Sluice's own f
                 "two\r\nContent-Length: 5\r\n\r\nhello");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+    TestProxy proxy(only(vendor));
+    each_way(proxy, [&](Way way, Wire& wire) {
         wire.write(
             written(post("Connection: x-nominated, Keep-Alive, content-length, Cookie\r\nX-Nominated: a\r\nKeep-Alive: "
                          "timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic YTpi\r\n"
@@ -675,7 +675,7 @@ TEST_CASE("what is about one connection only goes no further, and Sluice's own f
             INFO(name);
             CHECK(request.count(name) == 0);
         }
-    }
+    });
 }
 
 TEST_CASE("each answer carries Sluice's three fields, whoever gave it") {
@@ -695,13 +695,8 @@ TEST_CASE("each answer carries Sluice's three fields, whoever gave it") {
 // ---- one connection, many messages
 // -------------------------------------------------------------------------------------
 
-TEST_CASE("requests that arrive together are answered in their order") {
-    Seen seen;
-    FakeVendor vendor(echo_into(seen));
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+TEST_CASE_METHOD(Echoing, "requests that arrive together are answered in their order") {
+    each_way(proxy, [&](Way way, Wire& wire) {
         std::string all;
         for (int i = 0; i < 30; ++i) {
             const std::string path = "/" + std::to_string(i);
@@ -723,7 +718,7 @@ TEST_CASE("requests that arrive together are answered in their order") {
             CHECK(answer->body.starts_with((i % 3 == 0 ? "GET /" : "POST /") + std::to_string(i) + " HTTP/1.1\n"));
             CHECK(answer->body.ends_with(i % 3 == 0 ? "\n\n" : "\n\nhello"));
         }
-    }
+    });
     CHECK(seen.size() == 60);
     CHECK(vendor.connections() == 1);
 }
@@ -744,10 +739,8 @@ TEST_CASE("what has no body by its nature has none, and the connection goes on")
             }
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+    TestProxy proxy(only(vendor));
+    each_way(proxy, [&](Way way, Wire& wire) {
         const auto ask = [&](const std::string& method, const std::string& path) {
             wire.write(written(method + " @" + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n", way));
             return wire.read_response(method == "HEAD").value_or(Message{});
@@ -771,7 +764,7 @@ TEST_CASE("what has no body by its nature has none, and the connection goes on")
         CHECK(ask("HEAD", "/../x").status() == 400);  // a refusal has no body there either
         CHECK(ask("GET", "/empty").status() == 200);
         CHECK(wire.silent_for(20ms));
-    }
+    });
     CHECK(vendor.connections() == 1);
 }
 
@@ -787,7 +780,7 @@ TEST_CASE("a vendor that sends a body where none belongs poisons nobody's next a
                     "a\r\nContent-Length: 3\r\n\r\nbad");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    TestProxy proxy(only(vendor));
     Wire wire = Wire::to(proxy.port());
     for (int i = 0; i < 10; ++i) {
         wire.write(written(get(i % 2 == 0 ? "/204" : "/"), Way::plain));
@@ -874,7 +867,7 @@ TEST_CASE("a vendor that ends its connection together with its answer costs nobo
         wire.close();
         ++ended;
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    TestProxy proxy(only(vendor));
     Wire wire = Wire::to(proxy.port());
     for (int i = 1; i <= 100; ++i) {
         wire.write(written(post("Content-Length: 5\r\n", "hello"), Way::plain));  // may not be sent twice
@@ -896,7 +889,7 @@ TEST_CASE("HTTP/1.0: closed after the answer, unless the application asks to kee
                                  : "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
+    TestProxy proxy(only(vendor));
     for (const Way way : {Way::plain, Way::intercepted}) {
         INFO(name_of(way));
         {
@@ -933,13 +926,8 @@ TEST_CASE("HTTP/1.0: closed after the answer, unless the application asks to kee
     CHECK(vendor.connections() == 1);
 }
 
-TEST_CASE("an application that says close is answered and closed, and what it sent after that is not served") {
-    Seen seen;
-    FakeVendor vendor(echo_into(seen));
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+TEST_CASE_METHOD(Echoing, "an application that says close is answered and closed, and what it sent after that is not served") {
+    each_way(proxy, [&](Way way, Wire& wire) {
         wire.write(written(get("/", "Connection: Close\r\n") + get("/after"), way));
         const auto answer = wire.read_response();
         REQUIRE(answer);
@@ -947,7 +935,7 @@ TEST_CASE("an application that says close is answered and closed, and what it se
         CHECK(answer->field("connection") == "close");
         CHECK(wire.read_all().empty());
         CHECK_FALSE(wire.reset());
-    }
+    });
     CHECK(seen.size() == 2);
 }
 
@@ -962,10 +950,8 @@ TEST_CASE("trailers pass both ways, except those that would act on the head") {
                 "gzip\r\nConnection: close\r\n\r\n");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+    TestProxy proxy(only(vendor));
+    each_way(proxy, [&](Way way, Wire& wire) {
         wire.write(
             written(chunked("5;extension=\"a\"\r\nhello\r\n0\r\nX-Sum: of-the-application\r\nAuthorization: Bearer "
                             "mine\r\nHost: other.example\r\nContent-Length: 9\r\nSluice-Timeout: 1s\r\n\r\n"),
@@ -980,7 +966,7 @@ TEST_CASE("trailers pass both ways, except those that would act on the head") {
         CHECK(request.whole);
         CHECK(request.body == "hello");
         CHECK(request.trailers == "X-Sum: of-the-application\n");
-    }
+    });
 }
 
 TEST_CASE("a trailer cannot stand beside the credential, whatever its header is called") {
@@ -1020,10 +1006,8 @@ TEST_CASE("what Connection nominates is no trailer either, in both directions") 
                 "0\r\nX-Sum: 1\r\nX-Hop: a\r\nX-Other: a\r\nKeep-Alive: timeout=5\r\n\r\n");
         }
     });
-    TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false));
-    for (const Way way : {Way::plain, Way::intercepted}) {
-        INFO(name_of(way));
-        Wire wire = opened(proxy, way);
+    TestProxy proxy(only(vendor));
+    each_way(proxy, [&](Way way, Wire& wire) {
         wire.write(written(post("Connection: x-hop\r\nTransfer-Encoding: chunked\r\n",
                                 "5\r\nhello\r\n0\r\nX-Hop: a\r\nX-Sum: 1\r\nTE: trailers\r\n\r\n"),
                            way));
@@ -1032,5 +1016,5 @@ TEST_CASE("what Connection nominates is no trailer either, in both directions") 
         CHECK(answer->whole);
         CHECK(answer->trailers == "X-Sum: 1\n");
         CHECK(seen.all().back().trailers == "X-Sum: 1\n");
-    }
+    });
 }

@@ -38,6 +38,19 @@ struct Bench {
     Recorder recorder;
 };
 
+/// What a random walk beside a model needs.
+struct Walk {
+    Walk(unsigned seed, int deadlines) : random{seed} {
+        for (int id = 0; id < deadlines; ++id) bench.recorder.add(id);
+    }
+    Duration below(Duration limit) { return Duration{static_cast<std::int64_t>(random() % limit.count())}; }
+
+    std::mt19937_64 random;
+    Bench bench;
+    TimePoint now = start;
+    std::map<int, TimePoint> model;
+};
+
 /// A deadline that does something of the test's own.
 struct Action {
     std::function<void()> act;
@@ -193,12 +206,9 @@ TEST_CASE("the wheel's own timer fires a deadline, and lets the io_context end o
 TEST_CASE("a wheel driven by its own next_due fires everything between its time and a tick later") {
     const unsigned seed = GENERATE(range(0u, 12u));
     CAPTURE(seed);
-    std::mt19937_64 random{seed};
-    Bench bench;
-    TimePoint now = start;
-    std::map<int, TimePoint> model;
-    const auto below = [&](Duration limit) { return Duration{static_cast<std::int64_t>(random() % limit.count())}; };
-    for (int id = 0; id < 400; ++id) bench.recorder.add(id);
+    Walk walk(seed, 400);
+    auto& [random, bench, now, model] = walk;
+    const auto below = [&](Duration limit) { return walk.below(limit); };
 
     for (int step = 0; step < 4000; ++step) {
         auto entry = bench.recorder.entries.begin();
@@ -232,12 +242,9 @@ TEST_CASE("a wheel driven by its own next_due fires everything between its time 
 TEST_CASE("whatever is armed, disarmed and stalled, the wheel fires what a sorted list would") {
     const unsigned seed = GENERATE(range(100u, 112u));
     CAPTURE(seed);
-    std::mt19937_64 random{seed};
-    Bench bench;
-    TimePoint now = start;
-    std::map<int, TimePoint> model;
-    const auto below = [&](Duration limit) { return Duration{static_cast<std::int64_t>(random() % limit.count())}; };
-    for (int id = 0; id < 200; ++id) bench.recorder.add(id);
+    Walk walk(seed, 200);
+    auto& [random, bench, now, model] = walk;
+    const auto below = [&](Duration limit) { return walk.below(limit); };
 
     for (int step = 0; step < 3000; ++step) {
         for (auto entry = bench.recorder.entries.begin(); entry != bench.recorder.entries.end(); ++entry) {
