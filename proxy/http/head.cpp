@@ -141,12 +141,30 @@ Result<Framing> judge_lengths(const Side& side, const Fields& fields, unsigned m
     return Framing{Framing::Kind::length, *length};
 }
 
+/// RFC 9110 7.6.1: tokens and commas. Who reads anything else in it may miss a `close`, or a field that goes no further.
+std::optional<Failure> judge_connection(const Side& side, const Fields& fields) {
+    for (const Field field : fields) {
+        if (field.known != Known::connection && field.known != Known::proxy_connection) continue;
+        std::string_view list = field.value;
+        while (!list.empty()) {
+            const std::size_t end = std::min(list.find(','), list.size());
+            const std::string_view element = trimmed(list.substr(0, end));
+            if (!element.empty() && !is_token(element)) {
+                return side.failure(joined("something other than a token in Connection", side.in_one));
+            }
+            list.remove_prefix(std::min(end + 1, list.size()));
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<Framing> judge_request_framing(const RequestHead& head) {
     const std::size_t hosts = head.fields.count(Known::host);
     if (hosts > 1) return request_side.failure("more than one Host in one request");
     if (hosts == 0 && head.minor > 0) return request_side.failure("no Host in an HTTP/1.1 request");
+    if (auto bad = judge_connection(request_side, head.fields)) return std::move(*bad);
     auto framing = judge_lengths(request_side, head.fields, head.minor, Framing::Kind::none);
     if (head.method == "CONNECT" && framing && *framing != Framing{} && *framing != Framing{Framing::Kind::length, 0}) {
         return request_side.failure("content in a CONNECT request");
@@ -158,6 +176,7 @@ Result<Framing> judge_response_framing(const ResponseHead& head, std::string_vie
     const bool informational = head.status < 200;
     const bool tunnel = method == "CONNECT" && head.status / 100 == 2;
     const bool bodiless = informational || tunnel || method == "HEAD" || head.status == 204 || head.status == 304;
+    if (auto bad = judge_connection(response_side, head.fields)) return std::move(*bad);
     // Also where there is no body: a length is passed on, and somebody else may believe that there is one.
     auto framing = judge_lengths(response_side, head.fields, head.minor, Framing::Kind::until_close);
     return bodiless && framing ? Framing{} : framing;

@@ -48,12 +48,12 @@ bool is_field_value(std::string_view text);
 
 /// The body of a request (RFC 9112 6.3), strictly: Content-Length beside Transfer-Encoding, lengths that differ, are signed
 /// or listed, two Content-Length lines even if they agree, any coding but a single `chunked`, Transfer-Encoding in HTTP/1.0,
-/// more or less than one Host in HTTP/1.1 (more than one in HTTP/1.0), and a CONNECT with content are Failures with
-/// Reason::bad_request whose detail says what and where.
+/// more or less than one Host in HTTP/1.1 (more than one in HTTP/1.0), a CONNECT with content, and a Connection that is no
+/// list of tokens are Failures with Reason::bad_request whose detail says what and where.
 Result<Framing> judge_request_framing(const RequestHead& head);
 
 /// The body of a response to `method` (RFC 9112 6.3); the same strictness, Reason::upstream_protocol. A response that has no
-/// body by its nature (HEAD, 1xx, 204, 304, 2xx to CONNECT) has none whatever its fields say.
+/// body by its nature (HEAD, 1xx, 204, 304, 2xx to CONNECT) has none whatever its fields say, but they are judged all the same.
 Result<Framing> judge_response_framing(const ResponseHead& head, std::string_view method);
 
 /// Does the connection live on after this message (RFC 9112 9.3)?

@@ -27,7 +27,7 @@ inline std::optional<std::string_view> find_head(std::string_view in) {
     return in.substr(0, at_once.end);
 }
 
-/// The tokenizer has seen the fields that stand there, line for line, and nothing that could begin another.
+/// The fields were read that stand there, line for line, and nothing that could begin another.
 inline void judge_fields(std::string_view raw, const Fields& fields) {
     REQUIRE(fields.size() <= H1Channel::max_fields);
     take_line(raw);
