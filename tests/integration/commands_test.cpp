@@ -50,20 +50,20 @@ std::string contents(const std::string& path) {
 /// Unset again, or as it was.
 class Variable {
   public:
-    Variable(const char* name, const std::string& value) : name_(name) {
-        if (const char* before = ::getenv(name)) before_ = before;
-        ::setenv(name, value.c_str(), 1);
+    Variable(std::string name, const std::string& value) : name_(std::move(name)) {
+        if (const char* before = ::getenv(name_.c_str())) before_ = before;
+        ::setenv(name_.c_str(), value.c_str(), 1);
     }
     ~Variable() {
         if (before_) {
-            ::setenv(name_, before_->c_str(), 1);
+            ::setenv(name_.c_str(), before_->c_str(), 1);
         } else {
-            ::unsetenv(name_);
+            ::unsetenv(name_.c_str());
         }
     }
 
   private:
-    const char* name_;
+    std::string name_;
     std::optional<std::string> before_;
 };
 
@@ -484,7 +484,7 @@ TEST_CASE("doctor finds nothing wrong where everything is in place, and says wha
     const Ran env = sluice_command({"env", "-c", policy, "--format", "json"});
     const boost::json::value printed = boost::json::parse(env.out);
     for (const auto& [name, value] : printed.as_object())
-        variables.emplace_back(std::string(name).c_str(), std::string(value.as_string()));
+        variables.emplace_back(std::string(name), std::string(value.as_string()));
     variables.emplace_back("SSL_CERT_DIR", "");
 
     const Ran fine = sluice_command({"doctor", "-c", policy});

@@ -65,9 +65,11 @@ struct Echoing {
 
 /// `check` for each way in which the application may reach the proxy, on a connection of its own.
 void each_way(const TestProxy& proxy, const std::function<void(Way, Wire&)>& check) {
-    each_way(proxy, [&](Way way, Wire& wire) {
+    for (const Way way : {Way::plain, Way::intercepted}) {
+        INFO(name_of(way));
+        Wire wire = opened(proxy, way);
         check(way, wire);
-    });
+    }
 }
 
 void check_signed(const Message& answer, const std::string& outcome) {
