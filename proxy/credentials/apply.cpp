@@ -198,4 +198,17 @@ void apply(const Attachment& attachment, RequestHead& head) {
     }
 }
 
+void withhold(const CredentialSpec& spec, RequestHead& head) {
+    const auto drop_header = [&head](const std::string& name) {
+        head.fields.remove(name);
+        head.fields.remove_lookalikes(name);
+    };
+    if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) return drop_header(bearer->header);
+    if (std::holds_alternative<BasicSpec>(spec.kind)) return drop_header("Authorization");
+    const auto& key = std::get<ApiKeySpec>(spec.kind);
+    if (key.query.empty()) return drop_header(key.header);
+    const std::size_t query = head.target.find('?');
+    if (query != head.target.npos) remove_parameter(head.target, query + 1, key.query);
+}
+
 }  // namespace sluice

@@ -22,4 +22,7 @@ Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValue
 /// `head.target` is in origin-form. Under 1 us for a header.
 void apply(const Attachment& attachment, RequestHead& head);
 
+/// Drops what the application put where a credential of `spec` goes, as `apply` does, and attaches nothing: the request is for somebody else now.
+void withhold(const CredentialSpec& spec, RequestHead& head);
+
 }  // namespace sluice

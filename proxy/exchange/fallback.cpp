@@ -1,6 +1,7 @@
 #include "proxy/exchange/fallback.hpp"
 
 #include "proxy/base/text.hpp"
+#include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/policy/access.hpp"
 #include "proxy/policy/rewrite.hpp"
@@ -17,13 +18,10 @@ bool is_json(const Fields& fields) {
 }
 
 // What an application says to one vendor in confidence is not for another.
-void drop_what_was_for(const Vendor& vendor, const Config& config, Fields& fields) {
-    fields.remove(Known::authorization);
-    fields.remove("Cookie");
-    if (!vendor.credential) return;
-    const auto& kind = config.credentials[*vendor.credential].kind;
-    if (const auto* bearer = std::get_if<BearerSpec>(&kind)) fields.remove(bearer->header);
-    if (const auto* key = std::get_if<ApiKeySpec>(&kind); key && !key->header.empty()) fields.remove(key->header);
+void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& request) {
+    request.fields.remove(Known::authorization);
+    request.fields.remove("Cookie");
+    if (vendor.credential) withhold(config.credentials[*vendor.credential], request);
 }
 
 Failure cannot(const Exchange& ex, Origin whose, std::string why) {
@@ -44,7 +42,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.outcome = Outcome::fallback;
 
     ex.request = ex.pristine;   // without the first vendor's credential
-    drop_what_was_for(*before, *ex.config, ex.request.fields);
+    drop_what_was_for(*before, *ex.config, ex.request);
     ex.request.target = edited_target(ex.request.target, rewrite.path);
     edit_headers(ex.request.fields, rewrite.request_headers);
     if (!rewrite.response_body.empty()) ex.request.fields.set("Accept-Encoding", "identity");

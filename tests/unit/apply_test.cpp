@@ -44,6 +44,26 @@ Attachment attachment(Attachment::Place place, std::string name, std::string val
 
 }  // namespace
 
+TEST_CASE("what the application had for one vendor is withheld from another, wherever the credential goes") {
+    const auto spec = [](auto kind) {
+        CredentialSpec made;
+        made.kind = kind;
+        return made;
+    };
+    RequestHead head;
+    head.target = "/v1?a=1&key=mine;KEY=mine&b=2";
+    for (const char* name : {"Authorization", "X-Api-Key", "X_Api_Key", "Accept"}) head.fields.add(name, "theirs");
+    withhold(spec(ApiKeySpec{"", "key", "", {}}), head);
+    CHECK(head.target == "/v1?a=1&b=2");
+    withhold(spec(ApiKeySpec{"x-api-key", "", "", {}}), head);
+    CHECK(head.fields.size() == 2);
+    withhold(spec(BasicSpec{}), head);
+    REQUIRE(head.fields.size() == 1);
+    CHECK(head.fields[0].name == "Accept");
+    withhold(spec(BearerSpec{{}, "Accept", ""}), head);
+    CHECK(head.fields.empty());
+}
+
 TEST_CASE("a bearer token goes into its header behind its prefix") {
     const auto made = make_attachment(spec(BearerSpec{}), values("token"));
     REQUIRE(made.has_value());
