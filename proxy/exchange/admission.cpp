@@ -142,17 +142,20 @@ Task<Result<void>> admit(Core& core, Exchange& ex) {
 }
 
 bool admit_again(Exchange& ex, TimePoint now) {
-    std::size_t taken = 0;
+    for (HeldLimit& held : ex.held) held.again = {};
     bool all = true;
-    for (; taken < ex.held.size() && all; ++taken) {
-        HeldLimit& held = ex.held[taken];
-        held.again = {};
+    for (HeldLimit& held : ex.held) {
+        if (!all) break;
         if (held.place.spenders().lets_pass(held.priority)) held.again = held.place.spend(0, now);
         all = held.again.admitted;
     }
-    for (std::size_t i = 0; !all && i < taken; ++i)
-        if (ex.held[i].again.admitted) ex.held[i].place.refund(ex.held[i].again, now);
+    if (!all) give_again_back(ex, now);
     return all;
+}
+
+void give_again_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held)
+        if (std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
 }
 
 bool take_seats_at_once(Exchange& ex) {

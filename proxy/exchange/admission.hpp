@@ -16,6 +16,8 @@ void hold_limits(Exchange& ex, TimePoint now);
 
 /// The rate once more, for a further attempt; without waiting. False: nothing was taken.
 bool admit_again(Exchange& ex, TimePoint now);
+/// The further attempt is not made after all.
+void give_again_back(Exchange& ex, TimePoint now);
 
 /// Seats for one attempt; likewise. Tunnels and upgrades take none.
 bool take_seats_at_once(Exchange& ex);

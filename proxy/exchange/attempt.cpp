@@ -198,6 +198,10 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     if (!take_seats_at_once(ex)) {
         Result<void> seated = co_await take_seats(core, ex);
         if (!seated) co_return seated;
+        if (!ex.tunnel) {   // while it waited the credential may have become another
+            Result<void> attached = attach_credential(ex, trip.destination);
+            if (!attached) co_return attached;
+        }
     }
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);

@@ -29,7 +29,7 @@ void Exchange::clear() {
     activity = {};
     phases = {};
     traffic = {};
-    attempts = 0;
+    attempts = attempts_elsewhere = 0;
     outcome = Outcome::vendor;
     reason.reset();
     detail.clear();

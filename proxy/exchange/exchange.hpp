@@ -53,6 +53,7 @@ struct Exchange {
     Phases phases;
     Traffic traffic;
     unsigned attempts = 0;
+    unsigned attempts_elsewhere = 0;         // of them: at the vendors that `serving` stands in for
     Outcome outcome = Outcome::vendor;
     std::optional<Reason> reason;
     std::string detail;

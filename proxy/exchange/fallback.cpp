@@ -3,6 +3,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/pull.hpp"
 #include "proxy/policy/access.hpp"
 #include "proxy/policy/rewrite.hpp"
 
@@ -17,10 +18,24 @@ bool is_json(const Fields& fields) {
     return essence == "application/json" || essence.ends_with("+json");
 }
 
+CredentialSpec in_field(const char* name) {
+    CredentialSpec spec;
+    spec.kind = ApiKeySpec{name, "", "", {}};
+    return spec;
+}
+CredentialSpec in_parameter(const char* name) {
+    CredentialSpec spec;
+    spec.kind = ApiKeySpec{"", name, "", {}};
+    return spec;
+}
+
 // What an application says to one vendor in confidence is not for another.
 void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& request) {
-    request.fields.remove(Known::authorization);
-    request.fields.remove("Cookie");
+    // Wherever vendors are told who calls; a policy that wants one of them to go on names it in `rewrite.request.headers.rename`.
+    static const CredentialSpec in_header[] = {in_field("Authorization"), in_field("Cookie"), in_field("X-Api-Key"), in_field("Api-Key"), in_field("X-Goog-Api-Key"), in_field("X-Auth-Token"),
+                                               in_field("X-Amz-Security-Token"), in_field("X-Functions-Key"), in_field("Ocp-Apim-Subscription-Key"), in_parameter("key"), in_parameter("api_key"),
+                                               in_parameter("apikey"), in_parameter("access_token"), in_parameter("token"), in_parameter("sig"), in_parameter("signature")};
+    for (const CredentialSpec& place : in_header) withhold(place, request);
     if (vendor.credential) withhold(config.credentials[*vendor.credential], request);
 }
 
@@ -34,7 +49,8 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     const FallbackSpec& fallback = *ex.serving->fallback;
     const RewriteSpec& rewrite = fallback.rewrite;
     const Vendor* before = ex.serving;
-    if (ex.attempts == 0) give_back(ex, Core::now());
+    if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
+    ex.attempts_elsewhere = ex.attempts;
     ex.held.clear();
     ex.failed_at = 0;
     ex.serving = &ex.config->vendors[fallback.vendor];
@@ -83,7 +99,7 @@ Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing
     for (bool last = !rewrites; !last;) {
         std::optional<Result<Chunk>> got = body->next_ready();
         if (!got) {
-            Result<Chunk> pulled = co_await body->next(std::min(later(ex.activity.last, ex.limits.timeout.idle), ex.limits.total));
+            Result<Chunk> pulled = co_await pull(*body, ex.limits, *ex.trip->activity);
             got.emplace(std::move(pulled));
         }
         if (!got->has_value()) co_return std::move(got->error());
@@ -99,7 +115,9 @@ Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing
         if (!edited) co_return std::move(edited.error());
         text = std::move(*edited);
     }
+    if (edits && ex.request.method == "HEAD") ex.response.fields.remove(Known::content_length);
     if (!rewrites) co_return body;
+    for (const char* of_other_bytes : {"ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges"}) ex.response.fields.remove(of_other_bytes);
     framing = {Framing::Kind::length, text.size()};
     ex.rewritten.hold(std::move(text));
     co_return static_cast<BodySource*>(&ex.rewritten);

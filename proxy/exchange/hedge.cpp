@@ -122,14 +122,18 @@ bool hedges(const Exchange& ex) {
 
 bool may_spend_attempt(Exchange& ex) {
     const TimePoint now = Core::now();
-    return ex.serving->live->budget->take(ex.retry().budget, now) && admit_again(ex, now);
+    if (!admit_again(ex, now)) return false;
+    if (ex.serving->live->budget->take(ex.retry().budget, now)) return true;
+    give_again_back(ex, now);
+    return false;
 }
 
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint) {
     if (ex.body) {
         ex.activity.last = Core::now();
         Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
-        if (!whole || !*whole || ex.replay.trailers()) {
+        if (!whole) co_return std::move(whole.error());
+        if (!*whole || ex.replay.trailers()) {
             Result<void> alone = co_await attempt(core, ex, endpoint);
             co_return alone;
         }
@@ -152,6 +156,10 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
             if (!winner && now >= ex.limits.total) hedge_at = never;   // the attempts end by themselves
             continue;
         }
+        if (rivals.back()->under_way() && rivals.back()->ex.attempts == 0) {   // it waits for a place of ours, not for the vendor
+            hedge_at = later(now, hedge_after(ex, now));
+            continue;
+        }
         hedge_at = never;
         const auto second = plan.hedge(true, endpoints_out(ex, now), [&] { return may_spend_attempt(ex); }, now);
         if (!second) continue;
@@ -165,7 +173,10 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         if (rival == winner) continue;
         ex.failed_at |= rival->ex.failed_at;
         if (!rival->under_way()) {
-            if (rival->ex.trip) co_await core.transport.finish(*rival->ex.trip);
+            if (rival->ex.trip) {
+                if (*rival->done) let_go(rival->ex);
+                co_await core.transport.finish(*rival->ex.trip);
+            }
             continue;
         }
         rival->application.cancelled = true;

@@ -1,6 +1,7 @@
 #include "proxy/exchange/replay_body.hpp"
 
 #include "proxy/base/secret.hpp"
+#include "proxy/exchange/pull.hpp"
 
 namespace sluice {
 
@@ -78,7 +79,7 @@ Task<Result<bool>> ReplayBody::read_whole(const Limits& limits, Activity& activi
     while (!ended_ && keeping_) {
         std::optional<Result<Chunk>> got = inner_->next_ready();
         if (!got) {
-            Result<Chunk> pulled = co_await inner_->next(std::min(later(activity.last, limits.timeout.idle), limits.total));
+            Result<Chunk> pulled = co_await pull(*inner_, limits, activity);
             got.emplace(std::move(pulled));
         }
         if (!got->has_value()) co_return std::move(got->error());

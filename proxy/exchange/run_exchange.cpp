@@ -117,6 +117,12 @@ void add_idempotency_key(Core& core, Exchange& ex) {
     ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
 }
 
+// For each vendor that serves.
+void begin_at_vendor(Core& core, Exchange& ex) {
+    if (ex.retry().max > 0) ex.serving->live->budget->note_request(ex.phases.started);
+    add_idempotency_key(core, ex);
+}
+
 bool counts_tokens(const Exchange& ex) {
     const auto any = [](const std::vector<LimitSpec>& limits) {
         for (const LimitSpec& limit : limits)
@@ -138,6 +144,7 @@ Task<Result<void>> look_at_body(Exchange& ex) {
         Result<void> told = co_await ex.application->inform(go_on);
         if (!told) co_return told;
         ex.request.fields.remove(Known::expect);
+        ex.pristine.fields.remove(Known::expect);
     }
     ex.activity.last = Core::now();
     Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
@@ -150,14 +157,13 @@ constexpr std::size_t worth_estimating = 1024 * 1024;   // bytes of a body whose
 
 // What further attempts need: the body kept, an idempotency key, the request without a credential.
 void prepare_attempts(Core& core, Exchange& ex) {
-    const RetrySpec& retry = ex.retry();
-    if (retry.max > 0) ex.serving->live->budget->note_request(ex.phases.started);
+    const std::size_t buffer = ex.retry().buffer;
     if (ex.body && !ex.tunnel && !ex.upgrade) {
-        ex.replay.begin(*ex.body, counts_tokens(ex) ? std::max(retry.buffer, worth_estimating) : retry.buffer);
+        ex.replay.begin(*ex.body, counts_tokens(ex) ? std::max(buffer, worth_estimating) : buffer);
         ex.body = &ex.replay;
     }
     if (ex.serving->fallback) ex.pristine = ex.request;
-    add_idempotency_key(core, ex);
+    begin_at_vendor(core, ex);
 }
 
 PlanFacts facts_of(const Exchange& ex) {
@@ -249,7 +255,7 @@ Task<Result<void>> enter(Core& core, Exchange& ex) {
 
 // Nothing of it reached the vendor: what was taken of its limits comes back.
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
-    if (ex.attempts == 0) give_back(ex, Core::now());
+    if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
     co_return co_await report(ex, failure);
 }
 
@@ -304,7 +310,10 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
         }
         case Step::Kind::fallback:
             last = co_await begin_fallback(core, ex);
-            if (last) last = co_await enter(core, ex);
+            if (last) {
+                begin_at_vendor(core, ex);
+                if (!enter_at_once(ex)) last = co_await enter(core, ex);
+            }
             if (!last) co_return co_await report(ex, last.error());
             plan = AttemptPlan(facts_of(ex));
             step = plan.start(endpoints_out(ex, Core::now()), Core::now());

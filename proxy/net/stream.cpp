@@ -217,6 +217,7 @@ bool Stream::unstage() {
 
 Io Stream::try_flush() {
     seal();
+    std::size_t taken = 0;
     while (!out_.empty()) {
         std::array<iovec, 8> pieces;
         std::size_t count = 0;
@@ -225,8 +226,9 @@ Io Stream::try_flush() {
             pieces[count++] = {piece.block->bytes.get() + piece.begin, piece.end - piece.begin};
         }
         const Io io = socket_.write({pieces.data(), count});
-        if (io.kind != Io::Kind::some) return io;
+        if (io.kind != Io::Kind::some) return {io.kind, taken, io.error};
         out_bytes_ -= io.size;
+        taken += io.size;
         std::size_t sent = io.size, emptied = 0;
         for (Piece& piece : out_) {
             const std::size_t n = std::min(sent, piece.end - piece.begin);
@@ -238,7 +240,7 @@ Io Stream::try_flush() {
         }
         out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(emptied));
     }
-    return {Io::Kind::some, 0, {}};
+    return {Io::Kind::some, taken, {}};
 }
 
 Task<Wait> Stream::flush(TimePoint deadline, std::error_code& error) {

@@ -60,7 +60,7 @@ class Stream {
     std::size_t staged() const { return out_bytes_ + plain_size_; }
     /// Forgets what is staged, of which nothing may have been sent. False: some of it is in TLS records already, which are numbered; it stays staged.
     bool unstage();
-    /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left.
+    /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left. `size`: what was taken, also where it failed after that.
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.
     Task<Wait> flush(TimePoint deadline, std::error_code& error);

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "proxy/exchange/pull.hpp"
 #include "proxy/wire/h1_head.hpp"
 
 namespace sluice {
@@ -350,21 +351,6 @@ Task<Result<void>> push(Stream& out, Origin sink_side, std::string_view bytes, c
 }
 
 namespace {
-
-Task<Result<Chunk>> pull(BodySource& source, const Limits& limits, Activity& activity) {
-    for (;;) {
-        Result<Chunk> chunk = co_await source.next(std::min(later(activity.last, limits.timeout.idle), limits.total));
-        if (chunk.has_value() || chunk.error().reason != Reason::timeout_idle) co_return chunk;
-        const TimePoint now = Loop::now();
-        if (now >= limits.total) {
-            Failure failure = chunk.error();
-            failure.reason = Reason::timeout_total;
-            failure.detail = "the exchange was not over within its total time";
-            co_return failure;
-        }
-        if (now >= later(activity.last, limits.timeout.idle)) co_return chunk;
-    }
-}
 
 void stage_end(Stream& out, const Framing& framing, const Fields* trailers, const Fields* head) {
     if (framing.kind != Framing::Kind::chunked) return;

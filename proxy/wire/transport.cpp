@@ -203,8 +203,10 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     if (held) stage_chunk(stream, trip.request_framing, *held, &trip.request->fields);
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
-    if (sent.kind != Io::Kind::blocked)   // not a byte was taken
-        co_return Failure{Origin::vendor, Reason::upstream_reset, Replay::safe, "the vendor closed the connection before the request was sent: " + sent.error.message(), sent.error};
+    if (sent.kind != Io::Kind::blocked) {   // of a long request a part may have been taken first
+        const Replay replay = sent.size == 0 ? Replay::safe : Replay::unsafe;
+        co_return Failure{Origin::vendor, Reason::upstream_reset, replay, "the vendor closed the connection before the request was sent: " + sent.error.message(), sent.error};
+    }
     co_return co_await push(stream, Origin::vendor, {}, trip.limits, *trip.activity);
 }
 

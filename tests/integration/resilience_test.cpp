@@ -251,6 +251,51 @@ TEST_CASE("a POST that may have reached the first vendor goes to no other") {
     CHECK(answer.field("sluice-outcome") == "fallback");
 }
 
+TEST_CASE("a long POST of which a part was taken before the vendor broke off is sent to nobody else") {
+    FakeVendor first([](Wire& wire) {
+        wire.read_some(1000);
+        wire.close(true);
+    });
+    Script two{{answer_with("200 OK")}, {}, {}};
+    FakeVendor second(two.serve());
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port()) + "\"}]\n    retry: {backoff: 1ms..1ms, buffer: 4MiB}\n    breaker: {enabled: false}\n    limit: {tokens: {rate: 100M/s}}\n");
+    for (int i = 0; i < 5; ++i) CHECK(send(proxy, "v.example", post("v.example", "/", std::string(900'000, 'x'))).reason() == "upstream_reset");
+    CHECK(two.seen.size() == 0);
+}
+
+TEST_CASE("the answer of a vendor that stands in is rewritten however slowly it comes, hedged too") {
+    FakeVendor two(
+        [](Wire& wire) {
+            while (wire.read_request()) {
+                wire.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"of-other-bytes\"\r\nContent-Length: 9\r\n\r\n");
+                std::this_thread::sleep_for(300ms);
+                wire.write("{\"sum\":5}");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {max: 0}\n    timeout: {idle: 10s}\n    fallback: {vendor: two, rewrite: {response: {body: {rename: {$.sum: $.amount}}}}}\n" +
+                    vendor_yaml("two", "two.example", two, true, "hedge: {after: 5s}\ntimeout: {idle: 10s}\n"));
+    const Message answer = proxy.get("one.example", "/", "X-Api-Key: of-the-application\r\n");
+    CHECK(answer.status() == 200);
+    CHECK(answer.body == "{\"amount\":5}");
+    CHECK(answer.field("etag").empty());
+}
+
+TEST_CASE("what an application tells one vendor in confidence reaches no vendor that stands in") {
+    Script two{{answer_with("200 OK")}, {}, {}};
+    FakeVendor second(two.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {max: 0}\n    fallback: {vendor: two}\n" + vendor_yaml("two", "two.example", second, true));
+    CHECK(proxy.get("one.example", "/v1?a=1&key=mine", "X-Api-Key: mine\r\nx_goog_api_key: mine\r\nAuthorization: Bearer mine\r\nCookie: mine\r\nX-Else: kept\r\n").status() == 200);
+    REQUIRE(two.seen.size() == 1);
+    const Message seen = two.seen.all()[0];
+    CHECK(seen.start_line == "GET /v1?a=1 HTTP/1.1");
+    CHECK(seen.field("x-else") == "kept");
+    for (const auto& [name, value] : seen.fields) CHECK(value.find("mine") == std::string::npos);
+}
+
 // ---- breakers
 
 TEST_CASE("a breaker opens after failures in a row, and refuses without asking the vendor") {
