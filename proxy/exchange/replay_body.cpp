@@ -1,5 +1,7 @@
 #include "proxy/exchange/replay_body.hpp"
 
+#include <utility>
+
 #include "proxy/base/secret.hpp"
 #include "proxy/exchange/pull.hpp"
 
@@ -8,6 +10,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t worth_keeping = 16 * 1024;   // room that a recycled exchange holds on to
+thread_local std::size_t kept_of_all = 0;
 
 }  // namespace
 
@@ -18,7 +21,7 @@ void ReplayBody::begin(BodySource& inner, std::size_t most) {
 
 void ReplayBody::clear() {
     inner_ = nullptr;
-    if (!kept_.empty()) wipe(kept_);
+    forget();
     if (kept_.capacity() > worth_keeping) kept_ = {};
     at_ = 0;
     ended_ = false;
@@ -26,9 +29,16 @@ void ReplayBody::clear() {
     trailers_ = nullptr;
 }
 
+bool ReplayBody::has_room_for(std::size_t size) const { return size <= most_ - kept_.size() && size <= most_of_all - kept_of_all; }
+
+void ReplayBody::forget() {
+    if (!kept_.empty()) wipe(kept_);
+    kept_of_all -= std::exchange(counted_, 0);
+}
+
 void ReplayBody::replace(std::string body) {
-    wipe(kept_);
-    kept_ = std::move(body);
+    forget();
+    kept_ = std::move(body);   // no larger than what was kept, but for what the policy puts in
     at_ = 0;
     ended_ = keeping_ = true;
     trailers_ = nullptr;
@@ -51,13 +61,15 @@ Result<Chunk> ReplayBody::keep(Result<Chunk> got) {
         ended_ = true;
         trailers_ = got->trailers;
     }
-    if (keeping_ && got->data.size() <= most_ - kept_.size()) {
+    if (keeping_ && has_room_for(got->data.size())) {
         kept_.append(got->data);
+        counted_ += got->data.size();
+        kept_of_all += got->data.size();
         at_ = kept_.size();
         return got;
     }
     keeping_ = false;
-    if (!kept_.empty()) wipe(kept_);
+    forget();
     at_ = 0;
     return got;
 }
@@ -83,8 +95,12 @@ Task<Result<bool>> ReplayBody::read_whole(const Limits& limits, Activity& activi
             got.emplace(std::move(pulled));
         }
         if (!got->has_value()) co_return std::move(got->error());
-        keeping_ = (*got)->data.size() <= most_ - kept_.size();
+        keeping_ = has_room_for((*got)->data.size());
         kept_.append((*got)->data);
+        if (keeping_) {
+            counted_ += (*got)->data.size();
+            kept_of_all += (*got)->data.size();
+        }
         if ((*got)->last) {
             ended_ = true;
             trailers_ = (*got)->trailers;

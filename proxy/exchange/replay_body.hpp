@@ -10,6 +10,9 @@ namespace sluice {
 
 class ReplayBody final : public BodySource {
   public:
+    ReplayBody() = default;
+    ReplayBody(const ReplayBody&) = delete;
+
     /// `inner` is read at most once; what was read of it is kept while it is at most `most` bytes.
     void begin(BodySource& inner, std::size_t most);
     /// Another attempt reads from the beginning. Only while `replayable`.
@@ -31,13 +34,21 @@ class ReplayBody final : public BodySource {
     Task<Result<Chunk>> next(TimePoint deadline) override;
     void interrupt() override { if (inner_) inner_->interrupt(); }
 
+    /// Bytes of bodies that one worker keeps, all its exchanges together; what comes beyond is passed on and not kept.
+    static constexpr std::size_t most_of_all = 64 * 1024 * 1024;
+
+    ~ReplayBody() { forget(); }
+
   private:
+    bool has_room_for(std::size_t size) const;
+    void forget();
     Result<Chunk> keep(Result<Chunk> got);
     std::optional<Chunk> again();
 
     BodySource* inner_ = nullptr;
     std::size_t most_ = 0;
     std::string kept_;
+    std::size_t counted_ = 0;       // of `kept_`, in what this thread keeps of all
     std::size_t at_ = 0;            // how much of `kept_` this attempt has been given
     bool ended_ = false;            // the inner body has come to its end
     bool keeping_ = true;           // no more than `most_` has come

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "proxy/base/apart.hpp"
 #include "proxy/base/time.hpp"
 
 namespace sluice {
@@ -68,7 +69,8 @@ class AdaptiveLimit {
     std::atomic<unsigned> limit_;
 
     // The window that is being filled, by all.
-    alignas(64) std::atomic<std::uint64_t> answers_{0};  // how many, and their latencies' sum
+    Apart apart_;
+    std::atomic<std::uint64_t> answers_{0};  // how many, and their latencies' sum
     std::atomic<std::uint64_t> dropped_{0};
     std::atomic<unsigned> peak_{0};
     std::atomic<std::int64_t> began_{0};

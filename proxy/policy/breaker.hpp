@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "proxy/base/apart.hpp"
 #include "proxy/base/result.hpp"
 #include "proxy/base/time.hpp"
 
@@ -120,11 +121,12 @@ class Breaker {
     Counts counts(std::uint64_t current, std::uint64_t era) const;
 
     // Read by every request, written only when something is wrong: apart from what is written by every answer.
-    alignas(64) std::atomic<std::uint64_t> word_{0};
+    std::atomic<std::uint64_t> word_{0};
     std::atomic<std::int64_t> offered_at_{0};  // when a probe's seat was taken last
     std::array<std::atomic<std::uint64_t>, 3> transitions_{};
-    alignas(64) Ring answers_{};
-    alignas(64) Ring slow_{};
+    Apart apart_;
+    Ring answers_{};
+    Ring slow_{};
 };
 
 /// What a failed attempt says of the endpoint. A vendor that is not reached, breaks off or is not understood has

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "proxy/base/apart.hpp"
 #include "proxy/base/time.hpp"
 
 namespace sluice {
@@ -48,8 +49,9 @@ class RetryBudget {
     std::uint64_t requests(std::uint32_t slice) const;
     std::uint64_t retries(std::uint32_t slice) const;
 
-    alignas(64) Ring requests_{};
-    alignas(64) Ring retries_{};
+    Ring requests_{};
+    Apart apart_;
+    Ring retries_{};
 };
 
 }  // namespace sluice
