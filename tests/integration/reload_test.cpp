@@ -486,7 +486,73 @@ TEST_CASE("certificates are watched like the policy that names them") {
     CHECK(eventually([&] { return proxy.get("pay.example").status() == 200; }));
 }
 
+TEST_CASE("a breaker that is open stays open through a reload that leaves its rules alone, and begins anew where they change") {
+    FakeVendor vendor(always("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"), vendor_ca());
+    const auto policy = [&](const std::string& breaker, const std::string& more) {
+        return "vendors:\n" + more + vendor_yaml("pay", "pay.example", vendor, true, "retry: {max: 0}\nbreaker: {" + breaker + "}\n" + "owner: team" + std::to_string(more.size()));
+    };
+    TestProxy proxy(policy("consecutive: 2, open_for: 1m..5m", ""));
+    CHECK(proxy.get("pay.example").reason().empty());
+    CHECK(proxy.get("pay.example").reason().empty());
+    REQUIRE(proxy.get("pay.example").reason() == "breaker_open");
+    proxy.rewrite(policy("consecutive: 2, open_for: 1m..5m", "  a: {hosts: [a.example]}\n"));
+    reload(proxy);
+    CHECK(proxy.get("pay.example").reason() == "breaker_open");
+    proxy.rewrite(policy("consecutive: 3, open_for: 1m..5m", ""));
+    reload(proxy);
+    CHECK(proxy.get("pay.example").reason().empty());
+}
+
+TEST_CASE("what was taken of a limit stays taken through a reload") {
+    FakeVendor vendor(echo(), vendor_ca());
+    const auto policy = [&](const std::string& rate, const std::string& more) { return "vendors:\n" + more + vendor_yaml("pay", "pay.example", vendor, true, "limit: {rate: " + rate + ", burst: 2}"); };
+    TestProxy proxy(policy("1/h", ""));
+    CHECK(proxy.get("pay.example").status() == 200);
+    CHECK(proxy.get("pay.example").status() == 200);
+    REQUIRE(proxy.get("pay.example").reason() == "rate_limited");
+    proxy.rewrite(policy("1/h", "  a: {hosts: [a.example]}\n"));
+    reload(proxy);
+    CHECK(proxy.get("pay.example").reason() == "rate_limited");
+    proxy.rewrite(policy("2/h", ""));
+    reload(proxy);
+    CHECK(proxy.get("pay.example").status() == 200);
+}
+
 // ---- credentials
+
+TEST_CASE("an exchange that waits to try again does so with its own policy's credential, though its place and name are another's now") {
+    Seen seen;
+    Gate begun;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                const bool first = seen.size() == 0;
+                seen.add(std::move(*request));
+                // Long enough for the reload to come first; were it later still, there would only be nothing to see.
+                wire.write(first ? "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n" : ok("x"));
+                if (first) begun.open();
+            }
+        },
+        vendor_ca());
+    const auto policy = [&](const std::string& file, const std::string& host) {
+        return "credentials:\n  key: {type: bearer, value: {file: @dir/" + file + "}}\nvendors:\n" + vendor_yaml("v", host, vendor, true, "credential: key");
+    };
+    TestProxy proxy("");
+    proxy.directory().file("first", "one");
+    proxy.directory().file("second", "two");
+    proxy.rewrite(policy("first", "pay.example"));
+    reload(proxy);
+    Wire application = proxy.connected("pay.example");
+    application.write("GET / HTTP/1.1\r\nHost: pay.example\r\n\r\n");
+    REQUIRE(begun.wait());
+    proxy.rewrite(policy("second", "other.example"));
+    reload(proxy);
+    CHECK(application.read_response().value_or(Message{}).status() == 200);
+    REQUIRE(seen.size() == 2);
+    for (const Message& request : seen.all()) CHECK(request.field("authorization") == "Bearer one");
+    CHECK(proxy.get("other.example").status() == 200);
+    CHECK(seen.all().back().field("authorization") == "Bearer two");
+}
 
 TEST_CASE("secrets follow the policy: new ones are there at once, those that stay are watched on") {
     Seen seen;
