@@ -78,6 +78,11 @@ void carry_over(const Config* from, Config& into, std::array<std::uint64_t, 2> s
     make_live(into.unmatched_vendor, from ? &from->unmatched_vendor : nullptr, seed);
 }
 
+void keep_forced(const Config& from, const Config& into) {
+    for (const Vendor& vendor : into.vendors)
+        if (const Vendor* before = from.find(vendor.name)) keep_forced(*before->live, *vendor.live);
+}
+
 PolicyChanges compare_policies(const json::object& running, const json::object& next) {
     PolicyChanges changes;
     changes.vendors = compare_entries(object_at(running, "vendors"), object_at(next, "vendors"));

@@ -17,6 +17,9 @@ namespace sluice {
 /// `from` (null: there is none before), as far as its rules did not change. `seed` (random, secret): where limits have keys.
 void carry_over(const Config* from, Config& into, std::array<std::uint64_t, 2> seed);
 
+/// What operators forced of the vendors of `from` is forced in `into` too. While nobody forces anything.
+void keep_forced(const Config& from, const Config& into);
+
 /// One key that differs, as `describe_config` writes it. JSON texts; "" where the key is not there.
 struct KeyChange {
     std::string key;  // below its vendor or credential: "timeout.total", "routes[2].name"

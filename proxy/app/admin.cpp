@@ -10,7 +10,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
@@ -36,45 +35,49 @@ using tcp = asio::ip::tcp;
 using TcpSocket = asio::basic_stream_socket<tcp, Executor>;
 using Timer =
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-using Request = http::request<http::empty_body>;
+using Parser = http::request_parser<http::string_body>;
+using Request = http::request<http::string_body>;
 using Response = http::response<http::string_body>;
 
 constexpr std::size_t most_connections = 64;
 constexpr std::uint32_t most_head = 16 * 1024;
+constexpr std::uint64_t most_body = 4 * 1024;
 
 // Asio's own coroutines: few requests come here, and Beast reads and writes them.
 template <class T>
 using Asynchronous = asio::awaitable<T, Executor>;
 constexpr auto with_error = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 
+enum class Does : unsigned char {
+    read,   // GET and HEAD
+    act,    // changes something: POST only, so that neither a link nor an image can
+    either  // shows it, and changes it with POST
+};
 struct Page {
-    std::string_view path;
+    std::string_view path;  // "*": a vendor's name
     std::string_view type;
     bool on_metrics_door;
-    bool acts = false;  // changes something: POST only, so that neither a link nor an image can
+    Does does = Does::read;
 };
+constexpr Page breaker_page{"/vendors/*/breaker", "application/json", false, Does::either};
 constexpr std::array pages = {
     Page{"/metrics", "text/plain; version=0.0.4; charset=utf-8", true},
     Page{"/live", "application/json", true},
     Page{"/ready", "application/json", true},
     Page{"/config", "application/json", false},
     Page{"/vendors", "application/json", false},
-    Page{"/reload", "application/json", false, true},
+    breaker_page,
+    Page{"/reload", "application/json", false, Does::act},
 };
 constexpr Duration longest_action = 2min;  // a policy of 10,000 vendors on a busy machine is read in seconds
 
-struct Answer {
-    unsigned status = 200;
-    std::string type = "application/json";
-    std::string body;
-    std::string allow;
+struct Answer : AdminAnswer {
+    std::string_view allow{};
     bool acts = false;  // what was asked for has still to be done, and will answer
 };
 
 Answer problem(unsigned status, std::string_view title, std::string_view detail, std::string_view reason = {}) {
-    boost::json::object out{{"status", status}, {"title", title}, {"detail", detail}};
-    if (!reason.empty()) out["reason"] = reason;
-    return {status, "application/problem+json", boost::json::serialize(out) + '\n', {}};
+    return {admin_problem(status, title, detail, reason)};
 }
 
 Answer refused(std::string_view detail) {
@@ -89,25 +92,38 @@ bool is_loopback(const Authority& authority) {
     return address->bytes[0] == 127;
 }
 
+std::string_view text_of(boost::beast::string_view text) {
+    return {text.data(), text.size()};
+}
+
+/// What was asked for, and of whom.
+struct Asked {
+    const Page* page = nullptr;
+    std::string_view vendor;
+    std::string_view query;
+
+    bool is_order(const Request& request) const {
+        return page && page->path == breaker_page.path && request.method() == http::verb::post;
+    }
+};
+
 /// Answers what one request asks; knows nothing of sockets.
 class Desk {
   public:
     Desk(const AdminViews& views, Admin::Door door, const std::string& own_address)
         : views_(views), door_(door), own_address_(own_address) {}
 
+    bool takes_body(const Request& request) const { return find(text_of(request.target())).is_order(request); }
+
     Answer answer(const Request& request) const {
         if (const auto refusal = judge_caller(request)) return *refusal;
-        const std::string_view target(request.target().data(), request.target().size());
-        const Page* asked = find(target.substr(0, target.find('?')));
+        const Asked asked = find(text_of(request.target()));
         const bool reads = request.method() == http::verb::get || request.method() == http::verb::head;
-        if (asked ? asked->acts != (request.method() == http::verb::post) || (!asked->acts && !reads) : !reads) {
-            const bool acts = asked && asked->acts;
-            Answer wrong = problem(405, "method not allowed",
-                                   acts ? "this changes something: POST" : "admin is read with GET or HEAD");
-            wrong.allow = acts ? "POST" : "GET, HEAD";
-            return wrong;
-        }
-        return asked ? contents(*asked) : unknown();
+        const bool acts = request.method() == http::verb::post;
+        const Does does = asked.page ? asked.page->does : Does::read;
+        if (does == Does::act ? !acts : !reads && !(acts && does == Does::either)) return wrong_method(does);
+        if (!asked.page) return unknown();
+        return asked.is_order(request) ? order(asked, request) : contents(asked);
     }
 
   private:
@@ -137,11 +153,35 @@ class Desk {
 
     bool shows(const Page& page) const { return door_ == Admin::Door::admin || page.on_metrics_door; }
 
-    const Page* find(std::string_view path) const {
+    Asked find(std::string_view target) const {
+        const std::size_t end = std::min(target.find('?'), target.size());
+        const std::string_view path = target.substr(0, end);
+        Asked asked{nullptr, {}, target.substr(std::min(end + 1, target.size()))};
         for (const Page& page : pages) {
-            if (path == page.path && shows(page)) return &page;
+            if (!shows(page)) continue;
+            const std::size_t star = std::min(page.path.find('*'), page.path.size());
+            const std::string_view before = page.path.substr(0, star);
+            const std::string_view after = page.path.substr(std::min(star + 1, page.path.size()));
+            const bool fits = star == page.path.size() ? path == before
+                                                       : path.size() > before.size() + after.size() &&
+                                                             path.starts_with(before) && path.ends_with(after);
+            if (!fits) continue;
+            asked.page = &page;
+            asked.vendor = path.substr(before.size(), path.size() - before.size() - after.size());
+            break;
         }
-        return nullptr;
+        return asked;
+    }
+
+    static Answer wrong_method(Does does) {
+        Answer wrong = problem(405, "method not allowed",
+                               does == Does::read ? "admin is read with GET or HEAD" : "this changes something: POST");
+        switch (does) {
+        case Does::read: wrong.allow = "GET, HEAD"; break;
+        case Does::act: wrong.allow = "POST"; break;
+        case Does::either: wrong.allow = "GET, HEAD, POST"; break;
+        }
+        return wrong;
     }
 
     Answer unknown() const {
@@ -152,11 +192,19 @@ class Desk {
         return problem(404, "no such page", "there is: " + known);
     }
 
-    Answer contents(const Page& page) const {
+    Answer order(const Asked& asked, const Request& request) const {
+        const auto read = read_breaker_order(asked.query, text_of(request[http::field::content_type]), request.body());
+        if (const auto* wrong = std::get_if<AdminAnswer>(&read)) return {*wrong};
+        return {views_.force_breakers(asked.vendor, std::get<BreakerOrder>(read))};
+    }
+
+    Answer contents(const Asked& asked) const {
+        const Page& page = *asked.page;
+        if (page.path == breaker_page.path) return {views_.breakers(asked.vendor)};
         Answer answer;
         answer.type = page.type;
-        answer.acts = page.acts;
-        if (page.acts) return answer;
+        answer.acts = page.does == Does::act;
+        if (answer.acts) return answer;
         if (page.path == "/metrics") {
             answer.body = views_.metrics();
         } else if (page.path == "/config") {
@@ -231,6 +279,9 @@ std::optional<Answer> answer_to(boost::system::error_code error) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
         return problem(431, "the head of the request is too large", "admin reads heads of at most 16 KiB");
     }
+    if (error == http::error::body_limit) {
+        return problem(413, "the body is too large", "admin reads bodies of at most 4 KiB, where it takes one");
+    }
     if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
     if (error.category() == make_error_code(http::error::bad_method).category()) {
         return problem(400, "bad request", error.message());
@@ -238,7 +289,7 @@ std::optional<Answer> answer_to(boost::system::error_code error) {
     return std::nullopt;
 }
 
-bool has_body(const http::request_parser<http::empty_body>& parser) {
+bool has_body(const Parser& parser) {
     const auto length = parser.content_length();
     return parser.chunked() || parser.get().count(http::field::transfer_encoding) || (length && *length > 0);
 }
@@ -273,27 +324,39 @@ Asynchronous<void> act(const AdminViews& views, Session& session, Answer& answer
         answer = problem(504, "it takes too long", "the log will say what comes of it");
         co_return;
     }
-    answer.status = waiting->answer->status;
-    answer.body = std::move(waiting->answer->body);
+    static_cast<AdminAnswer&>(answer) = std::move(*waiting->answer);
+}
+
+/// The body, where one is taken. An answer: it is not.
+Asynchronous<std::optional<Answer>> take_body(Session& session, Parser& parser, bool wanted) {
+    if (!has_body(parser)) co_return std::nullopt;
+    if (!wanted) co_return problem(413, "no body is accepted", "nothing here takes one but an order about a breaker");
+    if (!parser.content_length() || parser.get().count(http::field::transfer_encoding))
+        co_return problem(411, "length required", "send the body with a Content-Length");
+    const auto [error, size] = co_await http::async_read(session.socket, session.buffer, parser, with_error);
+    if (error) co_return problem(400, "bad request", "the body did not come whole");
+    co_return std::nullopt;
 }
 
 Asynchronous<bool> serve_one(const AdminViews& views, Session& session) {
     session.watch();
-    http::request_parser<http::empty_body> parser;
+    Parser parser;
     parser.header_limit(most_head);
+    parser.body_limit(most_body);
     const auto [error, size] = co_await http::async_read_header(session.socket, session.buffer, parser, with_error);
     std::optional<Answer> answer;
+    bool unread = true;  // what comes next is not the head of a request
     if (error) {
         answer = answer_to(error);
         if (!answer) co_return false;
-    } else if (has_body(parser)) {
-        answer = problem(413, "no body is accepted", "admin is read with GET or HEAD, without a body");
     } else {
-        answer = Desk(views, session.door, session.own_address).answer(parser.get());
+        const Desk desk(views, session.door, session.own_address);
+        answer = co_await take_body(session, parser, desk.takes_body(parser.get()));
+        unread = answer.has_value();
+        if (!answer) answer = desk.answer(parser.get());
         if (answer->acts) co_await act(views, session, *answer);
     }
-    const bool keep_alive = !error && answer->status != 413 && parser.get().keep_alive();
-    const Response response = written(*answer, parser.get(), keep_alive);
+    const Response response = written(*answer, parser.get(), !unread && parser.get().keep_alive());
     co_return co_await send(session, response);
 }
 

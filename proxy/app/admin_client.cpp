@@ -126,6 +126,22 @@ HttpReply parsed(const std::string& answer) {
     return reply;
 }
 
+/// `fields`: each with its CRLF.
+HttpReply ask(const ListenAddress& listener, std::string_view method, std::string_view path, const std::string& fields,
+              std::string_view body, Duration patience) {
+    Connection connection(Clock::now() + patience);
+    std::string request(method), answer;
+    request.append(" ").append(path).append(" HTTP/1.1\r\nHost: ").append(listener.text());
+    request.append("\r\nConnection: close\r\n").append(fields).append("\r\n").append(body);
+    int error = connection.connect(listener);
+    if (!error) error = connection.send(request);
+    if (!error) error = connection.receive(answer);
+    if (!error) return parsed(answer);
+    HttpReply reply;
+    reply.fault = in_words(error);
+    return reply;
+}
+
 }  // namespace
 
 std::optional<ListenAddress> admin_address(std::string_view text) {
@@ -140,17 +156,13 @@ std::optional<ListenAddress> admin_address(std::string_view text) {
 }
 
 HttpReply http_get(const ListenAddress& listener, std::string_view path, Duration patience) {
-    Connection connection(Clock::now() + patience);
-    std::string answer;
-    int error = connection.connect(listener);
-    if (!error)
-        error = connection.send("GET " + std::string(path) + " HTTP/1.1\r\nHost: " + listener.text() +
-                                "\r\nConnection: close\r\n\r\n");
-    if (!error) error = connection.receive(answer);
-    if (!error) return parsed(answer);
-    HttpReply reply;
-    reply.fault = in_words(error);
-    return reply;
+    return ask(listener, "GET", path, {}, {}, patience);
+}
+
+HttpReply http_post(const ListenAddress& listener, std::string_view path, std::string_view json, Duration patience) {
+    const std::string fields =
+        "Content-Type: application/json\r\nContent-Length: " + std::to_string(json.size()) + "\r\n";
+    return ask(listener, "POST", path, fields, json, patience);
 }
 
 std::string ask_ready(const ListenAddress& admin, Duration patience) {

@@ -1,4 +1,4 @@
-// Asks the admin of a running Sluice, for commands: one GET, bounded in time and size. Blocking; any thread.
+// Asks the admin of a running Sluice, for commands: one GET or POST, bounded in time and size. Blocking; any thread.
 #pragma once
 
 #include <optional>
@@ -24,6 +24,9 @@ std::optional<ListenAddress> admin_address(std::string_view text);
 
 /// `GET path` with the listener's own address as Host.
 HttpReply http_get(const ListenAddress& listener, std::string_view path, Duration patience);
+
+/// `POST path` likewise, with a body that is JSON.
+HttpReply http_post(const ListenAddress& listener, std::string_view path, std::string_view json, Duration patience);
 
 /// "" when /ready answers 200; otherwise why not, in words.
 std::string ask_ready(const ListenAddress& admin, Duration patience);

@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "proxy/app/standing.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -63,7 +64,7 @@ json::object route(const Route& route) {
 }
 
 json::object vendor(const Vendor& vendor, const Config& config, const CredentialStates& states,
-                    const ClientContexts& contexts) {
+                    const ClientContexts& contexts, TimePoint now) {
     const auto pattern_text = [](const RequestPattern& pattern) { return pattern.text; };
     json::object out{{"name", vendor.name}};
     add_catalogue(out, vendor.catalogue);
@@ -77,14 +78,16 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
     if (const std::string& fault = contexts.fault_of(vendor); !fault.empty()) out["tls_fault"] = fault;
     out["timeout"] = timeouts(vendor.timeout);
     out["routes"] = texts(vendor.routes, route);
+    if (vendor.live) out["live"] = describe_live(vendor, now);
     return out;
 }
 
 }  // namespace
 
-std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts) {
+std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts,
+                             TimePoint now) {
     json::array all;
-    for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, states, contexts));
+    for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, states, contexts, now));
     return json::serialize(json::object{{"vendors", std::move(all)}}) + '\n';
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/app/breaker_command.hpp"
 #include "proxy/app/checks.hpp"
 #include "proxy/app/demo.hpp"
 #include "proxy/app/doctor.hpp"
@@ -44,6 +45,7 @@ class CommandLine {
         add_demo();
         add_healthcheck();
         add_status();
+        add_breaker();
         add_authority();
         add_version();
     }
@@ -234,11 +236,32 @@ class CommandLine {
     void add_status() {
         CLI::App* command =
             add("status", "Show a running Sluice's vendors, and what of them is not at hand",
+                "Open breakers, limits that hold somebody up, and chaos are told too, and change nothing in that.\n"
                 "Exits 0 when it is ready and nothing is missing, else 1.\n\n"
                 "Examples:\n"
                 "  sluice status\n"
                 "  sluice status --admin 127.0.0.1:15000 -o json | jq '.vendors[].name'",
                 [this] { return print_status(config_, admin_, output(), streams_); });
+        take_config(command);
+        take_admin(command);
+        take_output(command);
+    }
+
+    void add_breaker() {
+        CLI::App* command = add(
+            "breaker", "Show the breakers of a running Sluice's vendor, or force them",
+            "open refuses every request (a kill switch), closed lets every one through, auto takes either back. What\n"
+            "is forced holds through reloads, until auto or a restart. Exits 0 when it was done, else 1.\n\n"
+            "Examples:\n"
+            "  sluice breaker pay\n"
+            "  sluice breaker pay open\n"
+            "  sluice breaker pay auto --endpoint api.eu1.pay.example\n"
+            "  sluice breaker pay --admin 127.0.0.1:15000 -o json | jq '.breakers[].state'",
+            [this] { return ask_breakers(config_, admin_, breaker_, output(), streams_); });
+        command->add_option("VENDOR", breaker_.vendor, "As the policy names it")->required();
+        command->add_option("STATE", breaker_.state, "open, closed or auto; without it they are shown")
+            ->check(CLI::IsMember({"open", "closed", "auto"}));
+        command->add_option("--endpoint", breaker_.endpoint, "Only the breaker of this one")->type_name("ENDPOINT");
         take_config(command);
         take_admin(command);
         take_output(command);
@@ -291,6 +314,7 @@ class CommandLine {
     std::string config_, output_ = "text", drain_ = "30s", env_format_ = "sh", method_, url_, admin_, against_;
     bool stay_ = false, path_only_ = false;
     ExecOptions exec_;
+    BreakerQuestion breaker_;
 };
 
 }  // namespace

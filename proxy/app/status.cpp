@@ -1,7 +1,6 @@
 #include "proxy/app/status.hpp"
 
 #include <algorithm>
-#include <array>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -9,6 +8,8 @@
 #include <vector>
 
 #include "proxy/app/admin_client.hpp"
+#include "proxy/app/table.hpp"
+#include "proxy/base/text.hpp"
 
 namespace sluice {
 
@@ -17,11 +18,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr Duration patience = 5s;
-
-struct Row {
-    std::array<std::string, 4> cells;  // name, mode, where to, credential
-    std::string trouble;
-};
 
 std::string text_of(const json::object& object, std::string_view key) {
     const json::value* value = object.if_contains(key);
@@ -42,25 +38,72 @@ std::string listed(const json::object& vendor, std::string_view key) {
     return out;
 }
 
-Row row_of(const json::object& vendor) {
-    Row row{{text_of(vendor, "name"), text_of(vendor, "mode"), listed(vendor, "endpoints"), "-"},
-            text_of(vendor, "tls_fault")};
-    if (row.cells[2].empty()) row.cells[2] = listed(vendor, "hosts");
+/// What keeps every request from its vendor; "" for nothing.
+std::string trouble_of(const json::object& vendor) {
+    const std::string tls = text_of(vendor, "tls_fault");
     const json::value* credential = vendor.if_contains("credential");
-    if (!credential || !credential->is_object()) return row;
-    row.cells[3] = text_of(credential->get_object(), "name");
+    if (!credential || !credential->is_object()) return tls;
     const json::value* available = credential->get_object().if_contains("available");
-    if (!available || !available->is_bool() || available->get_bool()) return row;
-    row.trouble = text_of(credential->get_object(), "fault");
-    if (row.trouble.empty()) row.trouble = "its credential is not available";
-    return row;
+    if (!available || !available->is_bool() || available->get_bool()) return tls;
+    const std::string fault = text_of(credential->get_object(), "fault");
+    return fault.empty() ? "its credential is not available" : fault;
 }
 
-/// What comes from another process may hold anything; a terminal shall not be told by it.
-std::string printable(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
-    return text;
+std::string in_words(std::int64_t milliseconds) {
+    return format_duration(std::chrono::milliseconds(milliseconds));
+}
+
+/// What is not as on a good day, though all that the policy needs is at hand.
+std::vector<std::string> remarks_of(const json::object& vendor) {
+    std::vector<std::string> all;
+    const json::value* live = vendor.if_contains("live");
+    if (!live) return all;
+    for (const json::value& breaker : live->at("breakers").as_array()) {
+        const std::string state = text_of(breaker.as_object(), "state"),
+                          forced = text_of(breaker.as_object(), "forced");
+        std::string remark = "breaker of " + text_of(breaker.as_object(), "endpoint") + ": " + state;
+        const auto wait = breaker.at("retry_after_ms").to_number<std::int64_t>();
+        if (forced != "auto") {
+            remark += ", forced by hand";
+        } else if (state == "closed") {
+            continue;
+        } else if (wait > 0) {
+            remark += ", again in " + in_words(wait);
+        }
+        all.push_back(std::move(remark));
+    }
+    for (const json::value& limit : live->at("limits").as_array()) {
+        const std::string name = "limit '" + text_of(limit.as_object(), "name") + "': ";
+        if (const auto waiting = limit.at("waiting").to_number<std::int64_t>(); waiting > 0)
+            all.push_back(name + std::to_string(waiting) + " wait for a place");
+        const json::value* learnt = limit.as_object().if_contains("learnt");
+        const auto holds = learnt ? learnt->at("holds_ms").to_number<std::int64_t>() : 0;
+        if (holds > 0) all.push_back(name + "the vendor asked for a slower pace, for " + in_words(holds));
+    }
+    const json::value* chaos = live->as_object().if_contains("chaos");
+    if (chaos && chaos->at("enabled").as_bool())
+        all.push_back(chaos->at("stopped").as_bool() ? "chaos: has stopped by itself"
+                                                     : "chaos: faults are injected on purpose");
+    return all;
+}
+
+struct Row {
+    TableRow shown;
+    bool troubled = false;
+};
+
+Row row_of(const json::object& vendor) {
+    std::string where = listed(vendor, "endpoints"), credential = "-";
+    if (where.empty()) where = listed(vendor, "hosts");
+    if (const json::value* known = vendor.if_contains("credential"); known && known->is_object())
+        credential = text_of(known->get_object(), "name");
+    Row row{{{text_of(vendor, "name"), text_of(vendor, "mode"), std::move(where), std::move(credential)}}};
+    if (std::string trouble = trouble_of(vendor); !trouble.empty()) {
+        row.troubled = true;
+        row.shown.remarks.emplace_back(Colour::red, std::move(trouble));
+    }
+    for (std::string& remark : remarks_of(vendor)) row.shown.remarks.emplace_back(Colour::yellow, std::move(remark));
+    return row;
 }
 
 void print_as_json(Console& console, const ListenAddress& admin, const std::string& fault, const HttpReply& vendors) {
@@ -86,27 +129,13 @@ std::optional<std::vector<Row>> rows_of(std::string_view body) {
 }
 
 bool all_at_hand(const std::vector<Row>& rows) {
-    return std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.trouble.empty(); });
+    return std::none_of(rows.begin(), rows.end(), [](const Row& row) { return row.troubled; });
 }
 
-void print_table(Console& console, std::vector<Row> rows) {
-    rows.insert(rows.begin(), Row{{"VENDOR", "MODE", "WHERE TO", "CREDENTIAL"}, {}});
-    std::array<std::size_t, 4> widths{};
-    for (Row& row : rows) {
-        for (std::size_t i = 0; i < widths.size(); ++i) {
-            row.cells[i] = printable(std::move(row.cells[i]));
-            widths[i] = std::max(widths[i], row.cells[i].size());
-        }
-    }
-    for (const Row& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < widths.size(); ++i) {
-            line += row.cells[i];
-            if (i + 1 < widths.size()) line.append(widths[i] - row.cells[i].size() + 2, ' ');
-        }
-        console << (&row == &rows.front() ? console.paint(Colour::dim, line) : line) << "\n";
-        if (!row.trouble.empty()) console << "  " << console.paint(Colour::red, printable(row.trouble)) << "\n";
-    }
+void print_rows(Console& console, const std::vector<Row>& rows) {
+    std::vector<TableRow> shown;
+    for (const Row& row : rows) shown.push_back(row.shown);
+    print_table(console, {"VENDOR", "MODE", "WHERE TO", "CREDENTIAL"}, std::move(shown));
 }
 
 }  // namespace
@@ -129,7 +158,7 @@ int print_status(const std::string& config, const std::string& admin_text, Outpu
             streams.err << streams.err.paint(Colour::red, "not ready") << ": " << admin->text() << ": " << fault
                         << "\n";
         }
-        if (rows) print_table(streams.out, *rows);
+        if (rows) print_rows(streams.out, *rows);
         break;
     }
     return code_of(fine ? Exit::fine : Exit::failure);

@@ -7,7 +7,8 @@
 
 namespace sluice {
 
-/// Reads /ready and /vendors of the admin that `admin` names ("" for the policy's). Exit 0 when it is ready and every
+/// Says of each vendor what is not at hand, and what of its breakers, limits and chaos is not as on a good day. Reads
+/// /ready and /vendors of the admin that `admin` names ("" for the policy's). Exit 0 when it is ready and every
 /// vendor's credential and TLS are at hand, else 1.
 int print_status(const std::string& config, const std::string& admin, Output output, Streams& streams);
 

@@ -25,10 +25,12 @@
 #include "config/decode.hpp"
 #include "config/reload.hpp"
 #include "proxy/app/admin.hpp"
+#include "proxy/app/breakers.hpp"
 #include "proxy/app/catalogue.hpp"
 #include "proxy/app/cpus.hpp"
 #include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
+#include "proxy/app/standing.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/files.hpp"
 #include "proxy/policy/vendor_state.hpp"
@@ -39,6 +41,10 @@
 namespace sluice {
 
 namespace {
+
+TimePoint now() {
+    return std::chrono::steady_clock::now();
+}
 
 constexpr std::size_t descriptors_of_our_own = 256;  // listeners, admin, files, epoll, resolvers
 constexpr std::size_t most_connections = 65536;
@@ -172,6 +178,20 @@ std::string summed_up(const EntryChanges& changes) {
     add(changes.added.size(), "added");
     add(changes.removed.size(), "removed");
     add(changes.changed.size(), "changed");
+    return out;
+}
+
+/// "status 429 (2%), reset (first 3, header X-Chaos)"
+std::string summed_up(const ChaosSpec& chaos) {
+    std::string out;
+    for (const ChaosFault& fault : chaos.inject) {
+        std::string when = fault.rate < 1 ? format_share(fault.rate) : std::string();
+        const auto add = [&when](const std::string& word) { when += (when.empty() ? "" : ", ") + word; };
+        if (fault.first) add("first " + std::to_string(fault.first));
+        if (!fault.route.empty()) add("route " + fault.route);
+        if (!fault.header.empty()) add("header " + fault.header);
+        out += (out.empty() ? "" : ", ") + fault.text + (when.empty() ? when : " (" + when + ")");
+    }
     return out;
 }
 
@@ -325,11 +345,26 @@ struct Supervisor::Impl {
         }
         {
             const std::lock_guard lock(policy_mutex);
+            if (policy) keep_forced(*policy->config, *fresh->config);
+            tell_chaos(*fresh->config, policy ? policy->config.get() : nullptr);
             if (policy) retired.push_back(std::move(policy));
             policy = fresh;
         }
         for (const auto& worker : workers) worker->put_in_force(fresh);
         return fresh;
+    }
+
+    /// Whoever reads the log of a vendor that fails must know that it is made to. A reload that left it alone says
+    /// nothing.
+    void tell_chaos(const Config& chosen, const Config* before) {
+        for (const Vendor& vendor : chosen.vendors) {
+            if (!vendor.chaos.enabled || vendor.chaos.inject.empty()) continue;
+            const Vendor* was = before ? before->find(vendor.name) : nullptr;
+            if (was && was->live->chaos == vendor.live->chaos) continue;
+            telemetry->notice(
+                Level::warning, "chaos",
+                {{"vendor", vendor.name}, {"state", "injecting"}, {"inject", summed_up(vendor.chaos)}});
+        }
     }
 
     Reloaded reload(std::string_view why) {
@@ -465,6 +500,8 @@ struct Supervisor::Impl {
     AdminViews admin_views() {
         return {[this] { return telemetry->scrape(); }, [this] { return describe_config(*in_force()->config); },
                 [this] { return vendors_text(); }, [this] { return waiting_for(); },
+                [this](std::string_view vendor) { return show_breakers(*in_force()->config, vendor, now()); },
+                [this](std::string_view vendor, const BreakerOrder& order) { return force(vendor, order); },
                 [this](std::function<void(AdminAnswer)> done) {
                     ask_reload("admin",
                                [done = std::move(done)](const Reloaded& reloaded) { done(answer_of(reloaded)); });
@@ -472,10 +509,23 @@ struct Supervisor::Impl {
     }
 
     std::string vendors_text() const {
-        const Snapshot now = in_force();
+        const Snapshot running = in_force();
         auto states = secrets->snapshot();
-        if (states->policy != now->credentials->policy) states = now->credentials;  // just being replaced
-        return describe_vendors(*now->config, *states, *now->contexts);
+        if (states->policy != running->credentials->policy) states = running->credentials;  // just being replaced
+        return describe_vendors(*running->config, *states, *running->contexts, now());
+    }
+
+    /// Under the mutex, so that no policy comes into force between what is forced and what is carried over.
+    AdminAnswer force(std::string_view vendor, const BreakerOrder& order) {
+        const std::lock_guard lock(policy_mutex);
+        return force_breakers(*policy->config, vendor, order, now(), [this](const Vendor& of, const ForcedBreaker& one) {
+            if (one.moved_to) telemetry->moved(of, one.endpoint, *one.moved_to);
+            telemetry->notice(Level::warning, "breaker_forced",
+                              {{"vendor", of.name},
+                               {"endpoint", one.endpoint},
+                               {"forced", name_of(one.now)},
+                               {"before", name_of(one.before)}});
+        });
     }
 
     /// The constructor has bound, published and started before admin can be asked.

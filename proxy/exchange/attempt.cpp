@@ -53,6 +53,9 @@ class Gate {
         return refusal;
     }
 
+    /// As the policy names it; "" where nothing of the policy does.
+    std::string_view endpoint() const { return breaker_ ? std::string_view(breaker_->of) : std::string_view{}; }
+
     /// A fault of our own making: it counts for the breaker, but is not the vendor's.
     void injected() { injected_ = true; }
     /// A tunnel stands; what goes through it is not ours to judge.
@@ -81,7 +84,9 @@ class Gate {
         if (seen == Breaker::Seen::failure) ex_.failed_at |= bit;
         pass_.admitted = false;
         if (moved) core_.journal.moved(*ex_.serving, breaker_->of, *moved);
-        if (ex_.serving->chaos.enabled && !injected_ && seen != Breaker::Seen::neither) ex_.serving->live->chaos->seen(ex_.serving->chaos, seen != Breaker::Seen::success, Core::now());
+        if (!ex_.serving->chaos.enabled || injected_ || seen == Breaker::Seen::neither) return;
+        const bool stopped = ex_.serving->live->chaos->seen(ex_.serving->chaos, seen != Breaker::Seen::success, Core::now());
+        if (stopped) core_.journal.chaos_stopped(*ex_.serving);
     }
 
     Core& core_;
@@ -215,6 +220,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     ex.fault = ex.serving->chaos.enabled ? draw_fault(ex.serving->chaos, *ex.serving->live->chaos, ex.serving_route ? std::string_view(ex.serving_route->name) : std::string_view{}, ex.request.fields) : nullptr;
     bool over = false;
     if (ex.fault) {
+        core.journal.injected(*ex.serving, ex.fault->text);
         Injected outcome = co_await inject(core, ex, trip, *ex.fault);
         over = outcome.over;
         done = std::move(outcome.done);
@@ -225,7 +231,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
         done = co_await std::move(going);
     }
     const TimePoint now = Core::now();
-    if (done || done.error().origin == Origin::vendor) core.journal.attempted(*ex.serving, trip.destination.authority.host, done ? "ok" : name_of(done.error().reason));
+    if (done || done.error().origin == Origin::vendor) core.journal.attempted(*ex.serving, gate.endpoint(), done ? "ok" : name_of(done.error().reason));
     sample_adaptive_limits(ex, done, sent, now);
     if (!done)
         gate.failed(done.error(), now);
@@ -258,16 +264,19 @@ void learn_from_answer(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.place.learn(ex.throttle.signal(), now);
 }
 
-void settle_answer(Exchange& ex, std::size_t endpoint, const Result<void>& done) {
+void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done) {
     const TimePoint now = Core::now();
     const bool broke_off = !done && !done.error().gone && done.error().origin == Origin::vendor && !ex.application->stopped();
     if (auto* live = broke_off ? breaker_at(ex, endpoint) : nullptr) {
         // Its head was a success; that its body is none is a failure of its own.
         const Breaker::Pass pass = live->breaker->enter(live->spec, now);
-        if (pass.admitted) live->breaker->leave(live->spec, pass, seen_of(done.error(), true), false, (ex.failed_at >> endpoint & 1) == 0, now);
+        if (pass.moved) core.journal.moved(*ex.serving, live->of, Breaker::State::half_open);
+        const auto moved = live->breaker->leave(live->spec, pass, seen_of(done.error(), true), false, (ex.failed_at >> endpoint & 1) == 0, now);
+        if (moved) core.journal.moved(*ex.serving, live->of, *moved);
     }
     learn_from_answer(ex);
     const auto usage = ex.counting ? ex.usage.usage() : std::nullopt;
+    if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
         if (usage)

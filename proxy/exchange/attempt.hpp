@@ -29,6 +29,6 @@ BodySource* answer_body(Core& core, Exchange& ex);
 void learn_from_answer(Exchange& ex);
 
 /// The answer is out, or was broken off (`done`): what it cost is settled, and a body that the vendor broke off counts against it.
-void settle_answer(Exchange& ex, std::size_t endpoint, const Result<void>& done);
+void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done);
 
 }  // namespace sluice

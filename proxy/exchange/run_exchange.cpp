@@ -320,7 +320,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             continue;
         case Step::Kind::deliver:
             last = co_await deliver(core, ex);
-            if (!ex.tunnel && !ex.trip->upgraded) settle_answer(ex, endpoint, last);
+            if (!ex.tunnel && !ex.trip->upgraded) settle_answer(core, ex, endpoint, last);
             co_await core.transport.finish(*ex.trip);
             leave_attempt(ex);
             if (!last) co_return co_await report(ex, last.error());

@@ -292,6 +292,10 @@ std::optional<Breaker::State> Breaker::force(Forced forced) {
     return {};
 }
 
+Breaker::Forced Breaker::forced() const {
+    return static_cast<Forced>(load().forced);
+}
+
 Breaker::View Breaker::view(const BreakerSpec& spec, TimePoint now) const {
     const Word word = load();
     View view;
@@ -312,6 +316,31 @@ Breaker::View Breaker::view(const BreakerSpec& spec, TimePoint now) const {
         view.seen = probes.ok + probes.gone, view.slow = probes.slow;
     }
     return view;
+}
+
+std::string_view name_of(Breaker::State state) {
+    switch (state) {
+    case Breaker::State::closed: return "closed";
+    case Breaker::State::open: return "open";
+    case Breaker::State::half_open: return "half_open";
+    }
+    return "";
+}
+
+std::string_view name_of(Breaker::Forced forced) {
+    switch (forced) {
+    case Breaker::Forced::automatic: return "auto";
+    case Breaker::Forced::open: return "open";
+    case Breaker::Forced::closed: return "closed";
+    }
+    return "";
+}
+
+std::optional<Breaker::Forced> forced_named(std::string_view word) {
+    for (const Breaker::Forced forced : {Breaker::Forced::automatic, Breaker::Forced::open, Breaker::Forced::closed}) {
+        if (name_of(forced) == word) return forced;
+    }
+    return {};
 }
 
 Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "proxy/base/apart.hpp"
 #include "proxy/base/result.hpp"
@@ -97,6 +98,7 @@ class Breaker {
     /// `automatic` takes either back and begins anew, closed; where nothing was forced it changes nothing. Returns the
     /// state that this moved the breaker to, if it moved. Exchanges under way go on, and count no more.
     std::optional<State> force(Forced forced);
+    Forced forced() const;
 
     View view(const BreakerSpec& spec, TimePoint now) const;
 
@@ -128,6 +130,12 @@ class Breaker {
     Ring answers_{};
     Ring slow_{};
 };
+
+/// "closed", "open", "half_open": the metric label.
+std::string_view name_of(Breaker::State state);
+/// "auto", "open", "closed": an operator's word.
+std::string_view name_of(Breaker::Forced forced);
+std::optional<Breaker::Forced> forced_named(std::string_view word);
 
 /// What a failed attempt says of the endpoint. A vendor that is not reached, breaks off or is not understood has
 /// failed; what was refused by us, or ended by the application, says nothing. `waiting_for_vendor`: of `timeout_total`,

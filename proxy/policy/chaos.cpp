@@ -201,18 +201,18 @@ double ChaosState::failure_share(TimePoint now) const {
     return counts.all == 0 ? 0 : static_cast<double>(counts.failed) / static_cast<double>(counts.all);
 }
 
-void ChaosState::seen(const ChaosSpec& spec, bool failed, TimePoint now) {
-    if (!spec.enabled) return;
+bool ChaosState::seen(const ChaosSpec& spec, bool failed, TimePoint now) {
+    if (!spec.enabled) return false;
     const std::uint64_t second = second_of(now);
     auto& bucket = buckets_[second % buckets_.size()];
     std::uint64_t before = bucket.load(std::memory_order_relaxed);
     while (!bucket.compare_exchange_weak(before, counted(before, second, failed), std::memory_order_relaxed)) {
     }
-    if (!failed || stopped()) return;  // only a failure raises the share
+    if (!failed || stopped()) return false;  // only a failure raises the share
     const Counts counts = recent(now);
-    if (counts.all < least_seen) return;
+    if (counts.all < least_seen) return false;
     const double share = static_cast<double>(counts.failed) / static_cast<double>(counts.all);
-    if (share > spec.abort_above) stopped_.store(true, std::memory_order_relaxed);
+    return share > spec.abort_above && !stopped_.exchange(true, std::memory_order_relaxed);
 }
 
 const ChaosFault* draw_fault(const ChaosSpec& spec, ChaosState& state, std::string_view route, const Fields& fields) {

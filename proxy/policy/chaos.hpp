@@ -64,8 +64,8 @@ class ChaosState {
     explicit ChaosState(const ChaosSpec& spec);
 
     /// The vendor itself, not one of our faults, failed or did not (what counts as a failure is as for its breaker). Stops the
-    /// injection when more than `abort_above` of at least `least_seen` outcomes of the last 30 s were failures.
-    void seen(const ChaosSpec& spec, bool failed, TimePoint now);
+    /// injection when more than `abort_above` of at least `least_seen` outcomes of the last 30 s were failures. True: this one did.
+    bool seen(const ChaosSpec& spec, bool failed, TimePoint now);
 
     /// Has it stopped by itself? Stays so.
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }

@@ -196,7 +196,7 @@ LimitView Place::view(TimePoint now) const {
     LimitView view;
     view.rate = meter_of(e.rate, e.spec.rate ? &*e.spec.rate : nullptr, now);
     view.tokens = meter_of(e.tokens, e.spec.tokens ? &e.spec.tokens->rate : nullptr, now);
-    view.seats_in_use = e.seats.in_use();
+    view.seats_in_use = view.fullest = e.seats.in_use();
     view.waiting = e.spenders.size() + e.sitters.size();
     view.learnt = e.learnt.view(now);
     return view;
@@ -284,6 +284,7 @@ LimitView LimitState::view(TimePoint now) const {
             add_meter(sum.rate, one.rate);
             add_meter(sum.tokens, one.tokens);
             sum.seats_in_use += one.seats_in_use;
+            sum.fullest = std::max(sum.fullest, one.fullest);
             sum.waiting += one.waiting;
             if (one.learnt.holds > sum.learnt.holds) sum.learnt = one.learnt;
             if (!entry->is_as_new(now)) ++sum.keys;

@@ -53,6 +53,7 @@ struct LimitView {
     };
     std::optional<Meter> rate, tokens;
     unsigned seats_in_use = 0;
+    unsigned fullest = 0;  // seats in use by the key that has most; without keys as above
     unsigned waiting = 0;
     LearntPace::View learnt;
     unsigned keys = 0;  // of a per-key limit: known ones; the meters are then those of the key with least left

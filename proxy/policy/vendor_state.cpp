@@ -6,15 +6,6 @@
 
 namespace sluice {
 
-std::string_view name_of(Breaker::State state) {
-    switch (state) {
-    case Breaker::State::closed: return "closed";
-    case Breaker::State::open: return "open";
-    case Breaker::State::half_open: return "half_open";
-    }
-    return "";
-}
-
 LiveLimit::LiveLimit(const LimitSpec& spec, std::array<std::uint64_t, 2> seed) : state(spec, seed) {
     if (spec.seats && spec.seats->adaptive()) adaptive = std::make_unique<AdaptiveLimit>(spec.seats->least, spec.seats->most);
 }
@@ -42,7 +33,11 @@ VendorState::LiveBreaker live_breaker(std::string of, const BreakerSpec& spec, c
 
 std::vector<std::string> breaker_names(const Vendor& vendor) {
     std::vector<std::string> names;
-    for (const Url& url : vendor.endpoints) names.push_back(url.authority.text(url.scheme) + url.prefix);
+    for (const Url& url : vendor.endpoints) {
+        std::string name = url.authority.text(url.scheme) + url.prefix;
+        const bool taken = std::find(names.begin(), names.end(), name) != names.end();   // by the other scheme
+        names.push_back(taken ? std::string(name_of(url.scheme)) + "://" + name : std::move(name));
+    }
     if (names.empty())
         for (const HostPattern& host : vendor.hosts) names.push_back(host.text());
     return names;
@@ -69,6 +64,20 @@ void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2
     live->chaos_spec = vendor.chaos;
     live->chaos = old && old->chaos_spec == vendor.chaos ? old->chaos : std::make_shared<ChaosState>(vendor.chaos);
     vendor.live = old && same_parts(*old, *live) ? before->live : std::move(live);
+}
+
+void keep_forced(const VendorState& before, const VendorState& now) {
+    if (&before == &now || before.breakers.empty()) return;
+    const auto forced_at = [&](std::size_t i) { return before.breakers[i].breaker->forced(); };
+    Breaker::Forced all = forced_at(0);
+    for (std::size_t i = 1; i < before.breakers.size(); ++i)
+        if (forced_at(i) != all) all = Breaker::Forced::automatic;
+    for (const VendorState::LiveBreaker& made : now.breakers) {
+        Breaker::Forced forced = all;
+        for (std::size_t i = 0; i < before.breakers.size(); ++i)
+            if (before.breakers[i].of == made.of) forced = forced_at(i);
+        made.breaker->force(forced);
+    }
 }
 
 }  // namespace sluice

@@ -22,9 +22,6 @@ namespace sluice {
 
 struct Vendor;
 
-/// "closed", "open", "half_open": the metric label.
-std::string_view name_of(Breaker::State state);
-
 /// A limit alive, and the limit's limit where it is found from latency.
 struct LiveLimit {
     LiveLimit(const LimitSpec& spec, std::array<std::uint64_t, 2> seed);
@@ -38,7 +35,7 @@ struct LiveLimit {
 
 struct VendorState {
     struct LiveBreaker {
-        std::string of;   // the endpoint without its scheme, or the entry of `hosts`: the metric label
+        std::string of;   // the endpoint without its scheme, or the entry of `hosts`: the metric label, no two alike
         BreakerSpec spec; // that it was made for
         std::shared_ptr<Breaker> breaker;
     };
@@ -53,5 +50,9 @@ struct VendorState {
 /// Gives `vendor` a state. Of `before`, the vendor of the same name in the policy until now (null: there was none), everything
 /// lives on whose rules are the same. `seed` (random, secret): where limits have keys.
 void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2> seed);
+
+/// An operator's word outlives the policy that it was given under: what was forced of the vendor `before` is forced `now`, where
+/// a breaker was made anew too; and where all of its breakers are forced alike, so is that of an endpoint that has come.
+void keep_forced(const VendorState& before, const VendorState& now);
 
 }  // namespace sluice

@@ -1,14 +1,13 @@
 #include "proxy/telemetry/metrics.hpp"
 
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
-
 #include <algorithm>
 #include <map>
-#include <sstream>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
+
+#include "proxy/policy/vendor_state.hpp"
+#include "proxy/telemetry/live_families.hpp"
 
 namespace sluice {
 
@@ -119,29 +118,6 @@ void TimeHistogram::observe(Duration time) {
     nanoseconds.add(static_cast<std::uint64_t>(time.count()));
 }
 
-std::string endpoint_label(const Vendor& vendor, std::string_view endpoint) {
-    for (const Url& url : vendor.endpoints) {
-        const std::string label = url.authority.text(url.scheme);
-        const std::string whole = std::string(name_of(url.scheme)) + "://" + label + url.prefix;
-        if (endpoint == label || endpoint == url.authority.text() || endpoint == whole) return label;
-    }
-    for (const Url& url : vendor.endpoints) {
-        if (endpoint == url.authority.host) return url.authority.text(url.scheme);
-    }
-    for (const HostPattern& host : vendor.hosts) {
-        if (!host.wildcard && endpoint == host.host) return host.text();
-    }
-    auto authority = parse_authority(endpoint, 443);
-    if (!authority) return std::string(other);
-    const bool has_port = authority->port == parse_authority(endpoint, 80)->port;
-    for (const HostPattern& host : vendor.hosts) {
-        if (!has_port && host.port != 0) authority->port = host.port;
-        if (host.matches(*authority)) return host.text();
-        if (!has_port) authority->port = 443;
-    }
-    return std::string(other);
-}
-
 VendorSeries::VendorSeries(std::string vendor, std::size_t workers) : name(std::move(vendor)), parts(workers) {}
 
 VendorSeries::~VendorSeries() {
@@ -165,25 +141,49 @@ VendorMeters& WorkerMeters::of(VendorSeries* vendor) {
     return *meters;
 }
 
-void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
-    attempts_of(of(vendor.series.get()), vendor, endpoint).by_result[index_of_result(result)].add(1);
+namespace {
+
+// The node of that name; where it has none, or there are too many, that of `_other`.
+template <class Node>
+Node& node_of(Chain<Node>& chain, VendorMeters::ByName<Node>& by_name, std::string_view name) {
+    auto known = by_name.find(name);
+    if (known == by_name.end() && (name.empty() || by_name.size() >= WorkerMeters::max_names)) {
+        name = other;
+        known = by_name.find(name);
+    }
+    if (known == by_name.end()) {
+        auto made = std::make_unique<Node>();
+        made->name = std::string(name);
+        Node& node = chain.add(std::move(made));
+        known = by_name.emplace(node.name, &node).first;
+    }
+    return *known->second;
 }
 
-VendorMeters::Attempts& WorkerMeters::attempts_of(VendorMeters& meters, const Vendor& vendor,
-                                                  std::string_view endpoint) {
-    if (auto known = meters.attempts_by_endpoint.find(endpoint); known != meters.attempts_by_endpoint.end())
-        return *known->second;
-    std::string label = endpoint_label(vendor, endpoint);
-    VendorMeters::Attempts* attempts = meters.attempts.first();
-    while (attempts != nullptr && attempts->endpoint != label) attempts = attempts->next;
-    if (attempts == nullptr) {
-        auto made = std::make_unique<VendorMeters::Attempts>();
-        made->endpoint = std::move(label);
-        attempts = &meters.attempts.add(std::move(made));
-    }
-    if (meters.attempts_by_endpoint.size() < max_known_endpoints)
-        meters.attempts_by_endpoint.emplace(endpoint, attempts);
-    return *attempts;
+}  // namespace
+
+VendorMeters::Endpoint& WorkerMeters::endpoint_of(const Vendor& vendor, std::string_view endpoint) {
+    VendorMeters& meters = of(vendor.series.get());
+    return node_of(meters.endpoints, meters.endpoint_by_name, endpoint);
+}
+
+void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
+    endpoint_of(vendor, endpoint).by_result[index_of_result(result)].add(1);
+}
+
+void WorkerMeters::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
+    endpoint_of(vendor, endpoint).moved_to[static_cast<std::size_t>(to)].add(1);
+}
+
+void WorkerMeters::used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) {
+    VendorMeters& meters = of(vendor.series.get());
+    meters.prompt_tokens.add(prompt);
+    meters.completion_tokens.add(completion);
+}
+
+void WorkerMeters::injected(const Vendor& vendor, std::string_view fault) {
+    VendorMeters& meters = of(vendor.series.get());
+    node_of(meters.faults, meters.fault_by_name, fault).injected.add(1);
 }
 
 void WorkerMeters::record(const ExchangeRecord& record) {
@@ -237,13 +237,10 @@ void WorkerMeters::handshaken(const Vendor& vendor, bool resumed) {
 
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
 // One vendor's meters of all workers that have any.
 struct VendorView {
-    explicit VendorView(const VendorSeries& series) : name(series.name), routes(series.routes) {
+    VendorView(const VendorSeries& series, const VendorState* alive)
+        : name(series.name), routes(series.routes), live(alive) {
         for (const auto& slot : series.parts) {
             if (const VendorMeters* part = slot.load(std::memory_order_acquire)) parts.push_back(part);
         }
@@ -251,6 +248,7 @@ struct VendorView {
 
     std::string_view name;
     const std::vector<std::string>& routes;
+    const VendorState* live;  // null: of no policy in force
     std::vector<const VendorMeters*> parts;
 
     std::string_view route(std::size_t index) const {
@@ -263,35 +261,6 @@ struct VendorView {
         return static_cast<double>(total);
     }
 };
-
-// Writes family after family, so that only one is in memory as values: of 10,000 vendors they would be 100 MB.
-class Exposition {
-  public:
-    void add(MetricFamily family) {
-        if (!family.metric.empty()) serializer_.Serialize(out_, {std::move(family)});
-    }
-    std::string text() && { return std::move(out_).str(); }
-
-  private:
-    prometheus::TextSerializer serializer_;
-    std::ostringstream out_;
-};
-
-using Labels = std::initializer_list<std::pair<const char*, std::string_view>>;
-
-ClientMetric& add_series(MetricFamily& family, Labels labels) {
-    ClientMetric& series = family.metric.emplace_back();
-    series.label.reserve(labels.size());
-    for (const auto& [name, value] : labels) series.label.push_back({name, std::string(value)});
-    return series;
-}
-
-void add_counter(MetricFamily& family, Labels labels, double value) {
-    add_series(family, labels).counter.value = value;
-}
-void add_gauge(MetricFamily& family, Labels labels, double value) {
-    add_series(family, labels).gauge.value = value;
-}
 
 // A histogram summed over workers.
 struct HistogramSum {
@@ -383,16 +352,83 @@ MetricFamily attempts_family(const std::vector<VendorView>& vendors) {
     for (const VendorView& vendor : vendors) {
         std::map<std::pair<std::string_view, std::string_view>, std::uint64_t> sums;
         for (const VendorMeters* part : vendor.parts) {
-            for (auto* node = part->attempts.first(); node != nullptr; node = node->next) {
+            for (auto* node = part->endpoints.first(); node != nullptr; node = node->next) {
                 for (std::size_t i = 0; i < node->by_result.size(); ++i) {
                     if (const std::uint64_t count = node->by_result[i].get())
-                        sums[{node->endpoint, result_label(i)}] += count;
+                        sums[{node->name, result_label(i)}] += count;
                 }
             }
         }
         for (const auto& [key, count] : sums)
             add_counter(family, {{"vendor", vendor.name}, {"endpoint", key.first}, {"result", key.second}},
                         static_cast<double>(count));
+    }
+    return family;
+}
+
+// Counted by name like everything else, not by the breaker: a reload that makes it anew takes nothing back.
+MetricFamily transitions_family(const std::vector<VendorView>& vendors) {
+    constexpr std::array states{Breaker::State::closed, Breaker::State::open, Breaker::State::half_open};
+    MetricFamily family{"sluice_breaker_transitions_total",
+                        "How often the breaker of an endpoint moved to a state, by itself or by hand.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        std::map<std::string_view, std::array<std::uint64_t, states.size()>> sums;
+        if (vendor.live)
+            for (const VendorState::LiveBreaker& breaker : vendor.live->breakers) sums[breaker.of] = {};
+        for (const VendorMeters* part : vendor.parts) {
+            for (auto* node = part->endpoints.first(); node != nullptr; node = node->next) {
+                for (std::size_t i = 0; i < states.size(); ++i) {
+                    if (const std::uint64_t count = node->moved_to[i].get()) sums[node->name][i] += count;
+                }
+            }
+        }
+        for (const auto& [endpoint, counts] : sums) {
+            for (const Breaker::State state : states) {
+                add_counter(family, {{"vendor", vendor.name}, {"endpoint", endpoint}, {"state", name_of(state)}},
+                            static_cast<double>(counts[static_cast<std::size_t>(state)]));
+            }
+        }
+    }
+    return family;
+}
+
+MetricFamily faults_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_chaos_injected_total",
+                        "Faults that were injected on purpose, by the fault as the policy writes it.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        std::map<std::string_view, std::uint64_t> sums;
+        if (vendor.live && vendor.live->chaos_spec.enabled)
+            for (const ChaosFault& fault : vendor.live->chaos_spec.inject) sums[fault.text] = 0;
+        for (const VendorMeters* part : vendor.parts) {
+            for (auto* node = part->faults.first(); node != nullptr; node = node->next)
+                sums[node->name] += node->injected.get();
+        }
+        for (const auto& [fault, count] : sums)
+            add_counter(family, {{"vendor", vendor.name}, {"fault", fault}}, static_cast<double>(count));
+    }
+    return family;
+}
+
+bool counts_tokens(const VendorState* live) {
+    return live && std::any_of(live->limits.begin(), live->limits.end(),
+                               [](const auto& limit) { return limit->state.spec().tokens.has_value(); });
+}
+
+MetricFamily tokens_family(const std::vector<VendorView>& vendors) {
+    MetricFamily family{"sluice_tokens_total",
+                        "Tokens that vendors say their answers cost, of vendors with a limit of tokens.",
+                        MetricType::Counter,
+                        {}};
+    for (const VendorView& vendor : vendors) {
+        const double prompt = vendor.sum([](const VendorMeters& part) -> auto& { return part.prompt_tokens; });
+        const double completion = vendor.sum([](const VendorMeters& part) -> auto& { return part.completion_tokens; });
+        if (prompt == 0 && completion == 0 && !counts_tokens(vendor.live)) continue;
+        add_counter(family, {{"vendor", vendor.name}, {"direction", "prompt"}}, prompt);
+        add_counter(family, {{"vendor", vendor.name}, {"direction", "completion"}}, completion);
     }
     return family;
 }
@@ -441,9 +477,13 @@ void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors
     out.add(histogram_family("sluice_time_to_first_byte_seconds",
                              "From the request being sent to the head of the vendor's answer, of the last attempt.",
                              &VendorMeters::first_byte, vendors));
-    out.add(histogram_family("sluice_limit_wait_seconds", "Waits for a place under a limit, whether one was got or not.",
-                             &VendorMeters::wait, vendors));
+    out.add(histogram_family("sluice_limit_wait_seconds",
+                             "Waits for a place under a limit, whether one was got or not.", &VendorMeters::wait,
+                             vendors));
     out.add(attempts_family(vendors));
+    out.add(transitions_family(vendors));
+    out.add(faults_family(vendors));
+    out.add(tokens_family(vendors));
     out.add(rejected_family(vendors));
     out.add(plain_family({"sluice_inflight", "Exchanges under way.", MetricType::Gauge, {}}, "",
                          {{"", sum_of<&VendorMeters::inflight>}}, vendors));
@@ -491,14 +531,16 @@ void add_process_families(Exposition& out, bool last_load_successful, WallTime l
 }  // namespace
 
 Metrics::Metrics(std::size_t workers)
-    : most_workers_(workers), other_(std::make_shared<VendorSeries>(std::string(other), workers)) {}
+    : most_workers_(workers),
+      other_(std::make_shared<VendorSeries>(std::string(other), workers + 1)),
+      operator_(workers, *other_) {}
 
 Metrics::Series Metrics::series_of(const std::string& name) {
     if (const auto known = by_name_.find(name); known != by_name_.end()) return known->second;
     for (const auto& departed : departed_) {
         if (Series series = departed.lock(); series && series->name == name) return series;
     }
-    return std::make_shared<VendorSeries>(name, most_workers_);
+    return std::make_shared<VendorSeries>(name, most_workers_ + 1);
 }
 
 namespace {
@@ -515,15 +557,17 @@ std::size_t enrol_route(VendorSeries& vendor, const std::string& name) {
 
 void Metrics::enrol(Config& config) {
     const std::lock_guard lock(mutex_);
-    std::vector<Series> vendors;
+    std::vector<Told> vendors;
     std::unordered_map<std::string, Series> by_name;
     for (Vendor& vendor : config.vendors) {
-        vendor.series = vendors.emplace_back(series_of(vendor.name));
+        vendor.series = series_of(vendor.name);
+        vendors.push_back({vendor.series, vendor.live});
         by_name.emplace(vendor.name, vendor.series);
         for (Route& route : vendor.routes) route.series = enrol_route(*vendor.series, route.name);
     }
     config.unmatched_vendor.series = other_;
-    departed_.insert(departed_.end(), vendors_.begin(), vendors_.end());
+    other_live_ = config.unmatched_vendor.live;
+    for (Told& before : vendors_) departed_.push_back(before.series);
     std::erase_if(departed_, [&by_name](const auto& weak) {
         const Series series = weak.lock();
         return !series || by_name.contains(series->name);
@@ -544,19 +588,28 @@ WorkerMeters& Metrics::add_worker() {
     return *workers_.emplace_back(std::make_unique<WorkerMeters>(workers_.size(), *other_));
 }
 
-std::string Metrics::scrape(std::uint64_t log_lines_dropped) const {
+void Metrics::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
     const std::lock_guard lock(mutex_);
-    std::vector<Series> held = vendors_;
+    operator_.moved(vendor, endpoint, to);
+}
+
+std::string Metrics::scrape(std::uint64_t log_lines_dropped, TimePoint now) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<Told> held = vendors_;
     for (const auto& departed : departed_) {
-        if (Series series = departed.lock(); series && series->busy()) held.push_back(std::move(series));
+        if (Series series = departed.lock(); series && series->busy()) held.push_back({std::move(series), nullptr});
     }
-    held.push_back(other_);
-    std::vector<VendorView> vendors;
-    for (const Series& series : held) {
-        if (VendorView view(*series); !view.parts.empty()) vendors.push_back(std::move(view));
+    held.push_back({other_, other_live_});
+    std::vector<VendorView> used;
+    std::vector<LiveVendor> alive;
+    for (const Told& told : held) {
+        VendorView view(*told.series, told.live.get());
+        if (told.live) alive.push_back({told.series->name, told.live.get(), !view.parts.empty()});
+        if (!view.parts.empty()) used.push_back(std::move(view));
     }
     Exposition out;
-    add_vendor_families(out, vendors);
+    add_vendor_families(out, used);
+    add_live_families(out, alive, now);
     add_process_families(out, last_load_successful_, loaded_at_, log_lines_dropped);
     return std::move(out).text();
 }

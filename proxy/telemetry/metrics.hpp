@@ -2,11 +2,13 @@
 // numbers only its own thread writes, and a scrape sums over the workers. So counting neither locks nor builds labels,
 // and it costs no more with many workers than with one.
 //
-// Labels, where they are not plain: `vendor` and `endpoint` are names of the policy or `_other`; `route` is the route's
-// name or `_none`; `method` is a registered one or `_other`; `code` is what the application saw, 100 to 599, `_none`
-// where it saw nothing, `_other` for a status that is none; `direction` is `to_vendor` or `from_vendor`; `result` is
-// `ok` or a reason. `rejected_total` counts every exchange that has a reason, failures too: `requests_total` tells by
-// its `outcome` which of the two it was. An exchange that did not end yet is in `inflight` only.
+// Labels, where they are not plain: `vendor` is a name of the policy or `_other`; `endpoint` is the endpoint without
+// its scheme, or the entry of `hosts`, or `_other`; `route` is the route's name or `_none`; `method` is a registered
+// one or
+// `_other`; `code` is what the application saw, 100 to 599, `_none` where it saw nothing, `_other` for a status that is
+// none; `direction` is `to_vendor` or `from_vendor`, of tokens `prompt` or `completion`; `result` is `ok` or a reason.
+// `rejected_total` counts every exchange that has a reason, failures too: `requests_total` tells by its `outcome` which
+// of the two it was. An exchange that did not end yet is in `inflight` only. What is alive: live_families.
 //
 // So the number of series is bounded whatever applications and vendors send, and one vendor has at most
 // `WorkerMeters::max_request_series` mixes of route, method, code and outcome a worker. A vendor that was never used
@@ -89,19 +91,26 @@ struct VendorMeters {
         TimeHistogram histogram;
         Durations* next = nullptr;
     };
-    struct Attempts {
-        std::string endpoint;
+    struct Endpoint {
+        std::string name;
         std::array<Cell<std::uint64_t>, reason_count + 2> by_result;  // ok, the reasons, `_other`
-        Attempts* next = nullptr;
+        std::array<Cell<std::uint64_t>, 3> moved_to;                  // by Breaker::State
+        Endpoint* next = nullptr;
+    };
+    struct Fault {
+        std::string name;  // as written
+        Cell<std::uint64_t> injected;
+        Fault* next = nullptr;
     };
 
     Cell<std::int64_t> inflight, active, idle;
-    Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor;
+    Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor, prompt_tokens, completion_tokens;
     std::array<Cell<std::uint64_t>, reason_count> rejected;
     TimeHistogram first_byte, wait;
     Chain<Requests> requests;
     Chain<Durations> durations;
-    Chain<Attempts> attempts;
+    Chain<Endpoint> endpoints;
+    Chain<Fault> faults;
 
     // How the writing thread finds its way into the chains; no other thread looks here.
     struct TextHash {
@@ -111,7 +120,10 @@ struct VendorMeters {
     std::unordered_map<std::uint64_t, Requests*> request_by_key;
     Requests* last_request = nullptr;  // most exchanges of a vendor are like the one before
     std::vector<Durations*> duration_by_route;
-    std::unordered_map<std::string, Attempts*, TextHash, std::equal_to<>> attempts_by_endpoint;
+    template <class Node>
+    using ByName = std::unordered_map<std::string, Node*, TextHash, std::equal_to<>>;
+    ByName<Endpoint> endpoint_by_name;
+    ByName<Fault> fault_by_name;
 };
 
 /// One vendor's numbers on all workers, under its name. Held by each policy that has the vendor and by each connection
@@ -136,7 +148,8 @@ class WorkerMeters {
   public:
     static constexpr std::size_t max_request_series =
         1024;  // of one vendor; more are folded into method and code `_other`
-    static constexpr std::size_t max_known_endpoints = 256;  // spellings of one vendor that are remembered
+    static constexpr std::size_t max_names =
+        256;  // of one vendor's endpoints, of all policies together; likewise faults
 
     WorkerMeters(std::size_t worker, VendorSeries& other) : worker_(worker), other_(other) {}
 
@@ -145,6 +158,9 @@ class WorkerMeters {
     void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result);
     void record(const ExchangeRecord& record);
     void waited(const Vendor& vendor, Duration time) { of(vendor.series.get()).wait.observe(time); }
+    void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);
+    void used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion);
+    void injected(const Vendor& vendor, std::string_view fault);
     void connections_moved(VendorSeries* vendor, int active, int idle);
     void handshaken(const Vendor& vendor, bool resumed);
 
@@ -152,7 +168,7 @@ class WorkerMeters {
     /// nullptr: `_other`.
     VendorMeters& of(VendorSeries* vendor);
     VendorMeters::Requests& requests_of(VendorMeters& meters, std::size_t route, const ExchangeRecord& record);
-    VendorMeters::Attempts& attempts_of(VendorMeters& meters, const Vendor& vendor, std::string_view endpoint);
+    VendorMeters::Endpoint& endpoint_of(const Vendor& vendor, std::string_view endpoint);
 
     std::size_t worker_;
     VendorSeries& other_;
@@ -173,26 +189,30 @@ class Metrics {
     /// A new worker's meters. They stay, and go on counting in every scrape, when the worker is gone: a counter never
     /// falls.
     WorkerMeters& add_worker();
+    /// An operator moved a breaker. Any thread.
+    void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);
     /// The Prometheus text format, 0.0.4. Any thread.
-    std::string scrape(std::uint64_t log_lines_dropped) const;
+    std::string scrape(std::uint64_t log_lines_dropped, TimePoint now) const;
 
   private:
     using Series = std::shared_ptr<VendorSeries>;
+    struct Told {
+        Series series;
+        std::shared_ptr<const VendorState> live;  // null of one that departed
+    };
     Series series_of(const std::string& name);
 
     const std::size_t most_workers_;
     const Series other_;
-    mutable std::mutex mutex_;  // of everything below; never taken by one that counts
+    mutable std::mutex mutex_;  // of everything below; never taken by a worker that counts
+    WorkerMeters operator_;     // what is done by hand
     std::vector<std::unique_ptr<WorkerMeters>> workers_;
-    std::vector<Series> vendors_;  // of the policy in force, in its order
+    std::shared_ptr<const VendorState> other_live_;
+    std::vector<Told> vendors_;  // of the policy in force, in its order
     std::unordered_map<std::string, Series> by_name_;
     std::vector<std::weak_ptr<VendorSeries>> departed_;
     bool last_load_successful_ = true;
     WallTime loaded_at_{};
 };
-
-/// The `endpoint` label: the endpoint of the policy that `endpoint` (a URL, or an authority with or without its port)
-/// is, else the entry of `hosts` that it matches, else `_other`. A host that no policy names never becomes a label.
-std::string endpoint_label(const Vendor& vendor, std::string_view endpoint);
 
 }  // namespace sluice

@@ -2,8 +2,6 @@
 
 #include <mutex>
 
-#include "proxy/policy/vendor_state.hpp"
-
 #include "proxy/telemetry/log_line.hpp"
 #include "proxy/telemetry/log_writer.hpp"
 #include "proxy/telemetry/metrics.hpp"
@@ -56,7 +54,7 @@ void Telemetry::notice(Level level, std::string_view event,
 }
 
 std::string Telemetry::scrape() const {
-    return impl_->metrics.scrape(impl_->writer.dropped());
+    return impl_->metrics.scrape(impl_->writer.dropped(), std::chrono::steady_clock::now());
 }
 
 void Telemetry::enrol(Config& config) {
@@ -65,6 +63,10 @@ void Telemetry::enrol(Config& config) {
 
 void Telemetry::loaded(bool successful) {
     impl_->metrics.loaded(successful, now());
+}
+
+void Telemetry::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
+    impl_->metrics.moved(vendor, endpoint, to);
 }
 
 std::unique_ptr<WorkerJournal> Telemetry::journal() {
@@ -94,9 +96,27 @@ void WorkerJournal::waited(const Vendor& vendor, Duration time) {
 }
 
 void WorkerJournal::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
+    impl_->meters.moved(vendor, endpoint, to);
     const Level level = to == Breaker::State::open ? Level::warning : Level::info;
     impl_->format.append_notice(impl_->buffer, level, "breaker",
                                 {{"vendor", vendor.name}, {"endpoint", endpoint}, {"state", name_of(to)}}, now());
+}
+
+void WorkerJournal::used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) {
+    impl_->meters.used_tokens(vendor, prompt, completion);
+}
+
+void WorkerJournal::injected(const Vendor& vendor, std::string_view fault) {
+    impl_->meters.injected(vendor, fault);
+}
+
+void WorkerJournal::chaos_stopped(const Vendor& vendor) {
+    impl_->format.append_notice(
+        impl_->buffer, Level::warning, "chaos",
+        {{"vendor", vendor.name},
+         {"state", "stopped"},
+         {"detail", "the vendor itself fails too often (chaos.abort_above): no fault is injected any more"}},
+        now());
 }
 
 void WorkerJournal::record(const ExchangeRecord& record) {

@@ -42,6 +42,8 @@ class Telemetry {
     /// `config_last_reload_successful`, and its timestamp: a policy was read and is in force, or was refused. Any
     /// thread.
     void loaded(bool successful);
+    /// An operator moved a breaker (`breaker_transitions_total`). Any thread.
+    void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);
 
     struct Impl;
 
@@ -58,6 +60,9 @@ class WorkerJournal final : public Journal {
     void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) override;
     void waited(const Vendor& vendor, Duration time) override;
     void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) override;
+    void used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) override;
+    void injected(const Vendor& vendor, std::string_view fault) override;
+    void chaos_stopped(const Vendor& vendor) override;
     void record(const ExchangeRecord& record) override;
 
     /// `upstream_connections{vendor,state}`, state "active" or "idle": by how much each moved. The vendor's series, not

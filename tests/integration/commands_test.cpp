@@ -215,6 +215,10 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
         {{"exec", "ls"}, "ls"},
         {{"check", "--", "ls"}, "ls"},
         {{"healthcheck", "--admin", "admin.example:1"}, "--admin"},
+        {{"breaker"}, "VENDOR"},
+        {{"breaker", "pay", "shut"}, "shut"},
+        {{"breaker", "pay/../x", "open"}, "cannot be a vendor's name"},
+        {{"breaker", "pay", "--endpoint", "api.pay.example"}, "give a state too"},
     }));
     const Ran ran = sluice_command(words);
     INFO(ran.err);
@@ -225,8 +229,8 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
 
 TEST_CASE("each command has help with examples") {
     for (const char* command :
-         {"run", "check", "schema", "env", "exec", "explain", "doctor", "demo", "healthcheck", "status", "ca",
-          "version"}) {
+         {"run", "check", "schema", "env", "exec", "explain", "doctor", "demo", "healthcheck", "status",
+          "breaker", "ca", "version"}) {
         INFO(command);
         const Ran ran = sluice_command({command, "--help"});
         CHECK(ran.code == 0);
@@ -453,7 +457,8 @@ TEST_CASE("status says why it has nothing to show, and lets no stranger write to
         return sluice_command({"status", "--admin", "127.0.0.1:" + std::to_string(admin.port()), "-o", output});
     };
     const std::string head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
-    for (const std::string body : {"", "[]", "{\"vendors\":7}", "{\"vendors\":[7]}", "nonsense"}) {
+    for (const std::string body : {"", "[]", "{\"vendors\":7}", "{\"vendors\":[7]}", "{\"vendors\":[{\"live\":7}]}",
+                                   "{\"vendors\":[{\"live\":{\"breakers\":[1]}}]}", "nonsense"}) {
         INFO(body);
         FakeVendor stranger(always(head + std::to_string(body.size()) + "\r\n\r\n" + body));
         const Ran ran = status_of(stranger);
@@ -469,6 +474,70 @@ TEST_CASE("status says why it has nothing to show, and lets no stranger write to
     const Ran nobody = sluice_command({"status", "--admin", "127.0.0.1:1"});
     CHECK(nobody.code == 1);
     CHECK(holds(nobody.err, "not ready: 127.0.0.1:1: Connection refused"));
+}
+
+TEST_CASE("status remarks on what is not as on a good day, and is content all the same") {
+    TestProxy proxy("vendors:\n  pay:\n    hosts: [api.pay.example]\n    addresses: [127.0.0.0/8]\n"
+                    "    chaos: {enabled: true, inject: [{fault: reset}]}\n  maps: {hosts: [maps.example]}\n");
+    const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
+    CHECK(sluice_command({"breaker", "pay", "open", "--admin", admin}).code == 0);
+    const Ran ran = sluice_command({"status", "--admin", admin});
+    CHECK(ran.code == 0);
+    CHECK(holds(ran.out, "\n  breaker of api.pay.example: open, forced by hand\n"));
+    CHECK(holds(ran.out, "\n  chaos: faults are injected on purpose\n"));
+    CHECK(holds(ran.out, "api.pay.example  -\n"));
+    CHECK(ran.out.ends_with("maps.example     -\n"));
+}
+
+TEST_CASE("breakers are shown and forced from the command line") {
+    TestProxy proxy("vendors:\n  pay: {endpoints: [{url: \"https://eu1.pay.example\"}, {url: \"https://eu2.pay.example\"}]}\n");
+    const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
+    const Ran shown = sluice_command({"breaker", "pay", "--admin", admin});
+    CHECK(shown.code == 0);
+    CHECK(shown.out ==
+          "ENDPOINT         STATE   FORCED  SEEN  FAILED  SLOW  AGAIN IN\n"
+          "eu1.pay.example  closed  auto    0     0       0     -\n"
+          "eu2.pay.example  closed  auto    0     0       0     -\n");
+    const Ran one = sluice_command({"breaker", "pay", "open", "--endpoint", "eu2.pay.example", "--admin", admin, "-o", "json"});
+    CHECK(one.code == 0);
+    const auto told = boost::json::parse(one.out);
+    CHECK(told.at("vendor") == "pay");
+    CHECK(told.at("breakers").at(0).at("forced") == "auto");
+    CHECK(told.at("breakers").at(1).at("state") == "open");
+    const std::string policy =
+        proxy.directory().file("p.yaml", "version: 1\nstate: /x\nlisten: {admin: \"" + admin + "\"}\n");
+    const Ran all = sluice_command({"breaker", "pay", "closed", "-c", policy});
+    CHECK(all.code == 0);
+    CHECK(holds(all.out, "eu2.pay.example  closed  closed"));
+    CHECK(holds(sluice_command({"breaker", "pay", "auto", "--admin", admin}).out, "eu1.pay.example  closed  auto"));
+}
+
+TEST_CASE("breaker says why it was not done") {
+    TestProxy proxy("vendors:\n  pay: {hosts: [api.pay.example]}\n");
+    const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
+    const Ran vendor = sluice_command({"breaker", "pai", "open", "--admin", admin});
+    CHECK(vendor.code == 1);
+    CHECK(holds(vendor.err, "no vendor 'pai' (did you mean 'pay'?)"));
+    const Ran endpoint = sluice_command({"breaker", "pay", "open", "--endpoint", "evil.example", "--admin", admin});
+    CHECK(endpoint.code == 1);
+    CHECK(holds(endpoint.err, "no endpoint 'evil.example'; there is: api.pay.example"));
+    CHECK(endpoint.out.empty());
+    const Ran nobody = sluice_command({"breaker", "pay", "--admin", "127.0.0.1:1"});
+    CHECK(nobody.code == 1);
+    CHECK(holds(nobody.err, "not done: 127.0.0.1:1: Connection refused"));
+    const std::string head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
+    for (const std::string body : {"", "[]", "{}", "{\"breakers\":[{}]}", "{\"breakers\":[{\"endpoint\":1}]}"}) {
+        INFO(body);
+        FakeVendor stranger(always(head + std::to_string(body.size()) + "\r\n\r\n" + body));
+        const Ran ran = sluice_command({"breaker", "pay", "--admin", "127.0.0.1:" + std::to_string(stranger.port())});
+        CHECK(ran.code == 1);
+        CHECK(holds(ran.err, "is not Sluice's admin"));
+    }
+    const std::string escape = R"({"detail":"a\u001b[2Jb"})";
+    FakeVendor hostile(always("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: " +
+                              std::to_string(escape.size()) + "\r\n\r\n" + escape));
+    const Ran ran = sluice_command({"breaker", "pay", "--admin", "127.0.0.1:" + std::to_string(hostile.port())});
+    CHECK(holds(ran.err, "a?[2Jb"));
 }
 
 TEST_CASE("doctor finds nothing wrong where everything is in place, and says what is where it is not") {

@@ -1,0 +1,372 @@
+// What operators see of breakers, limits and chaos while applications are served, and breakers that they force.
+#include <atomic>
+#include <boost/json/parse.hpp>
+#include <catch2/catch.hpp>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+std::string answer_with(const std::string& status, const std::string& fields = "", const std::string& body = "") {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" +
+           body;
+}
+
+Message ask_admin(const TestProxy& proxy, const std::string& request) {
+    Wire wire = Wire::to(proxy.admin_port());
+    wire.write(request);
+    return wire.read_response().value_or(Message{});
+}
+
+Message get(const TestProxy& proxy, const std::string& path) {
+    return ask_admin(proxy, "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+}
+
+Message post(const TestProxy& proxy, const std::string& path, const std::string& body = "",
+             const std::string& fields = "Content-Type: application/json\r\n") {
+    return ask_admin(proxy, "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                                std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body);
+}
+
+Message force(const TestProxy& proxy, const std::string& state, const std::string& vendor = "v") {
+    return post(proxy, "/vendors/" + vendor + "/breaker", R"({"state": ")" + state + "\"}");
+}
+
+boost::json::object json_of(const Message& message) {
+    INFO(message.body);
+    REQUIRE(message.status() == 200);
+    return boost::json::parse(message.body).as_object();
+}
+
+/// The breaker of the first endpoint, as admin answered.
+boost::json::object breaker_in(const Message& message) {
+    return json_of(message).at("breakers").at(0).as_object();
+}
+
+/// `live` of the first vendor.
+boost::json::object live_of(const TestProxy& proxy) {
+    return json_of(get(proxy, "/vendors")).at("vendors").at(0).at("live").as_object();
+}
+
+std::string endpoint_of(const FakeVendor& vendor) {
+    return vendor.authority();
+}
+
+std::string state_series(const FakeVendor& vendor, const std::string& state) {
+    return "sluice_breaker_state{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\",state=\"" + state + "\"}";
+}
+
+std::string one(const FakeVendor& vendor, const std::string& more = "") {
+    return "vendors:\n" + vendor_yaml("v", "v.example", vendor, true, more);
+}
+
+}  // namespace
+
+TEST_CASE("a breaker that is forced open refuses until it is taken back, and everybody can see so") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy(one(vendor));
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(proxy.metric(state_series(vendor, "closed")) == 1);
+
+    const auto open = breaker_in(force(proxy, "open"));
+    CHECK(open.at("state") == "open");
+    CHECK(open.at("forced") == "open");
+    const std::size_t asked = vendor.connections();
+    const Message refused = proxy.get("v.example");
+    CHECK(refused.status() == 503);
+    CHECK(refused.reason() == "breaker_open");
+    CHECK(vendor.connections() == asked);
+    CHECK(proxy.metric(state_series(vendor, "open")) == 1);
+    CHECK(proxy.metric(state_series(vendor, "closed")) == 0);
+    const std::string labels = "{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\"";
+    CHECK(proxy.metric("sluice_breaker_forced" + labels + "}") == 1);
+    CHECK(proxy.metric("sluice_breaker_transitions_total" + labels + ",state=\"open\"}") == 1);
+    CHECK(proxy.metric("sluice_attempts_total" + labels + ",result=\"ok\"}") == 1);  // the same label
+    CHECK(proxy.logs(R"("event":"breaker_forced","vendor":"v","endpoint":")" + endpoint_of(vendor) +
+                     R"(","forced":"open","before":"auto")"));
+
+    CHECK(breaker_in(force(proxy, "auto")).at("state") == "closed");
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(proxy.metric("sluice_breaker_forced" + labels + "}") == 0);
+}
+
+TEST_CASE("a breaker that is forced closed lets everything through, however the vendor fails") {
+    FakeVendor vendor(always(answer_with("503 Service Unavailable")), vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\n"));
+    CHECK(breaker_in(force(proxy, "closed")).at("forced") == "closed");
+    for (int i = 0; i < 4; ++i) CHECK(proxy.get("v.example").reason().empty());
+    force(proxy, "auto");
+    CHECK(proxy.get("v.example").reason().empty());
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("a kill switch holds through reloads, of a vendor that changes too, and is taken back as before") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca()), other(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy(one(vendor));
+    force(proxy, "open");
+    proxy.rewrite(one(vendor) + "  new: {hosts: [new.example]}\n");
+    REQUIRE(proxy.reload().status() == 200);
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+    proxy.rewrite(one(vendor, "breaker: {consecutive: 9}\n"));
+    REQUIRE(proxy.reload().status() == 200);
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+    proxy.rewrite(one(other, "breaker: {consecutive: 9}\n"));  // another endpoint in the only one's place
+    REQUIRE(proxy.reload().status() == 200);
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+    CHECK(other.connections() == 0);
+    force(proxy, "auto");
+    CHECK(proxy.get("v.example").status() == 200);
+}
+
+TEST_CASE("one endpoint of several is forced by its name, and the others serve") {
+    FakeVendor first(always(answer_with("200 OK", "", "first")), vendor_ca());
+    FakeVendor second(always(answer_with("200 OK", "", "second")), vendor_ca());
+    std::string policy = one(first);
+    const std::string url = "{url: \"https://" + first.authority() + "\"}";
+    REQUIRE(policy.find(url) != policy.npos);
+    policy.insert(policy.find(url) + url.size(), ", {url: \"https://" + second.authority() + "\"}");
+    TestProxy proxy(policy);
+    CHECK(proxy.get("v.example").body == "first");
+    for (const std::string& name : {endpoint_of(first), "https://" + endpoint_of(first)}) {
+        INFO(name);
+        const Message answer = post(proxy, "/vendors/v/breaker", R"({"state": "open", "endpoint": ")" + name + "\"}");
+        CHECK(json_of(answer).at("breakers").at(0).at("forced") == "open");
+        CHECK(json_of(answer).at("breakers").at(1).at("forced") == "auto");
+        CHECK(proxy.get("v.example").body == "second");
+        CHECK(post(proxy, "/vendors/v/breaker?state=auto&endpoint=localhost%3A" + std::to_string(first.port()))
+                  .status() == 200);
+        CHECK(proxy.get("v.example").body == "first");
+    }
+}
+
+TEST_CASE("an order that is not understood is refused with what is wrong, and nothing is forced") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy(one(vendor), 1, 10s, "metrics: \"127.0.0.1:0\"");
+    const std::string path = "/vendors/v/breaker", json = "Content-Type: application/json\r\n";
+    struct Case {
+        std::string path, body, fields;
+        unsigned status;
+        std::string said;
+    };
+    const auto [asked, body, fields, status, said] = GENERATE_COPY(values<Case>({
+        {path, "", "", 400, "it names no state"},
+        {path, R"({"state": "shut"})", json, 400, "there is no state 'shut'"},
+        {path, R"({"state": "half_open"})", json, 400, "there is no state 'half_open'"},
+        {path, R"({"state": 1})", json, 400, "the value of 'state' is no text"},
+        {path, R"({"state": "open", "for": "1h"})", json, 400, "there is no key 'for'"},
+        {path, R"({"endpoint": "127.0.0.1"})", json, 400, "it names no state"},
+        {path, R"({"state": "open", "endpoint": ""})", json, 400, "the value of 'endpoint' is no text"},
+        {path, R"(["open"])", json, 400, "no JSON object"},
+        {path, R"({"state": "open")", json, 400, "no JSON object"},
+        {path, R"({"state": "open"})", "Content-Type: text/plain\r\n", 415, "application/json"},
+        {path, R"({"state": "open"})", "", 415, "application/json"},
+        {path + "?state=open", R"({"state": "open"})", json, 400, "in the query and in a body"},
+        {path + "?state=open&state=open", "", "", 400, "'state' is there twice"},
+        {path + "?state=ope%", "", "", 400, "is no text"},
+        {path + "?stat=open", "", "", 400, "there is no key 'stat'"},
+        {"/vendors/w/breaker?state=open", "", "", 404, "no vendor 'w'"},
+        {"/vendors/_other/breaker?state=open", "", "", 404, "no vendor '_other'"},
+        {path + "?state=open&endpoint=evil.example", "", "", 404, "no endpoint 'evil.example'; there is: localhost:"},
+        {path, std::string(5000, ' ') + R"({"state": "open"})", json, 413, "4 KiB"},
+        {path + "?state=open", "", "Origin: https://evil.example\r\n", 403, "origin"},
+        {path + "?state=open", "", "Sec-Fetch-Site: cross-site\r\n", 403, "another site"},
+    }));
+    INFO(asked << " " << body.substr(0, 100) << " " << fields);
+    const Message answer = post(proxy, asked, body, fields);
+    CHECK(answer.status() == status);
+    CHECK(answer.field("content-type") == "application/problem+json");
+    CHECK(answer.body.find(said) != std::string::npos);
+    CHECK(breaker_in(get(proxy, path)).at("forced") == "auto");
+}
+
+TEST_CASE("breakers are forced by POST alone, on admin's own door, and shown by GET") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy(one(vendor), 1, 10s, "metrics: \"127.0.0.1:0\"");
+    for (const char* method : {"PUT", "DELETE", "PATCH"}) {
+        const Message answer = ask_admin(
+            proxy, std::string(method) + " /vendors/v/breaker?state=open HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        CHECK(answer.status() == 405);
+        CHECK(answer.field("allow") == "GET, HEAD, POST");
+    }
+    CHECK(get(proxy, "/vendors/v/breaker?state=open").status() == 200);
+    CHECK(get(proxy, "/vendors/w/breaker").status() == 404);
+    for (const char* path : {"/vendors//breaker", "/vendors/v/breaker/", "/vendors/v", "/vendors/breaker"})
+        CHECK(get(proxy, path).status() == 404);
+    const Message chunked = ask_admin(proxy,
+                                      "POST /vendors/v/breaker HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                                      "application/json\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n{\"state\": "
+                                      "\"open\"}\r\n0\r\n\r\n");
+    CHECK(chunked.status() == 411);
+    Wire metrics = Wire::to(proxy.supervisor().addresses().metrics->port);
+    metrics.write("POST /vendors/v/breaker?state=open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    CHECK(metrics.read_response()->status() == 405);
+    CHECK(breaker_in(get(proxy, "/vendors/v/breaker")).at("forced") == "auto");
+
+    // One connection goes on after a body.
+    Wire wire = Wire::to(proxy.admin_port());
+    const std::string order = R"({"state": "open"})";
+    wire.write(
+        "POST /vendors/v/breaker HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-8\r\n"
+        "Content-Length: " +
+        std::to_string(order.size()) + "\r\n\r\n" + order + "GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(breaker_in(wire.read_response().value_or(Message{})).at("forced") == "open");
+    CHECK(wire.read_response()->body == "{\"live\":true}\n");
+}
+
+TEST_CASE("a breaker that opens by itself is counted, and shown with what it has seen") {
+    FakeVendor vendor(always(answer_with("503 Service Unavailable")), vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 2, open_for: 1m..1m}\n"));
+    proxy.get("v.example");
+    auto breaker = breaker_in(get(proxy, "/vendors/v/breaker"));
+    CHECK(breaker.at("consecutive") == 1);
+    CHECK(breaker.at("seen") == 1);
+    CHECK(breaker.at("failed") == 1);
+    proxy.get("v.example");
+    breaker = live_of(proxy).at("breakers").at(0).as_object();
+    CHECK(breaker.at("state") == "open");
+    CHECK(breaker.at("forced") == "auto");
+    CHECK(breaker.at("retry_after_ms").to_number<int>() > 30'000);
+    CHECK(breaker.at("opened") == 1);
+    CHECK(proxy.metric(state_series(vendor, "open")) == 1);
+    CHECK(proxy.metric("sluice_breaker_transitions_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) +
+                       "\",state=\"open\"}") == 1);
+    proxy.rewrite(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 3, open_for: 1m..1m}\n"));
+    REQUIRE(proxy.reload().status() == 200);
+    CHECK(proxy.metric(state_series(vendor, "closed")) == 1);  // it was made anew
+    CHECK(proxy.metric("sluice_breaker_transitions_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) +
+                       "\",state=\"open\"}") == 1);
+}
+
+TEST_CASE("a body that breaks off counts as a failure, and the breaker that it opens is told of") {
+    FakeVendor vendor(always("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"), vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\n"));
+    CHECK_FALSE(proxy.get("v.example").whole);
+    CHECK(eventually([&] { return proxy.metric(state_series(vendor, "open")) == 1; }));
+    CHECK(proxy.logs(R"("state":"open")"));
+    CHECK(proxy.metric("sluice_breaker_transitions_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) +
+                       "\",state=\"open\"}") == 1);
+}
+
+TEST_CASE("where a limit stands is on /metrics and /vendors") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy(one(vendor, "limit: {name: calls, rate: 10/d, burst: 10, concurrency: 7}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="calls.rate"})") == 7);
+    CHECK(proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="calls.rate"})") == 10);
+    CHECK(proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="calls.seats"})") == 7);
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="calls.seats"})") == 7; }));
+    const auto live = live_of(proxy);
+    const auto& limit = live.at("limits").at(0);
+    CHECK(limit.at("name") == "calls");
+    CHECK(limit.at("rate").at("remaining") == 7);
+    CHECK(limit.at("rate").at("limit") == 10);
+    CHECK(limit.at("rate").at("window") == "1d");
+    CHECK(limit.at("seats").at("limit") == 7);
+    CHECK(limit.at("waiting") == 0);
+    CHECK(live.at("latency").at("samples") == 3);
+    CHECK(live.at("retry_budget").at("left") == 3);
+}
+
+TEST_CASE("who waits for a seat is seen waiting") {
+    std::atomic<bool> go = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            eventually([&] { return go.load(); });
+            wire.write(answer_with("200 OK"));
+        },
+        vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nlimit: {concurrency: 1, when_full: {wait: 10s}}\n"));
+    Wire first = proxy.connected("v.example"), second = proxy.connected("v.example");
+    for (Wire* wire : {&first, &second}) wire->write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="limit"})") == 1; }));
+    CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.seats"})") == 0);
+    CHECK(live_of(proxy).at("limits").at(0).at("seats").at("in_use") == 1);
+    CHECK(live_of(proxy).at("limits").at(0).at("waiting") == 1);
+    go = true;
+    CHECK(first.read_response()->status() == 200);
+    CHECK(second.read_response()->status() == 200);
+    CHECK(proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="limit"})") == 0);
+}
+
+TEST_CASE("a pace that a vendor asked for is seen while it holds") {
+    FakeVendor vendor(always(answer_with("429 Too Many Requests", "Retry-After: 600\r\n")), vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nlimit: {rate: 1000/s, learn: true}\n"));
+    CHECK(proxy.get("v.example").status() == 429);
+    CHECK(proxy.get("v.example").reason() == "rate_limited");
+    const double closed = proxy.metric(R"(sluice_limit_learnt_seconds{vendor="v",limit="limit",part="closed"})");
+    CHECK((closed > 500 && closed <= 600));
+    const auto learnt = live_of(proxy).at("limits").at(0).at("learnt").as_object();
+    CHECK(learnt.at("closed_ms").to_number<int>() > 500'000);
+    CHECK(learnt.at("holds_ms").to_number<int>() > 500'000);
+}
+
+TEST_CASE("tokens are counted as the vendor says that they were used") {
+    const std::string usage = R"({"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":7,"total_tokens":17}})";
+    FakeVendor vendor(always(answer_with("200 OK", "Content-Type: application/json\r\n", usage)), vendor_ca());
+    TestProxy proxy(one(vendor, "limit: {tokens: {rate: 1000/h, burst: 1000, estimate: body, settle: usage}}\n"));
+    for (int i = 0; i < 2; ++i) {
+        Wire app = proxy.connected("v.example");
+        const std::string call = R"({"messages":[],"max_tokens":20})";
+        app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Type: application/json\r\nContent-Length: " +
+                  std::to_string(call.size()) + "\r\n\r\n" + call);
+        CHECK(app.read_response()->status() == 200);
+    }
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_tokens_total{vendor="v",direction="completion"})") == 14; }));
+    CHECK(proxy.metric(R"(sluice_tokens_total{vendor="v",direction="prompt"})") == 20);
+    CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})") >= 966);
+}
+
+TEST_CASE("chaos is announced at the start and by a reload that begins it, and seen while it is at work") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    const std::string on =
+        "chaos: {enabled: true, inject: [{fault: status 418, rate: 50%, header: X-No}, {fault: reset, first: 1}]}\n";
+    TestProxy proxy(one(vendor, "retry: {max: 0}\n" + on));
+    CHECK(proxy.logs(
+        R"x("event":"chaos","vendor":"v","state":"injecting","inject":"status 418 (50%, header X-No), reset (first 1)")x"));
+    CHECK(proxy.get("v.example").reason() == "upstream_reset");
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(proxy.metric(R"(sluice_chaos_injected_total{vendor="v",fault="reset"})") == 1);
+    CHECK(proxy.metric(R"(sluice_chaos_injected_total{vendor="v",fault="status 418"})") == 0);
+    CHECK(proxy.metric(R"(sluice_chaos_active{vendor="v"})") == 1);
+    const auto chaos = live_of(proxy).at("chaos").as_object();
+    CHECK(chaos.at("enabled") == true);
+    CHECK(chaos.at("stopped") == false);
+    CHECK(chaos.at("inject").at(1).at("injected") == 1);
+
+    const auto announced = [&] {
+        const std::string log = proxy.log();
+        std::size_t count = 0;
+        for (std::size_t at = 0; (at = log.find("\"injecting\"", at)) != log.npos; ++at) ++count;
+        return count;
+    };
+    const auto reload = [&](const std::string& more) {
+        proxy.rewrite(one(vendor, more));
+        REQUIRE(proxy.reload().status() == 200);
+    };
+    reload("retry: {max: 1}\n" + on);  // of something else: it goes on, and was said
+    reload("");
+    CHECK(proxy.metric(R"(sluice_chaos_active{vendor="v"})") == -1);
+    CHECK(proxy.metric(R"(sluice_chaos_injected_total{vendor="v",fault="reset"})") == 1);
+    REQUIRE(proxy.logs("\"state\":\"injecting\""));
+    CHECK(announced() == 1);
+    reload(on);
+    CHECK(eventually([&] { return announced() == 2; }));
+}
+
+TEST_CASE("chaos that stops because the vendor itself fails says so once") {
+    FakeVendor vendor(always(answer_with("503 Service Unavailable")), vendor_ca());
+    TestProxy proxy(one(vendor,
+                        "retry: {max: 0}\nbreaker: {enabled: false}\n"
+                        "chaos: {enabled: true, abort_above: 10%, inject: [{fault: delay 1ms}]}\n"));
+    for (int i = 0; i < 10; ++i) CHECK(proxy.get("v.example").status() == 503);
+    CHECK(proxy.logs(R"("event":"chaos","vendor":"v","state":"stopped")"));
+    CHECK(proxy.metric(R"(sluice_chaos_active{vendor="v"})") == 0);
+    CHECK(live_of(proxy).at("chaos").at("stopped") == true);
+    proxy.get("v.example");
+    const std::string log = proxy.log();
+    CHECK(log.find("\"stopped\"", log.find("\"stopped\"") + 1) == log.npos);
+}

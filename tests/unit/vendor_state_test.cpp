@@ -1,0 +1,89 @@
+// What of a vendor is alive, and what of it outlives a policy.
+#include "proxy/policy/vendor_state.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "proxy/policy/vendor.hpp"
+
+using namespace sluice;
+
+namespace {
+
+using Forced = Breaker::Forced;
+
+Vendor vendor_at(const std::vector<std::string>& urls) {
+    Vendor vendor;
+    std::string fault;
+    for (const std::string& url : urls) vendor.endpoints.push_back(*parse_base_url(url, fault));
+    return vendor;
+}
+
+Vendor vendor_of(const std::vector<std::string>& hosts) {
+    Vendor vendor;
+    for (const std::string& host : hosts) vendor.hosts.push_back(*parse_host_pattern(host));
+    return vendor;
+}
+
+Vendor alive(Vendor vendor, const Vendor* before = nullptr) {
+    make_live(vendor, before, {1, 2});
+    if (before) keep_forced(*before->live, *vendor.live);
+    return vendor;
+}
+
+std::vector<std::string> names(const Vendor& vendor) {
+    std::vector<std::string> all;
+    for (const auto& breaker : vendor.live->breakers) all.push_back(breaker.of);
+    return all;
+}
+
+Forced forced(const Vendor& vendor, std::size_t i) {
+    return vendor.live->breakers[i].breaker->forced();
+}
+
+}  // namespace
+
+TEST_CASE("breakers are named as the policy writes endpoints or hosts, no two of a vendor alike") {
+    using Names = std::vector<std::string>;
+    CHECK(
+        names(alive(vendor_at({"https://eu1.pay.example", "https://eu1.pay.example/base", "http://10.0.0.8:8080"}))) ==
+        Names{"eu1.pay.example", "eu1.pay.example/base", "10.0.0.8:8080"});
+    CHECK(names(alive(vendor_at({"https://pay.example", "http://pay.example"}))) ==
+          Names{"pay.example", "http://pay.example"});
+    CHECK(names(alive(vendor_of({"api.pay.example", "*.pay.example", "odd.example:8443"}))) ==
+          Names{"api.pay.example", "*.pay.example", "odd.example:8443"});
+}
+
+TEST_CASE("words for what is forced are read as they are written") {
+    for (const Forced forced : {Forced::automatic, Forced::open, Forced::closed})
+        CHECK(forced_named(name_of(forced)) == forced);
+    for (const char* word : {"", "Open", "half_open", "automatic", "open "}) CHECK_FALSE(forced_named(word));
+}
+
+TEST_CASE("what an operator forced outlives the breaker that it was said to") {
+    const Vendor before = alive(vendor_at({"https://eu1.pay.example", "https://eu2.pay.example"}));
+    before.live->breakers[1].breaker->force(Forced::open);
+
+    Vendor changed = before;
+    changed.breaker.consecutive = 7;
+    std::swap(changed.endpoints[0], changed.endpoints[1]);
+    const Vendor after = alive(changed, &before);
+    REQUIRE(after.live->breakers[0].breaker != before.live->breakers[1].breaker);
+    CHECK(forced(after, 0) == Forced::open);
+    CHECK(forced(after, 1) == Forced::automatic);
+    CHECK(after.live->breakers[0].breaker->refuses(changed.breaker, TimePoint{1h}));
+
+    after.live->breakers[0].breaker->force(Forced::automatic);
+    CHECK(forced(alive(before, &after), 1) == Forced::automatic);  // taken back is taken back
+}
+
+TEST_CASE("an endpoint that comes to a vendor that is forced as a whole is forced too, and else is not") {
+    const Vendor before = alive(vendor_at({"https://eu1.pay.example", "https://eu2.pay.example"}));
+    const Vendor grown = vendor_at({"https://eu1.pay.example", "https://us1.pay.example", "https://eu2.pay.example"});
+    before.live->breakers[0].breaker->force(Forced::open);
+    CHECK(forced(alive(grown, &before), 1) == Forced::automatic);
+    before.live->breakers[1].breaker->force(Forced::open);
+    CHECK(forced(alive(grown, &before), 1) == Forced::open);
+    CHECK(forced(alive(vendor_at({"https://other.example"}), &before), 0) == Forced::open);
+    before.live->breakers[1].breaker->force(Forced::closed);
+    CHECK(forced(alive(grown, &before), 1) == Forced::automatic);
+}
