@@ -30,26 +30,6 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
     }
 }
 
-Reason reason_of(Part part) {
-    switch (part) {
-    case Part::rate:
-    case Part::learnt: return Reason::rate_limited;
-    case Part::tokens: return Reason::token_limited;
-    case Part::seats: return Reason::concurrency_limited;
-    }
-    return Reason::rate_limited;
-}
-
-std::string_view words_of(Part part) {
-    switch (part) {
-    case Part::rate: return "its rate is spent";
-    case Part::tokens: return "its tokens are spent";
-    case Part::seats: return "all its places are taken";
-    case Part::learnt: return "the vendor itself asked for a slower pace";
-    }
-    return "";
-}
-
 Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, TimePoint now) {
     const LimitSpec& spec = held.limit->state.spec();
     const QuotaViews quotas = quota_views(spec, held.place.view(now), held.limit->seats());
@@ -64,10 +44,9 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
         ex.refusal_fields.add("RateLimit-Policy", policy);
         ex.refusal_fields.add("RateLimit", standing);
     }
-    Failure failure{Origin::sluice, reason_of(full.part), Replay::safe, {}, {}};
-    failure.retry_after = retry_after_of(full, now);
-    failure.detail = "limit '" + spec.name + "' of vendor '" + ex.serving->name + "' is full: " + std::string(words_of(full.part));
-    if (spec.wait > Duration{}) failure.detail += "; no place came free within " + format_duration(spec.wait);
+    Refusal refusal = refusal_of(spec, full, now);
+    Failure failure{Origin::sluice, refusal.reason, Replay::safe, std::move(refusal.detail), {}};
+    failure.retry_after = refusal.retry_after;
     return failure;
 }
 

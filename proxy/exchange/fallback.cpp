@@ -31,11 +31,11 @@ CredentialSpec in_parameter(const char* name) {
 
 // What an application says to one vendor in confidence is not for another.
 void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& request) {
-    // Wherever vendors are told who calls; a policy that wants one of them to go on names it in `rewrite.request.headers.rename`.
-    static const CredentialSpec in_header[] = {in_field("Authorization"), in_field("Cookie"), in_field("X-Api-Key"), in_field("Api-Key"), in_field("X-Goog-Api-Key"), in_field("X-Auth-Token"),
+    // Wherever vendors are told who calls.
+    static const CredentialSpec places[] = {in_field("Authorization"), in_field("Cookie"), in_field("X-Api-Key"), in_field("Api-Key"), in_field("X-Goog-Api-Key"), in_field("X-Auth-Token"),
                                                in_field("X-Amz-Security-Token"), in_field("X-Functions-Key"), in_field("Ocp-Apim-Subscription-Key"), in_parameter("key"), in_parameter("api_key"),
                                                in_parameter("apikey"), in_parameter("access_token"), in_parameter("token"), in_parameter("sig"), in_parameter("signature")};
-    for (const CredentialSpec& place : in_header) withhold(place, request);
+    for (const CredentialSpec& place : places) withhold(place, request);
     if (vendor.credential) withhold(config.credentials[*vendor.credential], request);
 }
 
