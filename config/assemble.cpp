@@ -21,9 +21,7 @@ int line_of(const Maybe<V>& written) {
 
 /// "" where it goes into the query.
 std::string header_of(const CredentialSpec& spec) {
-    if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) return bearer->header;
-    if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind)) return key->header;
-    return "Authorization";
+    return spec.place.header;
 }
 
 /// Nothing of a tunnel is seen but that it is opened.
@@ -179,10 +177,16 @@ class Assembler {
         spec.name = named.name;
         spec.index = config_.credentials.size();
         spec.line = line_of(*named.key);
-        take(spec.eager, written.eager);
+        take(spec.rules.eager, written.eager);
+        take(spec.place.header, written.header);
+        take(spec.place.prefix, written.prefix);
         switch (written.type ? written.type->value : 0) {
         case 0: spec.kind = bearer(written); break;
-        case 1: spec.kind = api_key(written); break;
+        case 1:
+            spec.kind = api_key(written);
+            if (!written.header) spec.place.header.clear();
+            if (!written.prefix) spec.place.prefix.clear();
+            break;
         case 2: spec.kind = basic(written); break;
         }
         credential_index_.emplace(spec.name, spec.index);
@@ -192,16 +196,12 @@ class Assembler {
     static BearerSpec bearer(WrittenCredential& written) {
         BearerSpec spec;
         take(spec.value, written.value);
-        take(spec.header, written.header);
-        take(spec.prefix, written.prefix);
         return spec;
     }
     static ApiKeySpec api_key(WrittenCredential& written) {
         ApiKeySpec spec;
         take(spec.value, written.value);
-        take(spec.header, written.header);
         take(spec.query, written.query);
-        take(spec.prefix, written.prefix);
         return spec;
     }
     static BasicSpec basic(WrittenCredential& written) {

@@ -59,6 +59,8 @@ struct Config {
     Defaults defaults;
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
+    std::vector<Vendor> issuers;  // how what credentials call is reached: a vendor's rules, of no hosts; indexes go on
+                                  // after `unmatched_vendor`
     Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts, no retry, breaker or limit; index:
                               // vendors.size()
     std::string digest;       // SHA-256 of what was read, hex: tells two policies apart

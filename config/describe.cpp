@@ -45,33 +45,40 @@ json::value describe(const SecretSource& source) {
     case SecretSource::Kind::none: return nullptr;
     case SecretSource::Kind::file: return json::object{{"file", source.name}};
     case SecretSource::Kind::environment: return json::object{{"env", source.name}};
+    case SecretSource::Kind::vault: {
+        json::object out{{"vault", source.name + "#" + source.field}};
+        if (!source.login.empty()) out["login"] = source.login;
+        return out;
+    }
     }
     return nullptr;
 }
 
 void describe_kind(json::object& out, const BearerSpec& spec) {
     out["value"] = describe(spec.value);
-    out["header"] = spec.header;
-    out["prefix"] = spec.prefix;
 }
 void describe_kind(json::object& out, const ApiKeySpec& spec) {
     out["value"] = describe(spec.value);
-    if (!spec.header.empty()) out["header"] = spec.header;
     if (!spec.query.empty()) out["query"] = spec.query;
-    out["prefix"] = spec.prefix;
 }
 void describe_kind(json::object& out, const BasicSpec& spec) {
-    if (spec.username_source.kind == SecretSource::Kind::none)
-        out["username"] = spec.username;
-    else
+    if (spec.username_source.written())
         out["username"] = describe(spec.username_source);
+    else
+        out["username"] = spec.username;
     out["password"] = describe(spec.password);
 }
+template <class LaterSpec>
+void describe_kind(json::object&, const LaterSpec&) {}
 
 json::object describe(const CredentialSpec& spec) {
     json::object out{{"type", spec.type()}};
     std::visit([&](const auto& kind) { describe_kind(out, kind); }, spec.kind);
-    out["eager"] = spec.eager;
+    if (!std::holds_alternative<BasicSpec>(spec.kind)) {
+        if (!spec.place.header.empty()) out["header"] = spec.place.header;
+        out["prefix"] = spec.place.prefix;
+    }
+    out["eager"] = spec.rules.eager;
     return out;
 }
 

@@ -48,14 +48,17 @@ std::string endpoint_text(const Url& url) {
     return std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix;
 }
 
-json::object credential(const CredentialSpec& spec, const CredentialStates& states) {
-    const CredentialState* state = spec.index < states.by_index.size() ? states.by_index[spec.index].get() : nullptr;
-    const bool available = state && state->attachment;
+json::object credential(const CredentialSpec& spec, const CredentialSlots& slots, TimePoint now) {
+    const auto seconds = [](WallTime at) {
+        return std::chrono::duration_cast<std::chrono::seconds>(at.time_since_epoch()).count();
+    };
+    const auto state = slots.at(spec.index)->state();
+    const bool available = state->attachment && now < state->usable_until;
     json::object out{{"name", spec.name}, {"type", spec.type()}, {"available", available}};
-    if (!available && state) out["fault"] = state->fault;
-    if (state) {
-        out["since"] = std::chrono::duration_cast<std::chrono::seconds>(state->since.time_since_epoch()).count();
-    }
+    if (!available || !state->fault.empty()) out["fault"] = state->fault;
+    out["since"] = seconds(state->since);
+    if (state->minted) out["minted"] = seconds(*state->minted);
+    if (state->expires) out["expires"] = seconds(*state->expires);
     return out;
 }
 
@@ -63,7 +66,7 @@ json::object route(const Route& route) {
     return {{"name", route.name}, {"match", route.match.text}, {"timeout", timeouts(route.timeout)}};
 }
 
-json::object vendor(const Vendor& vendor, const Config& config, const CredentialStates& states,
+json::object vendor(const Vendor& vendor, const Config& config, const CredentialSlots& slots,
                     const ClientContexts& contexts, TimePoint now) {
     const auto pattern_text = [](const RequestPattern& pattern) { return pattern.text; };
     json::object out{{"name", vendor.name}};
@@ -74,7 +77,7 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
     out["allow"] = texts(vendor.access.allow, pattern_text);
     out["deny"] = texts(vendor.access.deny, pattern_text);
     out["addresses"] = texts(vendor.addresses, [](const AddressRange& range) { return range.text(); });
-    if (vendor.credential) out["credential"] = credential(config.credentials[*vendor.credential], states);
+    if (vendor.credential) out["credential"] = credential(config.credentials[*vendor.credential], slots, now);
     if (const std::string& fault = contexts.fault_of(vendor); !fault.empty()) out["tls_fault"] = fault;
     out["timeout"] = timeouts(vendor.timeout);
     out["routes"] = texts(vendor.routes, route);
@@ -84,10 +87,10 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
 
 }  // namespace
 
-std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts,
+std::string describe_vendors(const Config& config, const CredentialSlots& slots, const ClientContexts& contexts,
                              TimePoint now) {
     json::array all;
-    for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, states, contexts, now));
+    for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, slots, contexts, now));
     return json::serialize(json::object{{"vendors", std::move(all)}}) + '\n';
 }
 

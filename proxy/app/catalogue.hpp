@@ -12,7 +12,7 @@ namespace sluice {
 /// JSON: for each vendor what the operator says of it, where it is reached and what may be asked, its timeouts and
 /// routes, whether its credential and its TLS files are at hand (and why not), and under `live` what standing.hpp says.
 /// Never a secret.
-std::string describe_vendors(const Config& config, const CredentialStates& states, const ClientContexts& contexts,
+std::string describe_vendors(const Config& config, const CredentialSlots& slots, const ClientContexts& contexts,
                              TimePoint now);
 
 }  // namespace sluice

@@ -30,17 +30,9 @@ constexpr std::uint16_t built_in_proxy_port = 15001, built_in_admin_port = 15000
 /// Names of the variables that the policy's secrets come from.
 std::set<std::string, std::less<>> secret_variables(const Config& config) {
     std::set<std::string, std::less<>> names;
-    const auto note = [&names](const SecretSource& source) {
-        if (source.kind == SecretSource::Kind::environment) names.insert(source.name);
-    };
-    for (const CredentialSpec& spec : config.credentials) {
-        if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) note(bearer->value);
-        if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind)) note(key->value);
-        if (const auto* basic = std::get_if<BasicSpec>(&spec.kind)) {
-            note(basic->username_source);
-            note(basic->password);
-        }
-    }
+    for (const CredentialSpec& spec : config.credentials)
+        for (const SecretSource* source : spec.secrets())
+            if (source->kind == SecretSource::Kind::environment) names.insert(source->name);
     return names;
 }
 

@@ -200,19 +200,16 @@ std::string place_of(const std::string& file, int line) {
 
 /// Where a credential goes and where it comes from; never what it is.
 std::string describe(const CredentialSpec& spec) {
-    struct Describe {
-        std::string operator()(const BearerSpec& bearer) const {
-            return "header " + bearer.header + " from " + bearer.value.text();
-        }
-        std::string operator()(const ApiKeySpec& key) const {
-            const std::string place = key.header.empty() ? "query parameter " + key.query : "header " + key.header;
-            return place + " from " + key.value.text();
-        }
-        std::string operator()(const BasicSpec& basic) const {
-            return "header Authorization from " + basic.password.text();
-        }
-    };
-    return std::visit(Describe{}, spec.kind);
+    std::string text;
+    if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind); key && !key->query.empty())
+        text = "query parameter " + key->query;
+    else if (!spec.place.header.empty())
+        text = "header " + spec.place.header;
+    else
+        text = std::string(spec.type());
+    std::string from;
+    for (const SecretSource* source : spec.secrets()) from += (from.empty() ? " from " : ", ") + source->text();
+    return text + from;
 }
 
 std::string describe(const TlsRules& tls) {

@@ -34,6 +34,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/files.hpp"
 #include "proxy/policy/vendor_state.hpp"
+#include "proxy/serve/issuing.hpp"
 #include "proxy/serve/listener.hpp"
 #include "proxy/serve/worker.hpp"
 #include "proxy/wire/contexts.hpp"
@@ -231,7 +232,7 @@ struct Supervisor::Impl {
     /// Not the constructor's: what has been made when it throws is taken down by the destructor.
     void start() {
         const SignalsBlocked blocked;
-        telemetry = std::make_unique<Telemetry>(worker_count, options.log_fd, options.log_format);
+        telemetry = std::make_unique<Telemetry>(worker_count + 1, options.log_fd, options.log_format);
         bind();  // before anything is published: a second Sluice started by mistake must not replace the first one's
                  // bundle
         make_world();
@@ -297,7 +298,8 @@ struct Supervisor::Impl {
         }
         world.identity = value_or_throw(LeafIdentity::make(authority));
         auto own = enlivened(*config, nullptr);
-        secrets = std::make_unique<SecretFiles>(own, [this](const SecretNotice& notice) {
+        const CredentialSlots slots = carry_over(*own, {});
+        secrets = std::make_unique<SecretFiles>(board, slots, [this](const SecretNotice& notice) {
             const std::string_view state = name_of(notice.state);
             if (notice.state == SecretNotice::State::unavailable) {  // its requests get 503
                 telemetry->notice(Level::error, "credential",
@@ -306,12 +308,15 @@ struct Supervisor::Impl {
                 telemetry->notice(Level::info, "credential", {{"credential", notice.credential}, {"state", state}});
             }
         });
-        world.policy = put_in_force({own, std::make_shared<const ClientContexts>(*own), secrets->snapshot()});
         world.telemetry = telemetry.get();
-        world.secrets = secrets.get();
+        world.board = &board;
         world.own = {addresses.proxy, addresses.admin};
         if (addresses.metrics) world.own.push_back(*addresses.metrics);
         world.max_connections = connections_that_fit();
+        issuing = std::make_unique<Issuing>(world, config->state, [this](const KeeperNotice& notice) { tell(notice); });
+        world.keeper = &issuing->keeper();
+        telemetry->watch_credentials([this] { return standings(); });
+        world.policy = put_in_force({own, std::make_shared<const ClientContexts>(*own), slots});
     }
 
     void make_workers() {
@@ -351,7 +356,47 @@ struct Supervisor::Impl {
             policy = fresh;
         }
         for (const auto& worker : workers) worker->put_in_force(fresh);
+        issuing->follow(fresh);
         return fresh;
+    }
+
+    std::vector<CredentialStanding> standings() const {
+        std::vector<CredentialStanding> all;
+        for (const auto& slot : in_force()->credentials) {
+            const auto state = slot->state();
+            all.push_back({slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
+        }
+        return all;
+    }
+
+    /// Every credential that is fetched, and every fetch that failed; never the credential.
+    void tell(const KeeperNotice& notice) {
+        const CredentialSpec& spec = *notice.spec;
+        switch (notice.kind) {
+            case KeeperNotice::Kind::minted:
+                telemetry->credential_fetched(spec.name, true, notice.took);
+                return telemetry->notice(Level::info, "credential_minted",
+                                         {{"credential", spec.name},
+                                          {"type", spec.type()},
+                                          {"subject", notice.subject},
+                                          {"scope", notice.scope},
+                                          {"lifetime", notice.lifetime ? format_duration(*notice.lifetime) : "unknown"},
+                                          {"took", format_duration(notice.took)}});
+            case KeeperNotice::Kind::failed:
+                telemetry->credential_fetched(spec.name, false, notice.took);
+                return telemetry->notice(Level::warning, "credential_fetch_failed",
+                                         {{"credential", spec.name},
+                                          {"type", spec.type()},
+                                          {"detail", notice.detail},
+                                          {"took", format_duration(notice.took)},
+                                          {"again_in", format_duration(notice.again_in)}});
+            case KeeperNotice::Kind::unavailable:
+                return telemetry->notice(Level::error, "credential",
+                                         {{"credential", spec.name}, {"state", "unavailable"}, {"detail", notice.detail}});
+            case KeeperNotice::Kind::note:
+                return telemetry->notice(Level::warning, "credential",
+                                         {{"credential", spec.name}, {"state", "note"}, {"detail", notice.detail}});
+        }
     }
 
     /// Whoever reads the log of a vendor that fails must know that it is made to. A reload that left it alone says
@@ -412,8 +457,9 @@ struct Supervisor::Impl {
 
         // What could be wrong with it was looked for: from here on it is in force.
         auto own = enlivened(chosen, running->config.get());
-        auto states = secrets->follow(own);
-        put_in_force({std::move(own), std::move(contexts), std::move(states)});
+        CredentialSlots slots = carry_over(*own, running->credentials);
+        secrets->follow(slots);
+        put_in_force({std::move(own), std::move(contexts), std::move(slots)});
         reloaded.result = Reloaded::Result::in_force;
         telemetry->notice(Level::info, "reloaded",
                           {{"why", why},
@@ -510,9 +556,7 @@ struct Supervisor::Impl {
 
     std::string vendors_text() const {
         const Snapshot running = in_force();
-        auto states = secrets->snapshot();
-        if (states->policy != running->credentials->policy) states = running->credentials;  // just being replaced
-        return describe_vendors(*running->config, *states, *running->contexts, now());
+        return describe_vendors(*running->config, running->credentials, *running->contexts, now());
     }
 
     /// Under the mutex, so that no policy comes into force between what is forced and what is carried over.
@@ -580,8 +624,10 @@ struct Supervisor::Impl {
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
     boost::asio::steady_timer drain_end;
     std::unique_ptr<Telemetry> telemetry;
+    CredentialBoard board;
     std::unique_ptr<SecretFiles> secrets;
     World world;
+    std::unique_ptr<Issuing> issuing;
     Addresses addresses;
     std::shared_ptr<const CertAuthority> authority;
     Published published;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "proxy/base/text.hpp"
 
@@ -44,42 +47,48 @@ void append_base64(std::string& out, std::string_view text) {  // RFC 4648 4
     }
 }
 
-/// Makes the attachment of one kind of spec. Strings that hold a secret get all their room at once, so that growing
+/// Makes the attachment of one credential. Strings that hold a secret get all their room at once, so that growing
 /// leaves no copy behind, and end in a Secret, which wipes them.
 class Maker {
   public:
-    Maker(const CredentialSpec& spec, const SecretValues& values) : spec_(spec), values_(values) {}
+    explicit Maker(const CredentialSpec& spec) : spec_(spec) {}
 
-    Result<Attachment> operator()(const BearerSpec& bearer) const { return in_header(bearer.header, bearer.prefix); }
-
-    Result<Attachment> operator()(const ApiKeySpec& key) const {
-        if (key.query.empty()) return in_header(key.header, key.prefix);
-        if (values_.value.empty()) return unusable("its value is empty");
-        std::string value;
-        value.reserve(3 * (key.prefix.size() + values_.value.size()));
-        append_percent_encoded(value, key.prefix);
-        append_percent_encoded(value, values_.value.reveal());
-        return Attachment{Attachment::Place::query, key.query, Secret(std::move(value))};
+    Result<Attachment> operator()(const Secret& token) const {
+        if (token.empty()) return unusable("its value is empty");
+        if (const auto* hmac = std::get_if<HmacSpec>(&spec_.kind)) return Attachment{HmacSigner{*hmac, spec_.place, token}, {token}};
+        const auto* key = std::get_if<ApiKeySpec>(&spec_.kind);
+        return key && !key->query.empty() ? in_query(key->query, token) : in_header(token);
     }
 
-    Result<Attachment> operator()(const BasicSpec& basic) const {
-        const bool username_is_secret = basic.username_source.kind != SecretSource::Kind::none;
-        const std::string_view username = username_is_secret ? values_.username.reveal() : basic.username;
-        const std::string_view password = values_.value.reveal();
+    Result<Attachment> operator()(const UserPassword& pair) const {
+        const auto* basic = std::get_if<BasicSpec>(&spec_.kind);
+        const bool username_is_secret = !basic || basic->username_source.written();
+        const std::string_view username = pair.username.reveal(), password = pair.password.reveal();
         if (username.empty() && username_is_secret) return unusable("its username is empty");
-        if (password.empty() && basic.password.kind != SecretSource::Kind::none)
-            return unusable("its password is empty");
+        if (password.empty() && (!basic || basic->password.written())) return unusable("its password is empty");
         if (username.find(':') != username.npos) return unusable("its username holds a ':' (RFC 7617 2)");
         if (!is_clean(username)) return unusable("its username holds a control character");
         if (!is_clean(password)) return unusable("its password holds a control character");
-        std::string pair;
-        pair.reserve(username.size() + password.size() + 1);
-        pair.append(username).append(":").append(password);
+        std::string both;
+        both.reserve(username.size() + password.size() + 1);
+        both.append(username).append(":").append(password);
         std::string value = "Basic ";
-        value.reserve(value.size() + (pair.size() + 2) / 3 * 4);
-        append_base64(value, pair);
-        wipe(pair);
-        return Attachment{Attachment::Place::header, "Authorization", Secret(std::move(value))};
+        value.reserve(value.size() + (both.size() + 2) / 3 * 4);
+        append_base64(value, both);
+        wipe(both);
+        Attachment made{FixedValue{FixedValue::Place::header, "Authorization", Secret(std::move(value))}, {pair.password}};
+        if (username_is_secret) made.secrets.push_back(pair.username);
+        return made;
+    }
+
+    Result<Attachment> operator()(const AwsKeys& keys) const {
+        const auto* aws = std::get_if<AwsSpec>(&spec_.kind);
+        if (!aws) return unusable("keys of AWS were given for it");
+        if (keys.access_key_id.empty() || keys.secret_access_key.empty()) return unusable("its keys are empty");
+        if (!is_clean(keys.access_key_id) || !is_clean(keys.session_token.reveal())) return unusable("its keys hold a control character");
+        Attachment made{AwsSigner{aws->region, aws->service, keys, aws->max_body}, {keys.secret_access_key}};
+        if (!keys.session_token.empty()) made.secrets.push_back(keys.session_token);
+        return made;
     }
 
   private:
@@ -88,19 +97,24 @@ class Maker {
                 "credential '" + spec_.name + "' cannot be used: " + std::string(why)};
     }
 
-    Result<Attachment> in_header(const std::string& header, const std::string& prefix) const {
-        if (values_.value.empty()) return unusable("its value is empty");
-        if (!is_clean(values_.value.reveal()) || !is_clean(prefix)) {
-            return unusable("its value holds a line end or another control character");
-        }
+    Result<Attachment> in_query(const std::string& name, const Secret& token) const {
         std::string value;
-        value.reserve(prefix.size() + values_.value.size());
-        value.append(prefix).append(values_.value.reveal());
-        return Attachment{Attachment::Place::header, header, Secret(std::move(value))};
+        value.reserve(3 * (spec_.place.prefix.size() + token.size()));
+        append_percent_encoded(value, spec_.place.prefix);
+        append_percent_encoded(value, token.reveal());
+        return Attachment{FixedValue{FixedValue::Place::query, name, Secret(std::move(value))}, {token}};
+    }
+
+    Result<Attachment> in_header(const Secret& token) const {
+        const std::string& prefix = spec_.place.prefix;
+        if (!is_clean(token.reveal()) || !is_clean(prefix)) return unusable("its value holds a line end or another control character");
+        std::string value;
+        value.reserve(prefix.size() + token.size());
+        value.append(prefix).append(token.reveal());
+        return Attachment{FixedValue{FixedValue::Place::header, spec_.place.header, Secret(std::move(value))}, {token}};
     }
 
     const CredentialSpec& spec_;
-    const SecretValues& values_;
 };
 
 /// Percent-decoded, IIS's %uXXXX too, as far as it is ASCII; what is no escape stands for itself.
@@ -182,33 +196,119 @@ void set_parameter(std::string& target, std::string_view name, std::string_view 
     target += encoded_value;
 }
 
-}  // namespace
-
-Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValues& values) {
-    return std::visit(Maker{spec, values}, spec.kind);
+/// Every `placeholder` in `text` becomes `secret`. Nothing: there is none.
+std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view secret) {
+    std::size_t finds = 0;
+    for (std::size_t at = text.find(placeholder); at != text.npos; at = text.find(placeholder, at + placeholder.size())) ++finds;
+    if (finds == 0) return {};
+    std::string out;
+    out.reserve(text.size() + finds * secret.size());
+    for (;;) {
+        const std::size_t at = text.find(placeholder);
+        out.append(text.substr(0, at));
+        if (at == text.npos) return out;
+        out.append(secret);
+        text.remove_prefix(at + placeholder.size());
+    }
 }
 
-void apply(const Attachment& attachment, RequestHead& head) {
-    switch (attachment.place) {
-    case Attachment::Place::header:
-        head.fields.set(attachment.name, attachment.value.reveal());
-        if (attachment.name.find_first_of("-_") != attachment.name.npos) head.fields.remove_lookalikes(attachment.name);
+bool replace_in_target(std::string& target, std::string_view placeholder, std::string_view secret) {
+    std::string encoded_placeholder, encoded;
+    append_percent_encoded(encoded_placeholder, placeholder);
+    encoded.reserve(3 * secret.size());
+    append_percent_encoded(encoded, secret);
+    bool found = false;
+    for (const std::string_view spelling : {placeholder, std::string_view(encoded_placeholder)}) {
+        if (auto changed = replaced(target, spelling, encoded)) {
+            wipe(target);
+            target = std::move(*changed);
+            found = true;
+        }
+    }
+    wipe(encoded);
+    return found;
+}
+
+std::string decoded_base64(std::string_view text) {
+    std::string out;
+    unsigned group = 0;
+    int bits = 0;
+    for (const char c : text) {
+        const char l = lower(c);
+        int digit = -1;
+        if (c >= 'A' && c <= 'Z') digit = c - 'A';
+        else if (l >= 'a' && l <= 'z') digit = c - 'a' + 26;
+        else if (is_digit(c)) digit = c - '0' + 52;
+        else if (c == '+' || c == '-') digit = 62;
+        else if (c == '/' || c == '_') digit = 63;
+        if (digit < 0) break;
+        group = group << 6 | static_cast<unsigned>(digit);
+        if ((bits += 6) < 8) continue;
+        bits -= 8;
+        out += static_cast<char>(group >> bits & 0xFF);
+    }
+    return out;
+}
+
+/// "Basic dXNlcjpwYXNz" with the placeholder in it. Nothing: not such a value.
+std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret) {
+    constexpr std::string_view scheme = "basic ";
+    if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
+    auto pair = replaced(decoded_base64(trimmed(value.substr(scheme.size()))), placeholder, secret);
+    if (!pair) return {};
+    std::string out = "Basic ";
+    out.reserve(out.size() + (pair->size() + 2) / 3 * 4);
+    append_base64(out, *pair);
+    wipe(*pair);
+    return out;
+}
+
+}  // namespace
+
+Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted) { return std::visit(Maker{spec}, minted.what); }
+
+void apply(const FixedValue& value, RequestHead& head) {
+    switch (value.place) {
+    case FixedValue::Place::header:
+        head.fields.set(value.name, value.value.reveal());
+        if (value.name.find_first_of("-_") != value.name.npos) head.fields.remove_lookalikes(value.name);
         return;
-    case Attachment::Place::query: set_parameter(head.target, attachment.name, attachment.value.reveal()); return;
+    case FixedValue::Place::query: set_parameter(head.target, value.name, value.value.reveal()); return;
     }
 }
 
 void withhold(const CredentialSpec& spec, RequestHead& head) {
     const auto drop_header = [&head](const std::string& name) {
+        if (name.empty()) return;
         head.fields.remove(name);
         head.fields.remove_lookalikes(name);
     };
-    if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) return drop_header(bearer->header);
-    if (std::holds_alternative<BasicSpec>(spec.kind)) return drop_header("Authorization");
-    const auto& key = std::get<ApiKeySpec>(spec.kind);
-    if (key.query.empty()) return drop_header(key.header);
-    const std::size_t query = head.target.find('?');
-    if (query != head.target.npos) remove_parameter(head.target, query + 1, key.query);
+    drop_header(spec.place.header);
+    if (std::holds_alternative<AwsSpec>(spec.kind)) {
+        drop_header("X-Amz-Security-Token");
+        drop_header("X-Amz-Date");
+    } else if (const auto* hmac = std::get_if<HmacSpec>(&spec.kind)) {
+        for (const auto& [name, _] : hmac->headers) drop_header(name);
+    } else if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind); key && !key->query.empty()) {
+        const std::size_t query = head.target.find('?');
+        if (query != head.target.npos) remove_parameter(head.target, query + 1, key->query);
+    }
+}
+
+bool replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head) {
+    bool found = replace_in_target(head.target, placeholder, secret);
+    std::vector<std::pair<std::string, std::string>> changed;   // a change moves the fields
+    for (const Field field : head.fields) {
+        auto value = replaced(field.value, placeholder, secret);
+        if (!value && field.known == Known::authorization) value = replaced_in_basic(field.value, placeholder, secret);
+        if (value) changed.emplace_back(std::string(field.name), std::move(*value));
+    }
+    for (auto& [name, value] : changed) {
+        head.fields.set(name, value);
+        wipe(value);
+        found = true;
+    }
+    return found;
 }
 
 }  // namespace sluice

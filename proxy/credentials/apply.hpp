@@ -7,22 +7,20 @@
 
 namespace sluice {
 
-/// The values of a spec's secrets, in words of the spec: `value` for bearer and api_key, `password` (and `username`) for basic.
-struct SecretValues {
-    Secret value;
-    Secret username;
-};
-
-/// Makes the attachment. Fails (origin sluice, credential_unavailable) when a value cannot stand in its place: empty, CR, LF, NUL or other controls in a
-/// header value, ':' in a basic username. The detail names the credential, never the value.
-Result<Attachment> make_attachment(const CredentialSpec& spec, const SecretValues& values);
+/// Makes the attachment of what was read or fetched. Fails (origin sluice, credential_unavailable) when a value cannot stand in its place: empty, CR, LF, NUL or
+/// other controls in a header value, ':' in a basic username; or when the type has no use for what was given. The detail names the credential, never the value.
+Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted);
 
 /// Drops whatever the application put in the same header (or query parameter) and puts the credential there; also what a vendor might read as the same:
 /// headers that differ by '_' and '-' only, parameters between ';', in other case, encoded, or as frameworks bend names. A value that holds ";key=" loses that part.
 /// `head.target` is in origin-form. Under 1 us for a header.
-void apply(const Attachment& attachment, RequestHead& head);
+void apply(const FixedValue& value, RequestHead& head);
 
 /// Drops what the application put where a credential of `spec` goes, as `apply` does, and attaches nothing: the request is for somebody else now.
 void withhold(const CredentialSpec& spec, RequestHead& head);
+
+/// Puts the credential where the application has its placeholder instead: in field values, in the user or password of `Authorization: Basic`, in path and query
+/// (percent-encoded there). False: the placeholder is nowhere in the request. `secret` is the bare value, without a prefix.
+bool replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head);
 
 }  // namespace sluice

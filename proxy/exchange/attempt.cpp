@@ -1,8 +1,8 @@
 #include "proxy/exchange/attempt.hpp"
 
 #include "proxy/base/text.hpp"
-#include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pause.hpp"
 
 namespace sluice {
@@ -10,23 +10,6 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t worth_draining = 64 * 1024;   // of an answer that nobody wants, so that its connection can be used again
-
-Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
-
-// The transport verifies the destination before it sends a byte of the head, so what is attached here reaches nobody else.
-Result<void> attach_credential(Exchange& ex, const Destination& destination) {
-    const Vendor& vendor = *ex.serving;
-    if (!vendor.credential) return {};
-    if (destination.scheme == Scheme::http && vendor.endpoints.empty())
-        return unavailable("a credential never travels in clear text: call https://" + destination.authority.host + " instead, or give vendor '" + vendor.name +
-                           "' an endpoint written as http:// if plain text is meant");
-    if (ex.request.method == "TRACE")   // its answer is the request: the application would read the credential (RFC 9110 9.3.8)
-        return Failure{Origin::sluice, Reason::not_allowed, Replay::safe, "TRACE would send the credential of vendor '" + vendor.name + "' back"};
-    Result<const Attachment*> attachment = ex.policy->credentials.current(*vendor.credential);
-    if (!attachment) return std::move(attachment.error());
-    apply(**attachment, ex.request);
-    return {};
-}
 
 VendorState::LiveBreaker* breaker_at(const Exchange& ex, std::size_t endpoint) {
     if (!ex.serving->live || ex.serving->live->breakers.empty()) return nullptr;
@@ -196,17 +179,16 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.traffic = &ex.traffic;
     trip.response = &ex.response;
 
-    if (!ex.tunnel) {
-        Result<void> attached = attach_credential(ex, trip.destination);
-        if (!attached) co_return attached;
-    }
-    if (!take_seats_at_once(ex)) {
-        Result<void> seated = co_await take_seats(core, ex);
-        if (!seated) co_return seated;
-        if (!ex.tunnel) {   // while it waited the credential may have become another
-            Result<void> attached = attach_credential(ex, trip.destination);
-            if (!attached) co_return attached;
+    // While it waits for a seat the credential may become another.
+    for (bool seated = false;; seated = true) {
+        if (!ex.tunnel) {
+            std::optional<Result<void>> attached = attach_at_once(ex, trip.destination);
+            if (!attached) attached = co_await attach_credential(core, ex, trip.destination);
+            if (!*attached) co_return std::move(*attached);
         }
+        if (seated || take_seats_at_once(ex)) break;
+        Result<void> got = co_await take_seats(core, ex);
+        if (!got) co_return got;
     }
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);

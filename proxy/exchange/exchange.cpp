@@ -38,6 +38,9 @@ void Exchange::clear() {
     retries_spent = false;
     refusal_fields.clear();
     if (!pristine.method.empty()) pristine.clear();
+    if (!bare.method.empty()) bare.clear();
+    attached.reset();
+    attached_previous = other_secret = renewed = false;
     replay.clear();
     token_cost = 0;
     failed_at = 0;

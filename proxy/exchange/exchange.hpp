@@ -63,6 +63,11 @@ struct Exchange {
     Fields refusal_fields;                   // of our own answer, beside the usual ones
     RequestHead pristine;                    // the request before any credential; kept only where a fallback may need it
     ReplayBody replay;                       // `body`, so that it can be sent again
+    std::shared_ptr<const CredentialState> attached;   // what the latest attempt carries
+    bool attached_previous = false;          // of it, the secret before the last rotation
+    bool other_secret = false;               // the one of the two that would not be taken first
+    bool renewed = false;                    // a vendor has refused a credential, and another was got
+    RequestHead bare;                        // the request with the placeholder in it; kept only where there is one
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     std::uint64_t token_cost = 0;            // estimated, where a limit counts tokens
     std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each
@@ -81,6 +86,8 @@ struct Exchange {
     void begin_under(std::shared_ptr<const PolicyInForce> in_force);
     /// For the next exchange; memory is kept, what may be secret is wiped.
     void clear();
+    /// In `config->credentials`; nothing: none.
+    std::optional<std::size_t> credential() const { return serving_route && serving_route->credential ? serving_route->credential : serving->credential; }
     const Timeouts& timeouts() const { return serving_route ? serving_route->timeout : serving->timeout; }
     const RetrySpec& retry() const { return serving_route ? serving_route->retry : serving->retry; }
     const IdempotencySpec& idempotency() const { return serving_route ? serving_route->idempotency : serving->idempotency; }

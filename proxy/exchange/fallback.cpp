@@ -20,12 +20,13 @@ bool is_json(const Fields& fields) {
 
 CredentialSpec in_field(const char* name) {
     CredentialSpec spec;
-    spec.kind = ApiKeySpec{name, "", "", {}};
+    spec.place = {name, ""};
     return spec;
 }
 CredentialSpec in_parameter(const char* name) {
     CredentialSpec spec;
-    spec.kind = ApiKeySpec{"", name, "", {}};
+    spec.place = {"", ""};
+    spec.kind = ApiKeySpec{name, {}};
     return spec;
 }
 
@@ -37,6 +38,8 @@ void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& 
                                                in_parameter("apikey"), in_parameter("access_token"), in_parameter("token"), in_parameter("sig"), in_parameter("signature")};
     for (const CredentialSpec& place : places) withhold(place, request);
     if (vendor.credential) withhold(config.credentials[*vendor.credential], request);
+    for (const Route& route : vendor.routes)
+        if (route.credential) withhold(config.credentials[*route.credential], request);
 }
 
 Failure cannot(const Exchange& ex, Origin whose, std::string why) {
@@ -56,6 +59,9 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.serving = &ex.config->vendors[fallback.vendor];
     ex.fallbacks.push_back(&fallback);
     ex.outcome = Outcome::fallback;
+    ex.attached.reset();
+    ex.renewed = ex.other_secret = false;
+    ex.bare.clear();
 
     ex.request = ex.pristine;   // without the first vendor's credential
     drop_what_was_for(*before, *ex.config, ex.request);

@@ -54,6 +54,7 @@ RivalPtr rival_of(const Exchange& ex, std::size_t endpoint, Wakeup& race) {
     own.activity = ex.activity;
     own.phases = ex.phases;
     own.failed_at = ex.failed_at;
+    own.other_secret = ex.other_secret;
     if (ex.body) {
         rival->body.hold(std::string(ex.replay.kept()));
         own.body = &rival->body;
@@ -109,6 +110,8 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.throttle = own.throttle;
     ex.usage = own.usage;
     ex.failed_at |= own.failed_at;
+    ex.attached = own.attached;
+    ex.attached_previous = own.attached_previous;
     ex.winner = rival;
     return std::move(*rival->done);
 }

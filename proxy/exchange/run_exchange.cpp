@@ -3,6 +3,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/attempt.hpp"
+#include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/fallback.hpp"
 #include "proxy/exchange/hedge.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -253,6 +254,13 @@ Task<Result<void>> enter(Core& core, Exchange& ex) {
     co_return co_await admit(core, ex);
 }
 
+// Ends an attempt whose answer, if any, nobody wants.
+Task<void> leave(Core& core, Exchange& ex) {
+    let_go(ex);
+    co_await core.transport.finish(*ex.trip);
+    leave_attempt(ex);
+}
+
 // Nothing of it reached the vendor: what was taken of its limits comes back.
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
     if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
@@ -292,14 +300,18 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 last = co_await attempt_hedged(core, ex, plan, endpoint);
             else
                 last = co_await attempt(core, ex, endpoint);
+            if (last && is_refused_credential(ex)) {
+                const bool renewed = co_await renew_credential(core, ex);   // with the answer at hand: it is delivered where there is no other
+                if (renewed) {
+                    co_await leave(core, ex);
+                    continue;
+                }
+            }
+            note_taken_credential(ex);
             step = plan.next(tried_of(ex, last), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
             ex.retries_spent = plan.spent();
             if (step.kind == Step::Kind::deliver) continue;
-            if (ex.trip) {
-                let_go(ex);
-                co_await core.transport.finish(*ex.trip);
-                leave_attempt(ex);
-            }
+            if (ex.trip) co_await leave(core, ex);
             continue;
         case Step::Kind::wait: {
             const bool here = co_await pause(core, ex, later(Core::now(), step.delay));

@@ -95,24 +95,43 @@ std::string_view judge_path(std::string_view path) {
     return is_dot_segment() ? "a dot segment in the path" : std::string_view{};
 }
 
-std::optional<Url> parse_base_url(std::string_view text, std::string& fault) {
+namespace {
+
+// Scheme, authority and what follows it, as written.
+std::optional<Url> parse_url(std::string_view text, std::string& fault, std::string_view ends_authority) {
     const auto refuse = [&](std::string_view why) {
         fault = why;
         return std::nullopt;
     };
-    if (text.find('?') != text.npos) return refuse("a query in a URL that takes none");
     if (text.find('#') != text.npos) return refuse("a fragment in a URL that takes none");
     std::string_view rest = text;
     const auto scheme = take_scheme(rest);
     if (!scheme) return refuse("not a URL such as https://host/prefix");
-    const std::size_t end = std::min(rest.find('/'), rest.size());
+    const std::size_t end = std::min(rest.find_first_of(ends_authority), rest.size());
     auto authority = parse_authority(rest.substr(0, end), default_port(*scheme));
     if (!authority) return refuse(authority.error().detail);
-    std::string_view prefix = rest.substr(end);
-    if (!judge_characters(prefix).empty()) return refuse("a space, a control or a byte outside ASCII in a URL");
-    if (const auto what = judge_path(prefix); !what.empty()) return refuse(what);
-    while (prefix.ends_with('/')) prefix.remove_suffix(1);
-    return Url{*scheme, std::move(*authority), std::string(prefix)};
+    const std::string_view whole = rest.substr(end);
+    if (!judge_characters(whole).empty()) return refuse("a space, a control or a byte outside ASCII in a URL");
+    if (const auto what = judge_path(whole.substr(0, whole.find('?'))); !what.empty()) return refuse(what);
+    return Url{*scheme, std::move(*authority), std::string(whole)};
+}
+
+}  // namespace
+
+std::optional<Url> parse_base_url(std::string_view text, std::string& fault) {
+    if (text.find('?') != text.npos) {
+        fault = "a query in a URL that takes none";
+        return {};
+    }
+    auto url = parse_url(text, fault, "/");
+    while (url && url->prefix.ends_with('/')) url->prefix.pop_back();
+    return url;
+}
+
+std::optional<Url> parse_resource_url(std::string_view text, std::string& fault) {
+    auto url = parse_url(text, fault, "/?");
+    if (url && !url->prefix.starts_with('/')) url->prefix.insert(0, 1, '/');
+    return url;
 }
 
 }  // namespace sluice

@@ -31,8 +31,12 @@ struct Url {
     Scheme scheme = Scheme::https;
     Authority authority;
     std::string prefix;   // path without its trailing '/', "" for none
+
+    bool operator==(const Url&) const = default;
 };
 /// No query, no fragment, no userinfo. Nothing: not such a URL; `fault` then says why.
 std::optional<Url> parse_base_url(std::string_view text, std::string& fault);
+/// The same of one whole resource, such as a token endpoint: `prefix` is then path and query, as written.
+std::optional<Url> parse_resource_url(std::string_view text, std::string& fault);
 
 }  // namespace sluice

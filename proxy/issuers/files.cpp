@@ -26,125 +26,108 @@ namespace {
 
 constexpr Duration rest = 10ms;  // between two looks, even at a file that somebody writes without pause
 
-// Where a spec's secrets are, in the order of SecretValues.
-struct Sources {
-    SecretSource value, username;
-};
-Sources sources_of(const CredentialSpec& spec) {
-    struct Visitor {
-        Sources operator()(const BearerSpec& bearer) const { return {bearer.value, {}}; }
-        Sources operator()(const ApiKeySpec& key) const { return {key.value, {}}; }
-        Sources operator()(const BasicSpec& basic) const { return {basic.password, basic.username_source}; }
-    };
-    return std::visit(Visitor{}, spec.kind);
-}
-
 std::string absolute(const std::string& path) {
     std::error_code ignored;  // only where there is no working directory any more; then nothing can be read either
     const auto whole = std::filesystem::absolute(path, ignored);
     return ignored ? path : whole.string();
 }
 
-std::shared_ptr<const CredentialState> state_of(const Result<Attachment>& reading) {
-    auto state = std::make_shared<CredentialState>();
-    state->since = std::chrono::system_clock::now();
-    if (reading.has_value()) {
-        state->attachment = *reading;
-    } else {
-        state->fault = reading.error().detail;
-    }
-    return state;
+bool same(const std::optional<Attachment>& a, const std::optional<Attachment>& b) {
+    return a.has_value() == b.has_value() && (!a || a->same_as(*b));
 }
 
 }  // namespace
 
 struct SecretFiles::Impl {
-    using Publish = std::function<void(std::shared_ptr<const CredentialStates>)>;
-
-    Impl(std::shared_ptr<const Config> config, Notify notice, SecretTimes times);
+    Impl(CredentialBoard& board, CredentialSlots slots, Notify notice, SecretTimes times);
     ~Impl();
 
     Result<Secret> read_source(const SecretSource& source) const;
     Result<Attachment> read_credential(const CredentialSpec& spec) const;
+    std::optional<Attachment> read_previous(const CredentialSpec& spec) const;
+    std::shared_ptr<const CredentialState> state_of(const Result<Attachment>& reading, std::optional<Attachment> previous);
     bool look();
-    void learn(const Config& policy);
-    void publish(CredentialStates changed);
+    void learn(const CredentialSlots& slots);
     void tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const;
-    std::shared_ptr<const CredentialStates> follow(std::shared_ptr<const Config> policy);
+    void follow(CredentialSlots slots);
     void watch();
     bool wait_until(TimePoint when);
     bool take_events();
     bool stopped_within(Duration time);
 
+    CredentialBoard& board;
     const Notify notice;
     const SecretTimes times;
     std::mutex work_mutex;  // of what follows, up to `files`: a reload and the watching thread
-    std::shared_ptr<const Config> config;
     std::map<std::string, Result<Secret>>
         variables;                    // as they were when first asked for: a process's environment does not change
     std::vector<std::string> paths;   // absolute, of every file source
-    std::vector<Rotation> rotations;  // by CredentialSpec::index
+    struct Kept {
+        std::shared_ptr<CredentialSlot> slot;
+        Rotation rotation;
+        std::optional<Attachment> previous;
+    };
+    std::vector<Kept> kept;
     FileWatch files;
     const int stop_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);  // once readable, it stays so
-
-    mutable std::mutex states_mutex;
-    std::shared_ptr<const CredentialStates> states;
-    std::mutex subscribers_mutex;  // held while publishing, so that every subscriber sees the same order and no gap
-    std::map<std::size_t, Publish> subscribers;
-    std::size_t next_subscriber = 1;
     std::thread thread;
 };
 
-SecretFiles::Impl::Impl(std::shared_ptr<const Config> policy, Notify tell_people, SecretTimes when)
-    : notice(std::move(tell_people)), times(when) {
+SecretFiles::Impl::Impl(CredentialBoard& put_up_on, CredentialSlots slots, Notify tell_people, SecretTimes when)
+    : board(put_up_on), notice(std::move(tell_people)), times(when) {
     if (stop_event < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-    states = std::make_shared<const CredentialStates>(CredentialStates{0, {}});
-    follow(std::move(policy));
+    follow(std::move(slots));
 }
 
 // Where the policy's secrets are; files are watched before they are read, so that what changes in between is seen.
-void SecretFiles::Impl::learn(const Config& policy) {
+void SecretFiles::Impl::learn(const CredentialSlots& slots) {
     paths.clear();
-    for (const CredentialSpec& spec : policy.credentials) {
-        const Sources sources = sources_of(spec);
-        for (const SecretSource& source : {sources.value, sources.username}) {
-            if (source.kind == SecretSource::Kind::file) paths.push_back(absolute(source.name));
-            if (source.kind == SecretSource::Kind::environment)
-                variables.try_emplace(source.name, read_secret_variable(source.name));
+    for (const auto& slot : slots) {
+        if (!slot->spec().is_static()) continue;
+        for (const SecretSource* source : slot->spec().secrets()) {
+            if (source->kind == SecretSource::Kind::file) paths.push_back(absolute(source->name));
+            if (source->kind == SecretSource::Kind::environment)
+                variables.try_emplace(source->name, read_secret_variable(source->name));
         }
     }
     files.follow(paths);
 }
 
-std::shared_ptr<const CredentialStates> SecretFiles::Impl::follow(std::shared_ptr<const Config> policy) {
+void SecretFiles::Impl::follow(CredentialSlots slots) {
     const std::lock_guard work(work_mutex);
-    const auto before = states;  // only changed under `work_mutex`
-    std::map<std::string_view, std::size_t> known;
-    if (config)
-        for (const CredentialSpec& spec : config->credentials) known.emplace(spec.name, spec.index);
-    learn(*policy);
-    std::vector<Rotation> followed;
-    CredentialStates first{before->policy + 1, {}};
-    for (const CredentialSpec& spec : policy->credentials) {
-        const auto same = known.find(spec.name);
-        if (same != known.end() && config->credentials[same->second].kind == spec.kind) {
-            followed.push_back(rotations[same->second]);
-            first.by_index.push_back(before->by_index[same->second]);
+    std::map<const CredentialSlot*, Kept*> known;
+    for (Kept& one : kept) known.emplace(one.slot.get(), &one);
+    learn(slots);
+    std::vector<Kept> followed;
+    std::vector<CredentialBoard::Change> first;
+    for (const auto& slot : slots) {
+        const CredentialSpec& spec = slot->spec();
+        if (!spec.is_static()) continue;
+        if (const auto was = known.find(slot.get()); was != known.end()) {
+            followed.push_back(std::move(*was->second));
             continue;
         }
-        followed.emplace_back(read_credential(spec), times.rotation);
-        first.by_index.push_back(state_of(followed.back().state()));
-        if (!first.by_index.back()->attachment) tell(spec, false, followed.back().state());
+        followed.push_back({slot, Rotation(read_credential(spec), times.rotation), read_previous(spec)});
+        const Kept& fresh = followed.back();
+        first.emplace_back(slot, state_of(fresh.rotation.state(), fresh.previous));
+        if (fresh.rotation.state().has_error()) tell(spec, false, fresh.rotation.state());
     }
-    rotations = std::move(followed);
-    config = std::move(policy);
-    auto fresh = std::make_shared<const CredentialStates>(std::move(first));
-    {
-        const std::lock_guard lock(states_mutex);
-        states = fresh;
-    }
+    kept = std::move(followed);
+    board.post(std::move(first));
     if (!paths.empty() && !thread.joinable()) thread = std::thread([this] { watch(); });
-    return fresh;
+}
+
+std::shared_ptr<const CredentialState> SecretFiles::Impl::state_of(const Result<Attachment>& reading, std::optional<Attachment> previous) {
+    auto state = std::make_shared<CredentialState>();
+    state->since = std::chrono::system_clock::now();
+    if (reading.has_value()) {
+        state->attachment = *reading;
+        state->serial = board.next_serial();
+        state->previous = std::move(previous);
+    } else {
+        state->fault = reading.error().detail;
+    }
+    return state;
 }
 
 SecretFiles::Impl::~Impl() {
@@ -156,6 +139,7 @@ SecretFiles::Impl::~Impl() {
 Result<Secret> SecretFiles::Impl::read_source(const SecretSource& source) const {
     switch (source.kind) {
         case SecretSource::Kind::none:
+        case SecretSource::Kind::vault:  // of one that is fetched
             return Secret();
         case SecretSource::Kind::file:
             return read_secret_file(source.name);
@@ -166,16 +150,40 @@ Result<Secret> SecretFiles::Impl::read_source(const SecretSource& source) const 
 }
 
 Result<Attachment> SecretFiles::Impl::read_credential(const CredentialSpec& spec) const {
-    const Sources sources = sources_of(spec);
     const auto named = [&spec](Failure failure) {
         failure.detail = "credential '" + spec.name + "': " + failure.detail;
         return failure;
     };
-    auto value = read_source(sources.value);
+    if (const auto* basic = std::get_if<BasicSpec>(&spec.kind)) {
+        auto password = read_source(basic->password);
+        if (password.has_error()) return named(password.error());
+        auto username = basic->username_source.written() ? read_source(basic->username_source)
+                                                         : Result<Secret>(Secret(std::string(basic->username)));
+        if (username.has_error()) return named(username.error());
+        return make_attachment(spec, Minted{UserPassword{std::move(*username), std::move(*password)}});
+    }
+    if (std::holds_alternative<MtlsSpec>(spec.kind)) return Attachment{};
+    const auto sources = spec.secrets();
+    auto value = read_source(*sources.front());
     if (value.has_error()) return named(value.error());
-    auto username = read_source(sources.username);
-    if (username.has_error()) return named(username.error());
-    return make_attachment(spec, {std::move(*value), std::move(*username)});
+    return make_attachment(spec, Minted{std::move(*value)});
+}
+
+// Of the user whose password it was, where there is a user.
+std::optional<Attachment> SecretFiles::Impl::read_previous(const CredentialSpec& spec) const {
+    if (!spec.rules.overlap.written()) return {};
+    auto secret = read_source(spec.rules.overlap);
+    if (secret.has_error()) return {};  // it may be gone as soon as nobody takes it any more
+    Minted minted{std::move(*secret)};
+    if (const auto* basic = std::get_if<BasicSpec>(&spec.kind)) {
+        auto username = basic->username_source.written() ? read_source(basic->username_source)
+                                                         : Result<Secret>(Secret(std::string(basic->username)));
+        if (username.has_error()) return {};
+        minted.what = UserPassword{std::move(*username), std::move(std::get<Secret>(minted.what))};
+    }
+    auto made = make_attachment(spec, minted);
+    if (made.has_error()) return {};
+    return std::move(*made);
 }
 
 // True: something is not settled yet.
@@ -183,17 +191,21 @@ bool SecretFiles::Impl::look() {
     const std::lock_guard work(work_mutex);
     files.follow(paths);
     const TimePoint now = std::chrono::steady_clock::now();
-    std::optional<CredentialStates> changed;
-    for (std::size_t i = 0; i < rotations.size(); ++i) {
-        const bool had_one = rotations[i].state().has_value();
-        if (!rotations[i].observe(read_credential(config->credentials[i]), now)) continue;
-        if (!changed) changed = *states;
-        changed->by_index[i] = state_of(rotations[i].state());
-        tell(config->credentials[i], had_one, rotations[i].state());
+    std::vector<CredentialBoard::Change> changes;
+    bool unsettled = false;
+    for (Kept& one : kept) {
+        const CredentialSpec& spec = one.slot->spec();
+        const bool had_one = one.rotation.state().has_value();
+        const bool rotated = one.rotation.observe(read_credential(spec), now);
+        auto previous = read_previous(spec);
+        unsettled |= one.rotation.unsettled();
+        if (rotated) tell(spec, had_one, one.rotation.state());
+        if (!rotated && same(previous, one.previous)) continue;
+        one.previous = std::move(previous);
+        changes.emplace_back(one.slot, state_of(one.rotation.state(), one.previous));
     }
-    if (changed) publish(std::move(*changed));
-    return std::any_of(rotations.begin(), rotations.end(),
-                       [](const Rotation& rotation) { return rotation.unsettled(); });
+    board.post(std::move(changes));
+    return unsettled;
 }
 
 void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const {
@@ -203,16 +215,6 @@ void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Res
     } else {
         notice({had_one ? State::changed : State::available, spec.name, {}});
     }
-}
-
-void SecretFiles::Impl::publish(CredentialStates changed) {
-    const std::lock_guard order(subscribers_mutex);
-    auto fresh = std::make_shared<const CredentialStates>(std::move(changed));
-    {
-        const std::lock_guard lock(states_mutex);
-        states = fresh;
-    }
-    for (const auto& [_, publish_to] : subscribers) publish_to(fresh);
 }
 
 void SecretFiles::Impl::watch() {
@@ -263,40 +265,11 @@ std::string_view name_of(SecretNotice::State state) {
     return "";
 }
 
-SecretFiles::SecretFiles(std::shared_ptr<const Config> config, Notify notice, SecretTimes times)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(notice), times)) {}
+SecretFiles::SecretFiles(CredentialBoard& board, CredentialSlots slots, Notify notice, SecretTimes times)
+    : impl_(std::make_unique<Impl>(board, std::move(slots), std::move(notice), times)) {}
 
 SecretFiles::~SecretFiles() = default;
 
-std::shared_ptr<const CredentialStates> SecretFiles::follow(std::shared_ptr<const Config> config) {
-    return impl_->follow(std::move(config));
-}
-
-std::shared_ptr<const CredentialStates> SecretFiles::snapshot() const {
-    const std::lock_guard lock(impl_->states_mutex);
-    return impl_->states;
-}
-
-std::size_t SecretFiles::subscribe(std::function<void(std::shared_ptr<const CredentialStates>)> publish) {
-    const std::lock_guard order(impl_->subscribers_mutex);
-    publish(snapshot());
-    impl_->subscribers.emplace(impl_->next_subscriber, std::move(publish));
-    return impl_->next_subscriber++;
-}
-
-void SecretFiles::unsubscribe(std::size_t id) {
-    const std::lock_guard order(impl_->subscribers_mutex);
-    impl_->subscribers.erase(id);
-}
-
-Result<const Attachment*> StaticDesk::current(std::size_t credential) {
-    const auto unavailable = [](std::string detail) {
-        return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)};
-    };
-    if (credential >= states_->by_index.size()) return unavailable("the policy has no such credential");
-    const CredentialState& state = *states_->by_index[credential];
-    if (!state.attachment) return unavailable(state.fault);
-    return &*state.attachment;
-}
+void SecretFiles::follow(CredentialSlots slots) { impl_->follow(std::move(slots)); }
 
 }  // namespace sluice

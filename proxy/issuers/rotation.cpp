@@ -9,7 +9,7 @@ namespace {
 bool same(const Result<Attachment>& a, const Result<Attachment>& b) {
     if (a.has_value() != b.has_value()) return false;
     if (a.has_error()) return a.error().detail == b.error().detail;
-    return a->place == b->place && a->name == b->name && a->value.same_as(b->value.reveal());
+    return a->same_as(*b);
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ struct Route {
     std::string name;      // the metric label: `name`, else the match text
     RequestPattern match;
     Timeouts timeout;      // after defaults and vendor
+    std::optional<std::size_t> credential;   // instead of the vendor's
     RetrySpec retry;       // likewise, `hedge` included
     IdempotencySpec idempotency;      // likewise
     std::vector<LimitSpec> limits;    // its own, beside the vendor's

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,7 +13,7 @@
 #include <string_view>
 
 #include "proxy/base/result.hpp"
-#include "proxy/credentials/credential.hpp"
+#include "proxy/credentials/state.hpp"
 #include "proxy/http/head.hpp"
 #include "proxy/policy/vendor.hpp"
 #include "proxy/ports/task.hpp"
@@ -132,10 +133,23 @@ struct Transport {
     ~Transport() = default;
 };
 
-/// Where the credentials of one policy come from. Reading never waits for now: static secrets are read ahead and again when their files change.
+/// Whoever waits for news of a credential. Leaves the desk's list by itself when it is told, or destroyed.
+struct CredentialWait : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    Wakeup wakeup;
+};
+
+/// Where the credentials of one policy come from. Those that are read are there ahead of time; those that are fetched are renewed before they end, so that a request waits only for a first one, or
+/// after an issuer was down.
 struct CredentialDesk {
-    /// The attachment for a credential of the desk's Config, valid until the caller next suspends; or why there is none (credential_unavailable).
-    virtual Result<const Attachment*> current(std::size_t credential) = 0;
+    /// As it stands, valid until the caller next suspends. It may have no attachment; an attachment that must not be used any more is not given out.
+    virtual const std::shared_ptr<const CredentialState>& current(std::size_t credential) = 0;
+    /// From now on `wait.wakeup` is notified with the next state of the credential, once. Somebody wants it: one that is fetched on demand is fetched now.
+    virtual void wait_for(std::size_t credential, CredentialWait& wait) = 0;
+    /// The vendor has refused what has this serial number. True: another one is being fetched, so that the next state is worth waiting for.
+    virtual bool refused(std::size_t credential, std::uint64_t serial) = 0;
+    /// The secret before the last rotation is still taken, where the new one is not: it is what `prefers_previous` tells of, for a while.
+    virtual void previous_taken(std::size_t credential) = 0;
+    virtual bool prefers_previous(std::size_t credential) = 0;
 
   protected:
     ~CredentialDesk() = default;

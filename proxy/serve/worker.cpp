@@ -29,7 +29,8 @@ std::uint64_t system_random() {
     return bits;
 }
 
-// Does a port of ours at any local address lie behind this address?
+}  // namespace
+
 bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t port) {
     for (const ListenAddress& own : world.own) {
         if (own.port != port) continue;
@@ -41,16 +42,14 @@ bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t
     return false;
 }
 
-}  // namespace
-
 namespace {
 
 struct PolicyOnWorker final : PolicyInForce {
-    PolicyOnWorker(std::shared_ptr<const PolicySnapshot> of, std::shared_ptr<const CredentialStates> states)
-        : PolicyInForce{*of->config, *of->contexts, desk}, snapshot(std::move(of)), desk(std::move(states)) {}
+    PolicyOnWorker(std::shared_ptr<const PolicySnapshot> of, DeskTable& table, CredentialKeeper* keeper)
+        : PolicyInForce{*of->config, *of->contexts, desk}, snapshot(std::move(of)), desk(table, snapshot->credentials, keeper) {}
 
     std::shared_ptr<const PolicySnapshot> snapshot;
-    StaticDesk desk;
+    Desk desk;
 };
 
 }  // namespace
@@ -59,7 +58,6 @@ struct Worker::Impl {
     Impl(World& w, unsigned index);
 
     void put_in_force(std::shared_ptr<const PolicySnapshot> snapshot);
-    void learn(std::shared_ptr<const CredentialStates> states);
     void tidy();
     void give_memory_back();
     void end_when_empty();
@@ -73,8 +71,7 @@ struct Worker::Impl {
     Dialler dialler;
     HttpTransport transport;
     LoopTimer timer{loop};
-    std::shared_ptr<PolicyOnWorker> policy;
-    std::shared_ptr<const CredentialStates> published;   // last, of whatever policy
+    DeskTable desks;
     Core core;
     LeafCache leaves;
     Floor floor;
@@ -96,24 +93,13 @@ Worker::Impl::Impl(World& w, unsigned)
       leaves(w.identity),
       floor{w, loop, core, leaves, *journal, {}, {}} {
     put_in_force(w.policy);
-    subscription = w.secrets->subscribe([this](std::shared_ptr<const CredentialStates> states) {
-        asio::post(loop.io, [this, states = std::move(states)]() mutable { learn(std::move(states)); });
-    });
+    subscription = w.board->subscribe([this](const CredentialSlots& changed) { asio::post(loop.io, [this, changed] { desks.refresh(changed); }); });
     loop.wheel.arm(tidying, later(Loop::now(), 1s));
 }
 
 void Worker::Impl::put_in_force(std::shared_ptr<const PolicySnapshot> snapshot) {
-    // What changed of its credentials since it was made may have come here before it.
-    auto states = snapshot->credentials;
-    if (published && published->policy == states->policy) states = published;
     transport.adopt(snapshot->contexts);
-    policy = std::make_shared<PolicyOnWorker>(std::move(snapshot), std::move(states));
-    core.policy = policy;
-}
-
-void Worker::Impl::learn(std::shared_ptr<const CredentialStates> states) {
-    published = states;
-    policy->desk.update(std::move(states));
+    core.policy = std::make_shared<PolicyOnWorker>(std::move(snapshot), desks, world.keeper);
 }
 
 void Worker::Impl::tidy() {
@@ -228,7 +214,7 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
 Worker::Worker(World& world, unsigned index) : impl_(std::make_unique<Impl>(world, index)) {}
 
 Worker::~Worker() {
-    impl_->world.secrets->unsubscribe(impl_->subscription);
+    impl_->world.board->unsubscribe(impl_->subscription);
     // A session that did not end in time still refers to all of this; the process is about to end anyway.
     if (!impl_->floor.sessions.empty() || impl_->core.detached > 0) static_cast<void>(impl_.release());
 }

@@ -7,7 +7,7 @@
 
 #include "certs/leaf.hpp"
 #include "config/config.hpp"
-#include "proxy/issuers/files.hpp"
+#include "proxy/issuers/desk.hpp"
 #include "proxy/telemetry/telemetry.hpp"
 #include "proxy/wire/contexts.hpp"
 
@@ -20,7 +20,7 @@ enum class Entrance : unsigned char { proxy, unix_socket };
 struct PolicySnapshot {
     std::shared_ptr<const Config> config;
     std::shared_ptr<const ClientContexts> contexts;         // the vendors' client SSL_CTXs
-    std::shared_ptr<const CredentialStates> credentials;    // to begin with; World::secrets publishes what changes
+    CredentialSlots credentials;                            // by CredentialSpec::index
 };
 
 /// What all workers share, and what no reload changes. Made before the first worker, outlives them all. Only the atomics change.
@@ -28,11 +28,15 @@ struct World {
     std::shared_ptr<const PolicySnapshot> policy;           // to begin with
     std::shared_ptr<const LeafIdentity> identity;
     Telemetry* telemetry = nullptr;
-    SecretFiles* secrets = nullptr;
+    CredentialBoard* board = nullptr;
+    CredentialKeeper* keeper = nullptr;               // set before any worker runs
     std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
     std::size_t max_connections = 10000;              // from applications, all workers together
     std::atomic<std::size_t> connections{0};
 };
+
+/// Does a port of ours at any local address lie behind this address? It is never dialled.
+bool is_own_listener(const World& world, const IpAddress& address, std::uint16_t port);
 
 class Worker {
   public:

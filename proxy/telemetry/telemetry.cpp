@@ -26,6 +26,7 @@ struct Telemetry::Impl {
 
     const LogFormat format;
     Metrics metrics;
+    CredentialMetrics credentials;
     LogWriter writer;
     std::mutex notice_mutex;  // of `notice_format`
     LineFormat notice_format;
@@ -54,7 +55,7 @@ void Telemetry::notice(Level level, std::string_view event,
 }
 
 std::string Telemetry::scrape() const {
-    return impl_->metrics.scrape(impl_->writer.dropped(), std::chrono::steady_clock::now());
+    return impl_->metrics.scrape(impl_->writer.dropped(), std::chrono::steady_clock::now()) + impl_->credentials.text();
 }
 
 void Telemetry::enrol(Config& config) {
@@ -63,6 +64,14 @@ void Telemetry::enrol(Config& config) {
 
 void Telemetry::loaded(bool successful) {
     impl_->metrics.loaded(successful, now());
+}
+
+void Telemetry::credential_fetched(std::string_view credential, bool ok, Duration took) {
+    impl_->credentials.fetched(credential, ok, took);
+}
+
+void Telemetry::watch_credentials(CredentialMetrics::Look look) {
+    impl_->credentials.watch(std::move(look));
 }
 
 void Telemetry::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {

@@ -12,6 +12,7 @@
 
 #include "config/config.hpp"
 #include "proxy/ports/ports.hpp"
+#include "proxy/telemetry/credential_metrics.hpp"
 
 namespace sluice {
 
@@ -42,6 +43,10 @@ class Telemetry {
     /// `config_last_reload_successful`, and its timestamp: a policy was read and is in force, or was refused. Any
     /// thread.
     void loaded(bool successful);
+    /// A fetch of a credential ended (`credential_refresh_total`). Any thread.
+    void credential_fetched(std::string_view credential, bool ok, Duration took);
+    /// Where a scrape looks at the credentials of the policy in force. Before the first one.
+    void watch_credentials(CredentialMetrics::Look look);
     /// An operator moved a breaker (`breaker_transitions_total`). Any thread.
     void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);
 

@@ -64,6 +64,7 @@ ClientContexts::ClientContexts(const Config& config, const ClientContexts* befor
     };
     for (const Vendor& vendor : config.vendors) add(vendor);
     add(config.unmatched_vendor);
+    for (const Vendor& issuer : config.issuers) add(issuer);
 }
 
 std::vector<ConnectionIdentity> ClientContexts::identities_in_order() const {

@@ -18,7 +18,7 @@ using ConnectionIdentity = std::array<std::uint64_t, 2>;
 
 class ClientContexts {
   public:
-    /// Every vendor of the policy. A vendor whose files cannot be read gets no context: its fault is kept, its requests fail with tls_failed that says it. What `before` (of the policy until now; null: there was none) has made of the same rules and the same files is taken over.
+    /// Every vendor of the policy, and every issuer. A vendor whose files cannot be read gets no context: its fault is kept, its requests fail with tls_failed that says it. What `before` (of the policy until now; null: there was none) has made of the same rules and the same files is taken over.
     explicit ClientContexts(const Config& config, const ClientContexts* before = nullptr);
 
     SSL_CTX* of(const Vendor& vendor) const { return by_vendor_[vendor.index].tls->context.get(); }   // null: see fault_of

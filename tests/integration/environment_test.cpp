@@ -124,7 +124,7 @@ TEST_CASE("a command behind `exec` never has the policy's secrets, nor what woul
     basic.kind = BasicSpec{.username_source = {SecretSource::Kind::environment, "API_USER"},
                            .password = {SecretSource::Kind::environment, "API_PASSWORD"}};
     CredentialSpec key;
-    key.kind = ApiKeySpec{.header = "x-api-key", .value = {SecretSource::Kind::environment, "API_KEY"}};
+    key.kind = ApiKeySpec{.value = {SecretSource::Kind::environment, "API_KEY"}};
     CredentialSpec from_file;
     from_file.kind = BearerSpec{.value = {SecretSource::Kind::file, "HOME"}};
     config.credentials = {bearer, basic, key, from_file};

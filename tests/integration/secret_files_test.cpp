@@ -10,7 +10,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
+#include "proxy/issuers/desk.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -69,61 +71,78 @@ SecretSource variable(std::string name) {
     return {SecretSource::Kind::environment, std::move(name)};
 }
 
-std::shared_ptr<const Config> make_config(std::vector<CredentialSpec> specs) {
-    auto config = std::make_shared<Config>();
+CredentialSlots slots_of(std::vector<CredentialSpec> specs, const CredentialSlots& before = {}) {
+    Config config;
     for (std::size_t i = 0; i < specs.size(); ++i) specs[i].index = i;
-    config->credentials = std::move(specs);
-    return config;
+    config.credentials = std::move(specs);
+    return carry_over(config, before);
 }
 
 // What is watched with a poll that never comes, so that only a noticed change can be seen.
 const SecretTimes noticed_only{{20ms, 1h}, 1h};
 
-// SecretFiles with somebody who waits for what it publishes.
+// The value of a credential, without "Bearer "; of a fault its text after a '!'.
+std::string describe(const CredentialState& state) {
+    if (!state.attachment) return "!" + state.fault;
+    std::string_view value = std::get<FixedValue>(state.attachment->how).value.reveal();
+    if (value.starts_with("Bearer ")) value.remove_prefix(7);
+    return std::string(value);
+}
+
+// SecretFiles with somebody who waits for what goes up on the board.
 class Watched {
   public:
     explicit Watched(std::vector<CredentialSpec> specs, SecretTimes times = noticed_only)
-        : files_(
-              make_config(std::move(specs)), [this](const SecretNotice& notice) { note(notice); }, times) {
-        files_.subscribe([this](std::shared_ptr<const CredentialStates> states) {
+        : slots_(slots_of(std::move(specs))),
+          files_(
+              board_, slots_, [this](const SecretNotice& notice) { note(notice); }, times) {
+        see(slots_);
+        board_.subscribe([this](const CredentialSlots& changed) {
             const std::lock_guard lock(mutex_);
-            seen_.push_back(std::move(states));
+            see(changed);
             changed_.notify_all();
         });
     }
 
-    // The value of a credential, without "Bearer "; of a fault its text after a '!'.
-    static std::string describe(const CredentialStates& states, std::size_t index) {
-        const CredentialState& state = *states.by_index.at(index);
-        if (!state.attachment) return "!" + state.fault;
-        std::string_view value = state.attachment->value.reveal();
-        if (value.starts_with("Bearer ")) value.remove_prefix(7);
-        return std::string(value);
+    const CredentialSlots& slots() const { return slots_; }
+    std::shared_ptr<const CredentialState> state(std::size_t index = 0) const { return slots_.at(index)->state(); }
+    std::string now(std::size_t index = 0) const { return describe(*state(index)); }
+    // Another policy.
+    void follow(std::vector<CredentialSpec> specs) {
+        CredentialSlots next = slots_of(std::move(specs), slots_);
+        {
+            const std::lock_guard lock(mutex_);
+            slots_ = next;
+            see(next);
+        }
+        files_.follow(std::move(next));
     }
-    std::string now(std::size_t index = 0) const { return describe(*files_.snapshot(), index); }
 
-    // Waits until this was published; a bound that is only met when it never will be.
+    // Waits until this was put up; a bound that is only met when it never will be.
     bool becomes(std::string_view expected, std::size_t index = 0) {
         std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, 20s, [&] { return describe(*seen_.back(), index).starts_with(expected); });
+        return changed_.wait_for(lock, 20s, [&] { return describe(*seen_[slots_.at(index)].back()).starts_with(expected); });
     }
-    // Everything that was published of a credential, without repetitions.
+    // Everything that was put up of a credential, without repetitions.
     std::vector<std::string> history(std::size_t index = 0) {
         const std::lock_guard lock(mutex_);
         std::vector<std::string> history;
-        for (const auto& states : seen_) {
-            if (std::string text = describe(*states, index); history.empty() || history.back() != text)
+        for (const auto& state : seen_[slots_.at(index)]) {
+            if (std::string text = describe(*state); history.empty() || history.back() != text)
                 history.push_back(std::move(text));
         }
         return history;
     }
+    CredentialBoard& board() { return board_; }
     std::vector<std::string> notices() {
         const std::lock_guard lock(mutex_);
         return notices_;
     }
-    SecretFiles& files() { return files_; }
 
   private:
+    void see(const CredentialSlots& changed) {
+        for (const auto& slot : changed) seen_[slot].push_back(slot->state());
+    }
     void note(const SecretNotice& notice) {
         const std::lock_guard lock(mutex_);
         notices_.push_back(std::string(notice.credential) + " " + std::string(name_of(notice.state)));
@@ -132,19 +151,21 @@ class Watched {
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<std::shared_ptr<const CredentialStates>> seen_;
+    std::map<std::shared_ptr<CredentialSlot>, std::vector<std::shared_ptr<const CredentialState>>> seen_;
     std::vector<std::string> notices_;
+    CredentialBoard board_;
+    CredentialSlots slots_;
     SecretFiles files_;  // last: its thread uses the others
 };
 
 Result<Attachment> value(std::string text) {
-    return Attachment{Attachment::Place::header, "Authorization", Secret(std::move(text))};
+    return Attachment{FixedValue{FixedValue::Place::header, "Authorization", Secret(std::move(text))}, {}};
 }
 Result<Attachment> fault(std::string text) {
     return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(text)};
 }
 std::string text_of(const Result<Attachment>& state) {
-    return state.has_value() ? std::string(state->value.reveal()) : "!" + state.error().detail;
+    return state.has_value() ? std::string(std::get<FixedValue>(state->how).value.reveal()) : "!" + state.error().detail;
 }
 
 }  // namespace
@@ -200,7 +221,7 @@ TEST_CASE("a rotation takes a value once it stands still, and lets go of one tha
     }
     SECTION("the same value in another place is another") {
         Rotation rotation(value("a"), {0ms, 2s});
-        CHECK(rotation.observe(Attachment{Attachment::Place::query, "Authorization", Secret("a")}, TimePoint{}));
+        CHECK(rotation.observe(Attachment{FixedValue{FixedValue::Place::query, "Authorization", Secret("a")}, {}}, TimePoint{}));
     }
 }
 
@@ -427,28 +448,40 @@ TEST_CASE("one credential that changes leaves the others' states as they were") 
     write(directory / "a", secret("a"));
     write(directory / "b", secret("b"));
     Watched watched({bearer("a", file(directory / "a")), bearer("b", file(directory / "b"))});
-    const auto before = watched.files().snapshot();
+    const auto a = watched.state(0), b = watched.state(1);
     replace(directory / "a", secret("a2"));
     REQUIRE(watched.becomes(secret("a2"), 0));
-    const auto after = watched.files().snapshot();
-    CHECK(before->by_index.at(1) == after->by_index.at(1));
-    CHECK(before->by_index.at(0)->since < after->by_index.at(0)->since);
-    CHECK(Watched::describe(*before, 0) == secret("a"));  // a snapshot never changes
+    CHECK(b == watched.state(1));
+    CHECK(a->since < watched.state(0)->since);
+    CHECK(a->serial != watched.state(0)->serial);
+    CHECK(describe(*a) == secret("a"));  // a state never changes
 }
 
-TEST_CASE("a subscriber is told at once, and no more once it has unsubscribed", "[multi-worker]") {
+TEST_CASE("a subscriber is told no more once it has unsubscribed", "[multi-worker]") {
     Directory directory;
     write(directory / "key", secret("old"));
     Watched watched({bearer("k", file(directory / "key"))});
     std::atomic<int> calls = 0;
-    const std::size_t id = watched.files().subscribe([&](auto) { ++calls; });
-    CHECK(calls == 1);
-    watched.files().unsubscribe(id);
+    const std::size_t id = watched.board().subscribe([&](auto&) { ++calls; });
+    watched.board().unsubscribe(id);
     replace(directory / "key", secret("new"));
     REQUIRE(watched.becomes(secret("new")));
-    replace(directory / "key", secret("newer"));
-    REQUIRE(watched.becomes(secret("newer")));
-    CHECK(calls == 1);
+    CHECK(calls == 0);
+}
+
+TEST_CASE("the secret before the last rotation is at hand as long as it is there") {
+    Directory directory;
+    write(directory / "key", secret("new"));
+    write(directory / "before", secret("old"));
+    CredentialSpec spec = bearer("k", file(directory / "key"));
+    spec.rules.overlap = file(directory / "before");
+    Watched watched({spec});
+    REQUIRE(watched.state()->previous);
+    CHECK(std::get<FixedValue>(watched.state()->previous->how).value.same_as("Bearer " + secret("old")));
+    fs::remove(directory / "before");
+    CHECK(testing::eventually([&] { return !watched.state()->previous; }));
+    CHECK(watched.now() == secret("new"));
+    CHECK(watched.notices().empty());
 }
 
 TEST_CASE("the watching thread ends when it is told to, not when it next looks") {
@@ -460,31 +493,21 @@ TEST_CASE("the watching thread ends when it is told to, not when it next looks")
     CHECK(std::chrono::steady_clock::now() - before < 10s);
 }
 
-TEST_CASE("a desk gives what is at hand, or says why there is nothing") {
+TEST_CASE("a desk gives what is at hand, or says why there is nothing, and changes when it is told to") {
     Directory directory;
     write(directory / "key", secret("a"));
     Watched watched({bearer("good", file(directory / "key")), bearer("bad", file(directory / "none"))});
-    StaticDesk desk(watched.files().snapshot());
-
-    const auto good = desk.current(0);
-    REQUIRE(good.has_value());
-    CHECK((*good)->name == "Authorization");
-    CHECK((*good)->value.reveal() == "Bearer " + secret("a"));
-    for (const std::size_t missing : {1u, 2u, 99u}) {
-        const auto none = desk.current(missing);
-        REQUIRE(none.has_error());
-        CHECK(none.error().origin == Origin::sluice);
-        CHECK(none.error().reason == Reason::credential_unavailable);
-        CHECK(none.error().replay == Replay::safe);
-        CHECK_FALSE(none.error().detail.empty());
-    }
-    CHECK(desk.current(1).error().detail.starts_with("credential 'bad': cannot read "));
+    DeskTable table;
+    Desk desk(table, watched.slots(), nullptr);
+    CHECK(describe(*desk.current(0)) == secret("a"));
+    CHECK_FALSE(desk.current(1)->attachment);
+    CHECK(desk.current(1)->fault.starts_with("credential 'bad': cannot read "));
 
     replace(directory / "key", secret("b"));
     REQUIRE(watched.becomes(secret("b")));
-    CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));  // until the worker hands it over
-    desk.update(watched.files().snapshot());
-    CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("b"));
+    CHECK(describe(*desk.current(0)) == secret("a"));  // until the worker looks
+    table.refresh(watched.slots());
+    CHECK(describe(*desk.current(0)) == secret("b"));
 }
 
 TEST_CASE("a rotation is routine, a loss is an error, and both name the credential in a field of its own") {
@@ -510,19 +533,15 @@ TEST_CASE("following another policy reads what is new, and keeps the very states
     write(directory / "a", secret("a"));
     write(directory / "b", secret("b"));
     Watched watched({bearer("a", file(directory / "a")), bearer("gone", file(directory / "b"))});
-    const auto before = watched.files().snapshot();
+    const auto before = watched.state(0);
 
     // Another place, another name for the same file, and one that was never there.
-    const auto after = watched.files().follow(make_config(
-        {bearer("b", file(directory / "b")), bearer("a", file(directory / "a")), bearer("none", file(directory / "none"))}));
-    CHECK(after->policy != before->policy);
-    CHECK(after == watched.files().snapshot());
-    REQUIRE(after->by_index.size() == 3);
-    CHECK(after->by_index[1] == before->by_index[0]);
-    CHECK(Watched::describe(*after, 0) == secret("b"));
-    CHECK(Watched::describe(*after, 2).starts_with("!credential 'none': cannot read "));
+    watched.follow({bearer("b", file(directory / "b")), bearer("a", file(directory / "a")), bearer("none", file(directory / "none"))});
+    REQUIRE(watched.slots().size() == 3);
+    CHECK(watched.state(1) == before);
+    CHECK(watched.now(0) == secret("b"));
+    CHECK(watched.now(2).starts_with("!credential 'none': cannot read "));
     CHECK(watched.notices().size() == 1);
-    CHECK(before->by_index.size() == 2);  // a snapshot never changes
 }
 
 TEST_CASE("a name that stays is another credential where anything else of it is another") {
@@ -531,13 +550,16 @@ TEST_CASE("a name that stays is another credential where anything else of it is 
     write(directory / "b", secret("b"));
     Watched watched({bearer("key", file(directory / "a"))});
     CHECK(watched.now() == secret("a"));
-    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "b"))})), 0) == secret("b"));
+    watched.follow({bearer("key", file(directory / "b"))});
+    CHECK(watched.now() == secret("b"));
     CredentialSpec key = bearer("key", {});
-    key.kind = ApiKeySpec{"X-Key", "", "", file(directory / "b")};
-    const auto states = watched.files().follow(make_config({key}));
-    CHECK(states->by_index[0]->attachment->name == "X-Key");
+    key.kind = ApiKeySpec{"", file(directory / "b")};
+    key.place = {"X-Key", ""};
+    watched.follow({key});
+    CHECK(std::get<FixedValue>(watched.state()->attachment->how).name == "X-Key");
     // Its file is gone: what the name meant before is no substitute, not even for a moment.
-    CHECK(Watched::describe(*watched.files().follow(make_config({bearer("key", file(directory / "none"))})), 0).starts_with("!"));
+    watched.follow({bearer("key", file(directory / "none"))});
+    CHECK(watched.now().starts_with("!"));
 }
 
 TEST_CASE("the files of the policy that is followed are watched, and those of the one before no more") {
@@ -545,14 +567,15 @@ TEST_CASE("the files of the policy that is followed are watched, and those of th
     write(directory / "a", secret("a"));
     write(directory / "b", secret("b"));
     Watched watched({bearer("env", variable("HOME"))});  // nothing to watch: there is no thread yet
-    watched.files().follow(make_config({bearer("a", file(directory / "a"))}));
+    watched.follow({bearer("a", file(directory / "a"))});
     replace(directory / "a", secret("a2"));
     CHECK(watched.becomes(secret("a2")));
-    watched.files().follow(make_config({bearer("b", file(directory / "b"))}));
+    const auto a = watched.slots().at(0);
+    watched.follow({bearer("b", file(directory / "b"))});
     replace(directory / "a", secret("a3"));
     replace(directory / "b", secret("b2"));
     CHECK(watched.becomes(secret("b2")));
-    for (const std::string& value : watched.history()) CHECK(value != secret("a3"));
+    CHECK(describe(*a->state()) == secret("a2"));
 }
 
 TEST_CASE("a rewrite that a reload meets half-way is still told from a loss") {
@@ -561,19 +584,27 @@ TEST_CASE("a rewrite that a reload meets half-way is still told from a loss") {
     Watched watched({bearer("a", file(directory / "a"))}, {{100ms, 1h}, 20ms});
     fs::remove(directory / "a");
     for (int i = 0; i < 20; ++i) {
-        const auto states = watched.files().follow(make_config({bearer("a", file(directory / "a")), bearer("other", variable("HOME"))}));
-        CHECK(Watched::describe(*states, 0) == secret("a"));  // its hour of grace did not begin anew, nor end
+        watched.follow({bearer("a", file(directory / "a")), bearer("other", variable("HOME"))});
+        CHECK(watched.now() == secret("a"));  // its hour of grace did not begin anew, nor end
     }
     write(directory / "a", secret("b"));
     CHECK(watched.becomes(secret("b")));
 }
 
-TEST_CASE("a desk leaves states of another policy alone, whatever stands at its index there") {
+TEST_CASE("a desk of the policy before hears of the credentials that the next one kept, and of no others") {
     Directory directory;
     write(directory / "a", secret("a"));
     write(directory / "b", secret("b"));
-    Watched watched({bearer("key", file(directory / "a"))});
-    StaticDesk desk(watched.files().snapshot());
-    desk.update(watched.files().follow(make_config({bearer("key", file(directory / "b"))})));
-    CHECK((*desk.current(0))->value.reveal() == "Bearer " + secret("a"));
+    Watched watched({bearer("key", file(directory / "a")), bearer("kept", file(directory / "b"))});
+    DeskTable table;
+    Desk before(table, watched.slots(), nullptr);
+    watched.follow({bearer("kept", file(directory / "b")), bearer("key", file(directory / "b"))});
+    Desk after(table, watched.slots(), nullptr);
+    replace(directory / "b", secret("b2"));
+    REQUIRE(watched.becomes(secret("b2"), 0));
+    REQUIRE(watched.becomes(secret("b2"), 1));
+    table.refresh(watched.slots());
+    CHECK(describe(*before.current(0)) == secret("a"));
+    CHECK(describe(*before.current(1)) == secret("b2"));
+    CHECK(describe(*after.current(0)) == secret("b2"));
 }

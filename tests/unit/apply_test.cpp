@@ -8,29 +8,32 @@ namespace {
 
 const SecretSource from_file{SecretSource::Kind::file, "/run/secrets/x"};
 
-CredentialSpec spec(decltype(CredentialSpec::kind) kind) {
+CredentialSpec spec(CredentialSpec::Kind kind, Placement place = {}) {
     CredentialSpec out;
     out.name = "pay-key";
     out.kind = std::move(kind);
+    out.place = std::move(place);
     return out;
 }
 
-SecretValues values(std::string value, std::string username = {}) {
-    return {Secret(std::move(value)), Secret(std::move(username))};
+Minted token(std::string value) {
+    return {Secret(std::move(value))};
+}
+Minted user(std::string name, std::string password) {
+    return {UserPassword{Secret(std::move(name)), Secret(std::move(password))}};
 }
 
-ApiKeySpec key_in_query(std::string name, std::string prefix = {}) {
-    ApiKeySpec key;
-    key.query = std::move(name);
-    key.prefix = std::move(prefix);
-    return key;
+CredentialSpec key_in_query(std::string name, std::string prefix = {}) {
+    return spec(ApiKeySpec{std::move(name), from_file}, {"", std::move(prefix)});
 }
 
-ApiKeySpec key_in_header(std::string name, std::string prefix = {}) {
-    ApiKeySpec key;
-    key.header = std::move(name);
-    key.prefix = std::move(prefix);
-    return key;
+CredentialSpec key_in_header(std::string name, std::string prefix = {}) {
+    return spec(ApiKeySpec{"", from_file}, {std::move(name), std::move(prefix)});
+}
+
+const FixedValue& fixed(const Result<Attachment>& made) {
+    REQUIRE(made.has_value());
+    return std::get<FixedValue>(made->how);
 }
 
 /// Compares without showing either side: a test's output is no place for a secret.
@@ -38,60 +41,61 @@ bool is(const Secret& secret, std::string_view expected) {
     return secret.same_as(expected);
 }
 
-Attachment attachment(Attachment::Place place, std::string name, std::string value) {
+FixedValue attachment(FixedValue::Place place, std::string name, std::string value) {
     return {place, std::move(name), Secret(std::move(value))};
 }
 
 }  // namespace
 
 TEST_CASE("what the application had for one vendor is withheld from another, wherever the credential goes") {
-    const auto spec = [](auto kind) {
-        CredentialSpec made;
-        made.kind = kind;
-        return made;
-    };
     RequestHead head;
     head.target = "/v1?a=1&key=mine;KEY=mine&b=2";
     for (const char* name : {"Authorization", "X-Api-Key", "X_Api_Key", "Accept"}) head.fields.add(name, "theirs");
-    withhold(spec(ApiKeySpec{"", "key", "", {}}), head);
+    withhold(key_in_query("key"), head);
     CHECK(head.target == "/v1?a=1&b=2");
-    withhold(spec(ApiKeySpec{"x-api-key", "", "", {}}), head);
+    withhold(key_in_header("x-api-key"), head);
     CHECK(head.fields.size() == 2);
     withhold(spec(BasicSpec{}), head);
     REQUIRE(head.fields.size() == 1);
     CHECK(head.fields[0].name == "Accept");
-    withhold(spec(BearerSpec{{}, "Accept", ""}), head);
+    withhold(spec(BearerSpec{}, {"Accept", ""}), head);
     CHECK(head.fields.empty());
 }
 
 TEST_CASE("a bearer token goes into its header behind its prefix") {
-    const auto made = make_attachment(spec(BearerSpec{}), values("token"));
-    REQUIRE(made.has_value());
-    CHECK(made->place == Attachment::Place::header);
-    CHECK(made->name == "Authorization");
-    CHECK(is(made->value, "Bearer token"));
+    const auto made = make_attachment(spec(BearerSpec{}), token("token"));
+    CHECK(fixed(made).place == FixedValue::Place::header);
+    CHECK(fixed(made).name == "Authorization");
+    CHECK(is(fixed(made).value, "Bearer token"));
 
-    BearerSpec other;
-    other.header = "X-Auth";
-    other.prefix = "";
-    const auto bare = make_attachment(spec(other), values("token"));
-    REQUIRE(bare.has_value());
-    CHECK(bare->name == "X-Auth");
-    CHECK(is(bare->value, "token"));
+    const auto bare = make_attachment(spec(BearerSpec{}, {"X-Auth", ""}), token("token"));
+    CHECK(fixed(bare).name == "X-Auth");
+    CHECK(is(fixed(bare).value, "token"));
 }
 
 TEST_CASE("an API key goes into its header as it is, into a query percent-encoded") {
-    const auto header = make_attachment(spec(key_in_header("X-Api-Key", "Key ")), values("a+b/c=="));
-    REQUIRE(header.has_value());
-    CHECK(header->place == Attachment::Place::header);
-    CHECK(header->name == "X-Api-Key");
-    CHECK(is(header->value, "Key a+b/c=="));
+    const auto header = make_attachment(key_in_header("X-Api-Key", "Key "), token("a+b/c=="));
+    CHECK(fixed(header).place == FixedValue::Place::header);
+    CHECK(fixed(header).name == "X-Api-Key");
+    CHECK(is(fixed(header).value, "Key a+b/c=="));
 
-    const auto query = make_attachment(spec(key_in_query("key", "p:")), values("aZ9-._~ +&=#%/\xC3\xA9"));
-    REQUIRE(query.has_value());
-    CHECK(query->place == Attachment::Place::query);
-    CHECK(query->name == "key");
-    CHECK(is(query->value, "p%3AaZ9-._~%20%2B%26%3D%23%25%2F%C3%A9"));
+    const auto query = make_attachment(key_in_query("key", "p:"), token("aZ9-._~ +&=#%/\xC3\xA9"));
+    CHECK(fixed(query).place == FixedValue::Place::query);
+    CHECK(fixed(query).name == "key");
+    CHECK(is(fixed(query).value, "p%3AaZ9-._~%20%2B%26%3D%23%25%2F%C3%A9"));
+}
+
+TEST_CASE("what must not come back is the bare secret, and a username only where it is one") {
+    CHECK(is(make_attachment(key_in_query("key", "p:"), token("s3cr3t"))->secrets.at(0), "s3cr3t"));
+    BasicSpec plain;
+    plain.username = "joe";
+    plain.password = from_file;
+    const auto basic = make_attachment(spec(plain), user("joe", "s3cr3t"));
+    REQUIRE(basic->secrets.size() == 1);
+    CHECK(is(basic->secrets[0], "s3cr3t"));
+    BasicSpec hidden;
+    hidden.username_source = hidden.password = from_file;
+    CHECK(make_attachment(spec(hidden), user("joe", "s3cr3t"))->secrets.size() == 2);
 }
 
 TEST_CASE("basic authentication is base64 of both, of every length") {
@@ -113,11 +117,10 @@ TEST_CASE("basic authentication is base64 of both, of every length") {
         BasicSpec basic;
         basic.username = one.username;
         basic.password = from_file;
-        const auto made = make_attachment(spec(basic), values(one.password));
-        REQUIRE(made.has_value());
-        CHECK(made->place == Attachment::Place::header);
-        CHECK(made->name == "Authorization");
-        CHECK(is(made->value, "Basic " + one.encoded));
+        const auto made = make_attachment(spec(basic), user(one.username, one.password));
+        CHECK(fixed(made).place == FixedValue::Place::header);
+        CHECK(fixed(made).name == "Authorization");
+        CHECK(is(fixed(made).value, "Basic " + one.encoded));
     }
 }
 
@@ -125,11 +128,11 @@ TEST_CASE("a username may be a secret itself, and a password may be left out") {
     BasicSpec both;
     both.username = "not this";
     both.username_source = both.password = from_file;
-    CHECK(is(make_attachment(spec(both), values("p", "u"))->value, "Basic dTpw"));
+    CHECK(is(fixed(make_attachment(spec(both), user("u", "p"))).value, "Basic dTpw"));
 
     BasicSpec no_password;
     no_password.username = "u";
-    CHECK(is(make_attachment(spec(no_password), values(""))->value, "Basic dTo="));
+    CHECK(is(fixed(make_attachment(spec(no_password), user("u", ""))).value, "Basic dTo="));
 }
 
 TEST_CASE("a secret that cannot stand in its place is refused, and never shown") {
@@ -138,28 +141,31 @@ TEST_CASE("a secret that cannot stand in its place is refused, and never shown")
     basic.password = secret_username.username_source = secret_username.password = from_file;
     const std::string control = "its value holds a line end or another control character";
     struct Case {
-        decltype(CredentialSpec::kind) kind;
-        std::string value, username, why;
+        CredentialSpec spec;
+        Minted minted;
+        std::string why;
     };
     const Case cases[] = {
-        {BearerSpec{}, "", "", "its value is empty"},
-        {BearerSpec{}, "hunter2\n", "", control},
-        {BearerSpec{}, "hunter2\r\nX-Evil: 1", "", control},
-        {BearerSpec{}, std::string("hunter2\0", 8), "", control},
-        {BearerSpec{}, "hunter2\x7F", "", control},
-        {BearerSpec{}, "hunter2\t", "", control},
-        {key_in_header("X-Key"), "", "", "its value is empty"},
-        {key_in_header("X-Key"), "\x01hunter2", "", control},
-        {key_in_query("key"), "", "", "its value is empty"},
-        {basic, "", "", "its password is empty"},
-        {basic, "hunter2\n", "", "its password holds a control character"},
-        {secret_username, "hunter2", "", "its username is empty"},
-        {secret_username, "hunter2", "hun:ter2", "its username holds a ':' (RFC 7617 2)"},
-        {secret_username, "hunter2", "hunter2\n", "its username holds a control character"},
+        {spec(BearerSpec{}), token(""), "its value is empty"},
+        {spec(BearerSpec{}), token("hunter2\n"), control},
+        {spec(BearerSpec{}), token("hunter2\r\nX-Evil: 1"), control},
+        {spec(BearerSpec{}), token(std::string("hunter2\0", 8)), control},
+        {spec(BearerSpec{}), token("hunter2\x7F"), control},
+        {spec(BearerSpec{}), token("hunter2\t"), control},
+        {key_in_header("X-Key"), token(""), "its value is empty"},
+        {key_in_header("X-Key"), token("\x01hunter2"), control},
+        {key_in_query("key"), token(""), "its value is empty"},
+        {spec(basic), user("u", ""), "its password is empty"},
+        {spec(basic), user("u", "hunter2\n"), "its password holds a control character"},
+        {spec(secret_username), user("", "hunter2"), "its username is empty"},
+        {spec(secret_username), user("hun:ter2", "hunter2"), "its username holds a ':' (RFC 7617 2)"},
+        {spec(secret_username), user("hunter2\n", "hunter2"), "its username holds a control character"},
+        {spec(AwsSpec{}), {AwsKeys{"AKIA1", Secret(), Secret()}}, "its keys are empty"},
+        {spec(BearerSpec{}), {AwsKeys{"AKIA1", Secret("hunter2"), Secret()}}, "keys of AWS were given for it"},
     };
     for (const Case& one : cases) {
         CAPTURE(one.why);
-        const auto made = make_attachment(spec(one.kind), values(one.value, one.username));
+        const auto made = make_attachment(one.spec, one.minted);
         REQUIRE_FALSE(made.has_value());
         CHECK(made.error().detail == "credential 'pay-key' cannot be used: " + one.why);
         CHECK(made.error().reason == Reason::credential_unavailable);
@@ -180,13 +186,13 @@ TEST_CASE("whatever the application put in the same header is dropped") {
     head.fields.add("authorization", "Bearer of the application");
     head.fields.add("X-A", "1");
     head.fields.add("AUTHORIZATION", "Basic of the application");
-    apply(attachment(Attachment::Place::header, "Authorization", "Bearer ours"), head);
+    apply(attachment(FixedValue::Place::header, "Authorization", "Bearer ours"), head);
     std::string lines;
     head.fields.append_to(lines);
     CHECK(lines == "Host: h\r\nAuthorization: Bearer ours\r\nX-A: 1\r\n");
     CHECK(head.target == "/v1?a=b");
 
-    apply(attachment(Attachment::Place::header, "X-Api-Key", "key"), head);
+    apply(attachment(FixedValue::Place::header, "X-Api-Key", "key"), head);
     CHECK(head.fields.find("x-api-key") == "key");
     CHECK(head.fields.find("authorization") == "Bearer ours");
 }
@@ -197,7 +203,7 @@ TEST_CASE("a field that a vendor behind CGI would read as ours is dropped as wel
     head.fields.add("X-Api-Key-Id", "kept");
     head.fields.add("x-api_key", "mine");
     head.fields.add("X-Api-Key", "mine");
-    apply(attachment(Attachment::Place::header, "X-Api-Key", "ours"), head);
+    apply(attachment(FixedValue::Place::header, "X-Api-Key", "ours"), head);
     std::string lines;
     head.fields.append_to(lines);
     CHECK(lines == "X-Api-Key-Id: kept\r\nX-Api-Key: ours\r\n");
@@ -253,7 +259,7 @@ TEST_CASE("a query parameter replaces the application's, however it is spelled, 
         RequestHead head;
         head.target = one.target;
         head.fields.add("Authorization", "the application's");
-        apply(attachment(Attachment::Place::query, one.name, "K"), head);
+        apply(attachment(FixedValue::Place::query, one.name, "K"), head);
         CHECK(head.target == one.expected);
         CHECK(head.fields.size() == 1);
     }
@@ -263,8 +269,8 @@ TEST_CASE("applying again, as a retry does, changes nothing") {
     RequestHead head;
     head.target = "/v1?a=b";
     for (int attempt = 0; attempt < 3; ++attempt) {
-        apply(attachment(Attachment::Place::query, "key", "K%2B"), head);
-        apply(attachment(Attachment::Place::header, "X-Key", "K+"), head);
+        apply(attachment(FixedValue::Place::query, "key", "K%2B"), head);
+        apply(attachment(FixedValue::Place::header, "X-Key", "K+"), head);
     }
     CHECK(head.target == "/v1?a=b&key=K%2B");
     CHECK(head.fields.size() == 1);
@@ -277,4 +283,37 @@ TEST_CASE("a spec names its type and where its secret is, never the secret") {
     CHECK(from_file.text() == "{file: /run/secrets/x}");
     CHECK(SecretSource{SecretSource::Kind::environment, "KEY"}.text() == "{env: KEY}");
     CHECK(SecretSource{}.text() == "(none)");
+}
+
+// ---- placeholders
+
+TEST_CASE("a placeholder is replaced wherever the application put it") {
+    RequestHead head;
+    head.target = "/v1/PLACE-HOLDER/x?key=PLACE-HOLDER&b=2";
+    head.fields.add("X-Api-Key", "PLACE-HOLDER");
+    head.fields.add("Authorization", "Basic dTpQTEFDRS1IT0xERVI=");   // u:PLACE-HOLDER
+    head.fields.add("X-Twice", "a PLACE-HOLDER and PLACE-HOLDER");
+    head.fields.add("X-Other", "PLACE-HOLD");
+    CHECK(replace_placeholder("PLACE-HOLDER", "s/3 cr3t", head));
+    CHECK(head.target == "/v1/s%2F3%20cr3t/x?key=s%2F3%20cr3t&b=2");
+    CHECK(head.fields.find("X-Api-Key") == "s/3 cr3t");
+    CHECK(head.fields.find("Authorization") == "Basic dTpzLzMgY3IzdA==");
+    CHECK(head.fields.find("X-Twice") == "a s/3 cr3t and s/3 cr3t");
+    CHECK(head.fields.find("X-Other") == "PLACE-HOLD");
+}
+
+TEST_CASE("a placeholder that needs encoding is found encoded in path and query") {
+    RequestHead head;
+    head.target = "/a?key=%7B%7Bkey%7D%7D";
+    CHECK(replace_placeholder("{{key}}", "s3cr3t", head));
+    CHECK(head.target == "/a?key=s3cr3t");
+}
+
+TEST_CASE("a request without the placeholder stays as it is") {
+    RequestHead head;
+    head.target = "/a?b=c";
+    head.fields.add("Authorization", "Basic !!!");
+    CHECK_FALSE(replace_placeholder("PLACE-HOLDER", "s3cr3t", head));
+    CHECK(head.target == "/a?b=c");
+    CHECK(head.fields.find("Authorization") == "Basic !!!");
 }

@@ -197,19 +197,18 @@ TEST_CASE("credentials keep references, and a relative file starts from the poli
 
     const auto& bearer = std::get<BearerSpec>(credentials[0].kind);
     CHECK(bearer.value.text() == "{file: /run/secrets/pay}");
-    CHECK(bearer.header == "Authorization");
-    CHECK(bearer.prefix == "Bearer ");
-    CHECK_FALSE(credentials[0].eager);
+    CHECK(credentials[0].place == Placement{"Authorization", "Bearer "});
+    CHECK_FALSE(credentials[0].rules.eager);
     CHECK(credentials[0].line == 18);
     const auto& header = std::get<ApiKeySpec>(credentials[1].kind);
-    CHECK(header.header == "x-api-key");
+    CHECK(credentials[1].place == Placement{"x-api-key", ""});
     CHECK(header.query.empty());
     CHECK(header.value.text() == "{env: LLM_KEY}");
-    CHECK(credentials[1].eager);
+    CHECK(credentials[1].rules.eager);
     CHECK(credentials[1].index == 1);
     const auto& query = std::get<ApiKeySpec>(credentials[2].kind);
     CHECK(query.query == "key");
-    CHECK(query.prefix == "v1-");
+    CHECK(credentials[2].place == Placement{"", "v1-"});
     CHECK(query.value.name == "/etc/sluice/secrets/maps");
     const auto& basic = std::get<BasicSpec>(credentials[3].kind);
     CHECK(basic.username == "joe");

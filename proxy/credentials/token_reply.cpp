@@ -1,0 +1,76 @@
+#include "proxy/credentials/token_reply.hpp"
+
+#include "proxy/base/text.hpp"
+#include "proxy/credentials/secret_json.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t most_quoted = 200;
+
+// An issuer's own words, as far as they can stand in a log line.
+std::string quoted(std::string_view text) {
+    std::string out;
+    for (const char c : text.substr(0, most_quoted)) out += c >= ' ' && c <= '~' ? c : '?';
+    if (text.size() > most_quoted) out += "...";
+    return out;
+}
+
+std::vector<std::string> split_scope(std::string_view text) {
+    std::vector<std::string> all;
+    while (!text.empty()) {
+        const std::size_t space = text.find(' ');
+        if (space != 0) all.push_back(quoted(text.substr(0, space)));
+        text.remove_prefix(space == text.npos ? text.size() : space + 1);
+    }
+    return all;
+}
+
+bool is_final(std::string_view error) { return error == "invalid_grant" || error == "unauthorized_client" || error == "invalid_scope" || error == "unsupported_grant_type"; }
+
+TokenDenied denied(unsigned status, std::string_view body) {
+    TokenDenied out;
+    out.what = "answered " + std::to_string(status);
+    const auto reply = SecretJson::parse(body);
+    if (!reply) return out;
+    out.error = quoted(reply->text("error").value_or(""));
+    const std::string description = quoted(reply->text("error_description").value_or(""));
+    if (!out.error.empty()) out.what += ' ' + out.error;
+    if (!description.empty()) out.what += ": " + description;
+    out.final = is_final(out.error);
+    return out;
+}
+
+TokenDenied useless(std::string why) { return {"answered 200 but " + std::move(why), {}, false}; }
+
+}  // namespace
+
+std::optional<Duration> read_lifetime(std::optional<double> seconds, bool written, std::string& wrong) {
+    if (!written) return {};
+    if (!seconds || *seconds <= 0) {
+        wrong = "its token is over already, or its lifetime is no number of seconds";
+        return {};
+    }
+    constexpr double a_year = 365.0 * 24 * 3600;   // more is not believed, and would not fit
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(*seconds, a_year)));
+}
+
+std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::string_view body) {
+    if (status != 200 && status != 201) return denied(status, body);
+    const auto reply = SecretJson::parse(body);
+    if (!reply || !reply->value().is_object()) return useless("its body is not a JSON object");
+    const auto token = reply->text("access_token");
+    if (!token || token->empty()) return useless("there is no access_token in it");
+    const std::string_view type = reply->text("token_type").value_or("Bearer");
+    if (!same_text(type, "Bearer") && !same_text(type, "N_A")) return useless("the token_type is '" + quoted(type) + "', not Bearer");
+    std::string wrong;
+    const bool written = reply->find("expires_in") && !reply->find("expires_in")->is_null();
+    const auto lifetime = read_lifetime(reply->number("expires_in"), written, wrong);
+    if (!wrong.empty()) return useless(wrong);
+    TokenGranted granted{Minted{Secret(std::string(*token)), lifetime, {}, split_scope(reply->text("scope").value_or(""))}, {}};
+    if (const auto next = reply->text("refresh_token")) granted.refresh_token = Secret(std::string(*next));
+    return granted;
+}
+
+}  // namespace sluice

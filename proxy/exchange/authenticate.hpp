@@ -1,0 +1,28 @@
+// The credential of an attempt: waited for where there is none yet, put on the request, renewed once where the vendor refuses it.
+#pragma once
+
+#include "proxy/exchange/core.hpp"
+#include "proxy/exchange/exchange.hpp"
+
+namespace sluice {
+
+/// Puts the credential of `ex.serving` (or of its route) on `ex.request`, for a request to `destination`. Nothing: it is not at hand, or the body has to be read first: `attach_credential` waits for it.
+/// A Failure: none is attached, and the request must not go (credential_unavailable, not_allowed).
+std::optional<Result<void>> attach_at_once(Exchange& ex, const Destination& destination);
+
+/// The same, and waits: for a credential that is being fetched, until the exchange's `total`; for the body, where what is signed is its hash.
+Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination& destination);
+
+/// May this answer mean that the credential is not taken (any more), and can the request be sent again with another? Once an exchange.
+bool is_refused_credential(const Exchange& ex);
+
+/// Gets another credential than the one that was refused. False: there is none. The attempt before must have been left.
+Task<bool> renew_credential(Core& core, Exchange& ex);
+
+/// After an answer: tells the desk where it was the previous secret that was taken.
+void note_taken_credential(Exchange& ex);
+
+/// The bytes of a request's body that must be at hand before it can be signed; 0: none.
+std::size_t body_to_sign(const Exchange& ex);
+
+}  // namespace sluice

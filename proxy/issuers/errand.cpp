@@ -1,0 +1,273 @@
+#include "proxy/issuers/errand.hpp"
+
+#include <sys/random.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "proxy/base/text.hpp"
+#include "proxy/issuers/read_secret.hpp"
+#include "proxy/ports/clock.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t most_of_a_reply = 1024 * 1024;
+
+// Nobody: what an issuer says before its answer is of no interest.
+class NoApplication final : public ReplySink {
+  public:
+    explicit NoApplication(const bool& aborted) : aborted_(aborted) {}
+    Task<Result<void>> inform(const ResponseHead&) override { co_return Result<void>{}; }
+    Task<Result<void>> deliver(const ResponseHead&, const Framing&, BodySource*, const Limits&, Activity&) override { co_return Failure::application_gone(); }
+    Task<Result<void>> deliver_stream(const ResponseHead&, BodySource&, const Limits&, Activity&) override { co_return Failure::application_gone(); }
+    bool began() const override { return false; }
+    bool stopped() const override { return aborted_; }
+
+  private:
+    const bool& aborted_;
+};
+
+class GivenBody final : public BodySource {
+  public:
+    explicit GivenBody(std::string_view text) : text_(text) {}
+    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
+    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
+    void interrupt() override {}
+
+  private:
+    std::string_view text_;
+};
+
+// Grows without leaving copies behind.
+void append(std::string& to, std::string_view more) {
+    if (to.capacity() - to.size() < more.size()) {
+        std::string grown;
+        grown.reserve(std::max(to.size() + more.size(), 2 * to.capacity()));
+        grown.append(to);
+        to.swap(grown);
+        wipe(grown);
+    }
+    to.append(more);
+}
+
+Task<Result<Secret>> read_whole(RoundTrip& trip) {
+    std::string text;
+    Failure failure;
+    for (bool last = trip.response_body == nullptr; !last;) {
+        Result<Chunk> got = co_await trip.response_body->next(trip.limits.total);
+        if (got) {
+            append(text, got->data);
+            last = got->last;
+        } else {
+            failure = std::move(got.error());
+        }
+        if (got && text.size() <= most_of_a_reply) continue;
+        if (got) failure.detail = "its answer is larger than 1 MiB";
+        wipe(text);
+        co_return failure;
+    }
+    co_return Secret(std::move(text));
+}
+
+Url url_without_query(Url url) {
+    url.prefix.resize(std::min(url.prefix.find('?'), url.prefix.size()));
+    return url;
+}
+
+}  // namespace
+
+const Secret* IssuerMemory::find(std::string_view what, TimePoint now) const {
+    const auto found = kept.find(what);
+    return found == kept.end() || found->second.until <= now ? nullptr : &found->second.value;
+}
+
+void IssuerMemory::forget(std::string_view what) {
+    if (const auto found = kept.find(what); found != kept.end()) kept.erase(found);
+}
+
+AsideThreads::~AsideThreads() {
+    stopping_ = true;
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return running_ == 0; });
+}
+
+void AsideThreads::run(std::function<void(const std::atomic<bool>& stopping)> work) {
+    const std::lock_guard lock(mutex_);
+    ++running_;
+    std::thread([this, work = std::move(work)] {
+        work(stopping_);
+        const std::lock_guard ending(mutex_);
+        if (--running_ == 0) ended_.notify_all();   // under the lock: `this` may go as soon as it is released
+    }).detach();
+}
+
+Errand::Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline)
+    : tools_(tools), config_(std::move(config)), contexts_(std::move(contexts)), spec_(spec), memory_(memory), deadline_(deadline) {}
+
+TimePoint Errand::now() { return Clock::now(); }
+
+std::array<std::uint8_t, 16> Errand::random() {
+    std::array<std::uint8_t, 16> bytes;
+    while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {}
+    return bytes;
+}
+
+Failure Errand::failure(std::string what) const {
+    for (const Secret& secret : hidden_) {
+        if (secret.size() < 4) continue;
+        for (std::size_t at = what.find(secret.reveal()); at != what.npos; at = what.find(secret.reveal(), at)) what.replace(at, secret.size(), "***");
+    }
+    return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + std::move(what)};
+}
+
+Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rules) {
+    if (!rules && spec_.issuer) rules = &config_->issuers[*spec_.issuer];
+    const std::string where = text_of(request.url);
+    if (!rules) co_return failure("nothing of the policy says how " + where + " is reached");
+    RequestHead head;
+    head.method = std::move(request.method);
+    head.target = request.url.prefix.empty() ? "/" : request.url.prefix;
+    head.fields = std::move(request.fields);
+    if (!head.fields.find("Accept")) head.fields.add("Accept", "application/json");
+    head.fields.add("User-Agent", "sluice/" SLUICE_VERSION);
+    GivenBody body(request.body.reveal());
+    NoApplication application(aborted_);
+    Activity activity{now()};
+    Phases phases;
+    Traffic traffic;
+    IssuerReply reply;
+    ResponseHead response;
+    RoundTrip trip;
+    trip.vendor = rules;
+    trip.contexts = contexts_.get();
+    trip.destination = {request.url.scheme, request.url.authority, {}};
+    trip.request = &head;
+    if (request.has_body) {
+        trip.request_framing = {Framing::Kind::length, request.body.size()};
+        trip.request_body = &body;
+    }
+    trip.limits.timeout = rules->timeout;
+    trip.limits.total = std::min(deadline_, later(now(), rules->timeout.total));
+    trip.activity = &activity;
+    trip.application = &application;
+    trip.phases = &phases;
+    trip.traffic = &traffic;
+    trip.response = &response;
+
+    if (aborted_) co_return failure("broken off");
+    trip_ = &trip;
+    Result<void> done = co_await tools_.transport.round_trip(trip);
+    Result<Secret> whole = Secret();
+    if (done) whole = co_await read_whole(trip);
+    trip_ = nullptr;
+    co_await tools_.transport.finish(trip);
+    head.clear();   // it may hold what the issuer is shown
+    if (!done) co_return failure(where + " cannot be asked: " + done.error().detail);
+    if (!whole) co_return failure(where + " answered badly: " + whole.error().detail);
+    reply.status = response.status;
+    reply.fields = std::move(response.fields);
+    reply.body = std::move(*whole);
+    co_return reply;
+}
+
+void Errand::abort() {
+    aborted_ = true;
+    if (trip_) tools_.transport.abort(*trip_);
+}
+
+Result<Secret> Errand::file(const std::string& path) {
+    auto read = read_secret_file(path);
+    if (read.has_error()) return failure(read.error().detail);
+    hide(*read);
+    return read;
+}
+
+std::optional<std::string> Errand::variable(const char* name) const {
+    const char* value = std::getenv(name);
+    if (!value || !*value) return {};
+    return std::string(value);
+}
+
+Task<Result<Secret>> Errand::secret(const SecretSource& source) {
+    switch (source.kind) {
+    case SecretSource::Kind::none: co_return Secret();
+    case SecretSource::Kind::file: co_return file(source.name);
+    case SecretSource::Kind::environment: {
+        auto read = read_secret_variable(source.name);
+        if (read.has_error()) co_return failure(read.error().detail);
+        hide(*read);
+        co_return std::move(*read);
+    }
+    case SecretSource::Kind::vault: {
+        co_return failure(source.text() + " cannot be read by this version");
+    }
+    }
+    co_return Secret();
+}
+
+Task<void> Errand::aside(std::function<void(const std::atomic<bool>& stopping)> work) {
+    // Whoever waits may be gone before the work is done: what both touch belongs to both.
+    struct Shared {
+        Wakeup wakeup;
+        bool done = false;
+    };
+    auto shared = std::make_shared<Shared>();
+    tools_.aside.run([&timer = tools_.timer, waiting = std::weak_ptr<Shared>(shared), work = std::move(work)](const std::atomic<bool>& stopping) {
+        work(stopping);
+        timer.post([waiting] {
+            if (const auto still = waiting.lock()) {
+                still->done = true;
+                still->wakeup.notify(Wait::ready);
+            }
+        });
+    });
+    while (!shared->done) co_await tools_.timer.wait(shared->wakeup, never);
+}
+
+std::string text_of(const Url& url) {
+    const Url plain = url_without_query(url);
+    return std::string(name_of(plain.scheme)) + "://" + plain.authority.text(plain.scheme) + plain.prefix;
+}
+
+std::string form_encoded(std::string_view text) {
+    std::string out;
+    out.reserve(3 * text.size());
+    for (const char c : text) {
+        const char l = lower(c);
+        if (is_digit(c) || (l >= 'a' && l <= 'z') || c == '-' || c == '.' || c == '_' || c == '*') {
+            out += c;
+        } else if (c == ' ') {
+            out += '+';
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out += '%';
+            out += "0123456789ABCDEF"[byte >> 4];
+            out += "0123456789ABCDEF"[byte & 0xF];
+        }
+    }
+    return out;
+}
+
+Form& Form::add(std::string_view name, std::string_view value) {
+    std::string encoded = form_encoded(value);
+    if (!text_.empty()) append(text_, "&");
+    append(text_, form_encoded(name));
+    append(text_, "=");
+    append(text_, encoded);
+    wipe(encoded);
+    return *this;
+}
+
+IssuerRequest Form::post_to(const Url& url) && {
+    IssuerRequest request;
+    request.method = "POST";
+    request.url = url;
+    request.fields.add("Content-Type", "application/x-www-form-urlencoded");
+    request.body = Secret(std::move(text_));
+    request.has_body = true;
+    return request;
+}
+
+}  // namespace sluice

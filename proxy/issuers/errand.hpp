@@ -1,0 +1,147 @@
+// One fetch of one credential: what an issuer may use to get it. HTTP goes through the program's own client (`Transport`): verified TLS, the address guard, deadlines; never through a proxy, so never through
+// ourselves. Files and variables are read when they are asked for: a projected token is another one each hour. On the issuers' thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/config.hpp"
+#include "proxy/ports/ports.hpp"
+
+namespace sluice {
+
+/// What issuers call, and what a call is bounded by beside the credential's `timeout`.
+struct IssuerRequest {
+    std::string method = "GET";
+    Url url;                // `prefix`: path and query as they are sent
+    Fields fields;          // Host and framing are the client's
+    Secret body;            // with its Content-Type among the fields
+    bool has_body = false;  // even an empty one
+};
+struct IssuerReply {
+    unsigned status = 0;
+    Fields fields;
+    Secret body;            // at most 1 MiB
+};
+
+/// What is kept of one credential from fetch to fetch: a session with its issuer, a lease, the latest refresh token. Wiped with the credential.
+struct IssuerMemory {
+    struct Kept {
+        Secret value;
+        TimePoint until = never;
+    };
+    std::map<std::string, Kept, std::less<>> kept;
+    std::optional<Minted> minted;   // of a lease that may be renewed
+
+    /// Null: there is none, or it is over.
+    const Secret* find(std::string_view what, TimePoint now) const;
+    void keep(std::string_view what, Secret value, TimePoint until = never) { kept.insert_or_assign(std::string(what), Kept{std::move(value), until}); }
+    void forget(std::string_view what);
+};
+
+/// Threads for what may block: a program that is run. Its destructor waits until the last has ended.
+class AsideThreads {
+  public:
+    AsideThreads() = default;
+    AsideThreads(const AsideThreads&) = delete;
+    ~AsideThreads();
+
+    /// `work` is to look at `stopping` now and then, and to end soon once it is set.
+    void run(std::function<void(const std::atomic<bool>& stopping)> work);
+
+  private:
+    std::atomic<bool> stopping_{false};
+    std::mutex mutex_;
+    std::condition_variable ended_;
+    std::size_t running_ = 0;
+};
+
+/// What all errands of a thread use.
+struct IssuerTools {
+    Timer& timer;
+    Transport& transport;
+    std::string state;   // the directory; "" for none
+    AsideThreads aside = {};
+};
+
+class Errand {
+  public:
+    Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline);
+    Errand(const Errand&) = delete;
+
+    const CredentialSpec& spec() const { return spec_; }
+    const Config& config() const { return *config_; }
+    IssuerMemory& memory() { return memory_; }
+    const std::string& state_directory() const { return tools_.state; }
+    TimePoint deadline() const { return deadline_; }
+    static TimePoint now();
+    static WallTime wall_now() { return std::chrono::system_clock::now(); }
+    /// Of the system's generator.
+    static std::array<std::uint8_t, 16> random();
+
+    /// An issuer's answer, whatever its status; a redirect is an answer like another. Every failure's detail says what was called, without a query. `rules`: another issuer of the policy than the credential's
+    /// own (Vault's, for `{vault: ...}`); null: its own. A credential without an issuer cannot call.
+    Task<Result<IssuerReply>> call(IssuerRequest request, const Vendor* rules = nullptr);
+
+    /// As it is now. Of Vault: what `read_vault_secret` (vault.hpp) gives.
+    Task<Result<Secret>> secret(const SecretSource& source);
+    /// A whole file, as `read_secret_file`; a path may come from a variable.
+    Result<Secret> file(const std::string& path);
+    /// A variable of Sluice's environment; nothing: not set, or empty.
+    std::optional<std::string> variable(const char* name) const;
+
+    /// Runs `work`, which may block, on a thread of its own, and waits for it. It must end by itself soon after `deadline()`, and once `stopping` is set.
+    Task<void> aside(std::function<void(const std::atomic<bool>& stopping)> work);
+
+    /// Wakes a call that is under way; it fails, and so does every later one.
+    void abort();
+
+    /// A failure of this errand (credential_unavailable), its words masked: nothing that was read in it is shown, even where an issuer repeats it.
+    Failure failure(std::string what) const;
+    /// Something an operator should know though the errand succeeds; told with its outcome.
+    void note(std::string what) { notes_.push_back(std::move(what)); }
+    const std::vector<std::string>& notes() const { return notes_; }
+    /// Marks what must not be shown.
+    void hide(const Secret& secret) { hidden_.push_back(secret); }
+
+  private:
+    IssuerTools& tools_;
+    const std::shared_ptr<const Config> config_;
+    const std::shared_ptr<const ClientContexts> contexts_;
+    const CredentialSpec spec_;   // a copy: the policy's may go
+    IssuerMemory& memory_;
+    const TimePoint deadline_;
+    std::vector<Secret> hidden_;
+    std::vector<std::string> notes_;
+    RoundTrip* trip_ = nullptr;   // under way
+    bool aborted_ = false;
+};
+
+/// "https://auth.example/token", without a query.
+std::string text_of(const Url& url);
+
+/// name=value&... (application/x-www-form-urlencoded, WHATWG URL 5.2).
+class Form {
+  public:
+    Form& add(std::string_view name, std::string_view value);
+    /// Only where there is one.
+    Form& add_if(std::string_view name, std::string_view value) { return value.empty() ? *this : add(name, value); }
+    /// POST with the form in its body.
+    IssuerRequest post_to(const Url& url) &&;
+
+  private:
+    std::string text_;
+};
+std::string form_encoded(std::string_view text);
+
+}  // namespace sluice

@@ -1,0 +1,253 @@
+#include "proxy/issuers/keeper.hpp"
+
+#include <sys/random.h>
+
+#include <utility>
+
+#include "proxy/credentials/apply.hpp"
+#include "proxy/issuers/fetch.hpp"
+#include "proxy/ports/clock.hpp"
+
+namespace sluice {
+
+namespace {
+
+constexpr Duration errand_time = 20s;   // for all calls of one fetch together; each has its own `timeout`
+
+double draw_share() {
+    std::uint64_t bits = 0;
+    while (::getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
+    return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+RenewalTimes times_of(const CredentialSpec& spec) {
+    RenewalTimes times;
+    times.before = spec.rules.refresh_before;
+    return times;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string out;
+    for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+    return out;
+}
+
+}  // namespace
+
+std::string_view name_of(KeeperNotice::Kind kind) {
+    switch (kind) {
+    case KeeperNotice::Kind::minted: return "minted";
+    case KeeperNotice::Kind::failed: return "failed";
+    case KeeperNotice::Kind::unavailable: return "unavailable";
+    case KeeperNotice::Kind::note: return "note";
+    }
+    return "";
+}
+
+struct CredentialKeeper::Kept {
+    explicit Kept(std::shared_ptr<CredentialSlot> in) : slot(std::move(in)), plan(times_of(slot->spec()), slot->spec().rules.eager) {}
+
+    const std::shared_ptr<CredentialSlot> slot;
+    CredentialSpec spec;   // as the latest policy has it: its indexes are that policy's
+    std::shared_ptr<const Config> config;
+    std::shared_ptr<const ClientContexts> contexts;
+    RenewalPlan plan;
+    IssuerMemory memory;
+    std::optional<Attachment> attachment;
+    std::uint64_t serial = 0, flights = 0;
+    std::optional<WallTime> minted, expires;
+    Errand* errand = nullptr;  // under way
+    bool ended = false;        // no policy has it any more
+    Wakeup wakeup;
+
+    void forget() {
+        attachment.reset();
+        minted.reset();
+        expires.reset();
+    }
+};
+
+CredentialKeeper::CredentialKeeper(Timer& timer, Transport& transport, std::string state, CredentialBoard& board, Spawn spawn, Notify notify)
+    : tools_{timer, transport, std::move(state)}, timer_(timer), board_(board), spawn_(std::move(spawn)), notify_(std::move(notify)) {}
+
+CredentialKeeper::~CredentialKeeper() = default;
+
+void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots) {
+    auto before = std::exchange(kept_, {});
+    std::vector<KeptPtr> fresh;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+        const CredentialSpec& spec = config->credentials[i];
+        if (spec.is_static()) continue;
+        const auto was = before.find(slots[i].get());
+        KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slots[i]) : was->second;
+        kept->spec = spec;
+        kept->config = config;
+        kept->contexts = contexts;
+        kept_.emplace(slots[i].get(), kept);
+        if (was == before.end())
+            fresh.push_back(std::move(kept));
+        else
+            before.erase(was);
+    }
+    for (auto& [_, kept] : before) {
+        kept->ended = true;
+        kept->wakeup.notify(Wait::interrupted);
+    }
+    running_ += fresh.size();
+    for (KeptPtr& kept : fresh) spawn_(keep(std::move(kept)));
+}
+
+void CredentialKeeper::stop(std::function<void()> idle) {
+    for (auto& [_, kept] : std::exchange(kept_, {})) {
+        kept->ended = true;
+        if (kept->errand) kept->errand->abort();
+        kept->wakeup.notify(Wait::interrupted);
+    }
+    if (running_ == 0) return idle();
+    idle_ = std::move(idle);
+}
+
+CredentialKeeper::KeptPtr CredentialKeeper::find(const CredentialSlot& slot) const {
+    const auto found = kept_.find(&slot);
+    return found == kept_.end() ? nullptr : found->second;
+}
+
+void CredentialKeeper::want(std::shared_ptr<CredentialSlot> slot) {
+    timer_.post([this, slot = std::move(slot)] {
+        const KeptPtr kept = find(*slot);
+        if (!kept) return;
+        kept->plan.wanted();
+        kept->wakeup.notify(Wait::ready);
+    });
+}
+
+void CredentialKeeper::refused(std::shared_ptr<CredentialSlot> slot, std::uint64_t serial) {
+    timer_.post([this, slot = std::move(slot), serial] {
+        const KeptPtr kept = find(*slot);
+        if (!kept) return;
+        if (kept->errand) return;   // its end is news
+        if (kept->serial == serial && kept->plan.refused(Clock::now())) {
+            kept->wakeup.notify(Wait::ready);
+            return;
+        }
+        ++kept->flights;   // there is another one already, or there will be none: whoever waits has its answer
+        post(*kept, {}, false);
+    });
+}
+
+void CredentialKeeper::previous_taken(std::shared_ptr<CredentialSlot> slot) {
+    timer_.post([this, slot = std::move(slot)] {
+        KeeperNotice notice;
+        notice.kind = KeeperNotice::Kind::note;
+        notice.spec = &slot->spec();
+        notice.detail = "the vendor refuses the new secret, and still takes the one before it (overlap)";
+        notify_(notice);
+    });
+}
+
+void CredentialKeeper::post(Kept& kept, std::string fault, bool coming) {
+    auto state = std::make_shared<CredentialState>();
+    state->attachment = kept.attachment;
+    state->fault = std::move(fault);
+    state->since = std::chrono::system_clock::now();
+    state->coming = coming;
+    state->flights = kept.flights;
+    state->serial = kept.serial;
+    state->usable_until = kept.attachment ? kept.plan.usable_until() : never;
+    state->minted = kept.minted;
+    state->expires = kept.expires;
+    board_.post({{kept.slot, std::move(state)}});
+}
+
+void CredentialKeeper::unavailable(Kept& kept, const std::string& detail) {
+    kept.forget();
+    post(kept, detail, false);
+    KeeperNotice notice;
+    notice.kind = KeeperNotice::Kind::unavailable;
+    notice.spec = &kept.spec;
+    notice.detail = detail;
+    notify_(notice);
+}
+
+// Until no policy has it any more.
+Task<void> CredentialKeeper::keep(KeptPtr kept) {
+    while (!kept->ended) {
+        const TimePoint now = Clock::now();
+        if (kept->plan.due() <= now) {
+            std::string broken;
+            try {
+                co_await fetch(kept);
+            } catch (const std::exception& error) {   // of memory that ran out, or of a mistake of ours: it must not end all renewal
+                broken = error.what();
+            }
+            if (!broken.empty()) failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            continue;
+        }
+        if (kept->attachment && !kept->plan.has_one(now)) unavailable(*kept, "credential '" + kept->spec.name + "' has ended, and its issuer gives no other");
+        const TimePoint end = kept->attachment ? kept->plan.usable_until() : never;
+        co_await timer_.wait(kept->wakeup, std::min(kept->plan.due(), end));
+    }
+    if (--running_ == 0 && idle_) idle_();
+}
+
+void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
+    const TimePoint now = Clock::now();
+    kept.errand = nullptr;
+    kept.plan.failed(now, draw_share());
+    if (!kept.plan.has_one(now)) kept.forget();
+    post(kept, detail, false);
+    KeeperNotice notice;
+    notice.kind = KeeperNotice::Kind::failed;
+    notice.spec = &kept.spec;
+    notice.detail = detail;
+    notice.took = took;
+    notice.again_in = kept.plan.due() - now;
+    notify_(notice);
+}
+
+Task<void> CredentialKeeper::fetch(KeptPtr kept) {
+    const TimePoint began = Clock::now();
+    const WallTime asked = std::chrono::system_clock::now();
+    kept->plan.began(began);
+    if (!kept->plan.has_one(began)) {   // whoever comes now waits for it
+        kept->forget();
+        const auto state = kept->slot->state();
+        if (!state->coming || state->idle) post(*kept, "credential '" + kept->spec.name + "' is being fetched", true);
+    }
+    Errand errand(tools_, kept->config, kept->contexts, kept->spec, kept->memory, later(began, errand_time));
+    kept->errand = &errand;
+    Result<Minted> got = co_await fetch_credential(errand);
+    kept->errand = nullptr;
+    if (kept->ended) co_return;
+    ++kept->flights;
+    for (const std::string& what : errand.notes()) {
+        KeeperNotice told;
+        told.kind = KeeperNotice::Kind::note;
+        told.spec = &kept->spec;
+        told.detail = what;
+        notify_(told);
+    }
+    Result<Attachment> made = got ? make_attachment(kept->spec, *got) : Result<Attachment>(got.error());
+    const TimePoint now = Clock::now();
+    if (made && !kept->plan.fetched(now, got->lifetime, draw_share())) made = errand.failure("what its issuer gave has ended already");
+    if (!made) {
+        failed(*kept, made.error().detail, now - began);
+        co_return;
+    }
+    kept->attachment = std::move(*made);
+    kept->serial = board_.next_serial();
+    kept->minted = asked;
+    kept->expires.reset();
+    if (got->lifetime) kept->expires = asked + std::chrono::duration_cast<WallTime::duration>(*got->lifetime);
+    post(*kept, {}, false);
+    KeeperNotice notice;
+    notice.kind = KeeperNotice::Kind::minted;
+    notice.spec = &kept->spec;
+    notice.subject = got->subject;
+    notice.scope = joined(got->scope);
+    notice.lifetime = got->lifetime;
+    notice.took = now - began;
+    notify_(notice);
+}
+
+}  // namespace sluice

@@ -1,0 +1,76 @@
+// Fetches the credentials that have to be fetched, and keeps them fresh: one coroutine for each, so that whatever the number of workers and of requests that wait, one fetch of a credential is under way.
+// What comes of it goes up on the board. Lives on the issuers' thread, away from the workers: an issuer that hangs holds nobody up but who waits for it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/credentials/renewal_plan.hpp"
+#include "proxy/issuers/board.hpp"
+#include "proxy/issuers/errand.hpp"
+
+namespace sluice {
+
+/// What has become of a credential; views hold during the call. Never a secret.
+struct KeeperNotice {
+    enum class Kind : unsigned char { minted, failed, unavailable, note };
+    Kind kind = Kind::failed;
+    const CredentialSpec* spec = nullptr;
+    std::string_view detail;              // of all but `minted`: why, and what to do
+    std::string_view subject;             // of `minted`, as the three below
+    std::string scope;
+    std::optional<Duration> lifetime;
+    Duration took{};                      // of `minted`, `failed`
+    Duration again_in{};                  // of `failed`
+};
+std::string_view name_of(KeeperNotice::Kind kind);
+
+class CredentialKeeper {
+  public:
+    using Notify = std::function<void(const KeeperNotice&)>;
+    /// Begins a coroutine on the keeper's thread; called there.
+    using Spawn = std::function<void(Task<void>)>;
+
+    CredentialKeeper(Timer& timer, Transport& transport, std::string state, CredentialBoard& board, Spawn spawn, Notify notify);
+    /// Nothing of it is under way any more: after `stop` has said so, or when its loop is gone.
+    ~CredentialKeeper();
+
+    /// Another policy's from now on: slots that it had before go on as they were, whatever else it had is left. On its thread.
+    void follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots);
+    /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made. On its thread.
+    void stop(std::function<void()> idle);
+
+    // Any thread:
+    /// Somebody waits for one that is fetched on demand.
+    void want(std::shared_ptr<CredentialSlot> slot);
+    /// A vendor refuses what has this serial number. A new state of the slot follows, whether there is another one then or not.
+    void refused(std::shared_ptr<CredentialSlot> slot, std::uint64_t serial);
+    /// A vendor takes the previous secret, where it refused the new one: told, no more.
+    void previous_taken(std::shared_ptr<CredentialSlot> slot);
+
+  private:
+    struct Kept;
+    using KeptPtr = std::shared_ptr<Kept>;
+
+    Task<void> keep(KeptPtr kept);
+    Task<void> fetch(KeptPtr kept);
+    void failed(Kept& kept, const std::string& detail, Duration took);
+    void unavailable(Kept& kept, const std::string& detail);
+    void post(Kept& kept, std::string fault, bool coming);
+    KeptPtr find(const CredentialSlot& slot) const;
+
+    IssuerTools tools_;
+    Timer& timer_;
+    CredentialBoard& board_;
+    const Spawn spawn_;
+    const Notify notify_;
+    std::map<const CredentialSlot*, KeptPtr> kept_;
+    std::size_t running_ = 0;   // coroutines
+    std::function<void()> idle_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,36 @@
+// The latest of a chain of refresh tokens, on disk: an issuer that rotates them takes each once, so the one that was given last must outlive this process. One file a credential in `<state>/refresh`,
+// 0600, replaced whole (written, synced, renamed). Blocking, but only for a small file, and only once in a token's lifetime. On the issuers' thread.
+#pragma once
+
+#include <string>
+
+#include "proxy/base/result.hpp"
+#include "proxy/base/secret.hpp"
+
+namespace sluice {
+
+class RefreshStore {
+  public:
+    /// `first`: as the operator gave it. Another one than the kept chain began with begins a new chain.
+    RefreshStore(std::string state_directory, std::string credential, Secret first);
+
+    /// The one to use now: the kept one, else the first. A file that cannot be read or is no such file is a Failure: to go back to the first would look like theft to the issuer.
+    Result<Secret> latest();
+    /// Before anything that came beside `next` is used. A Failure: it may be lost with this process.
+    Result<void> keep(const Secret& next);
+    /// The issuer will not take it again.
+    Result<void> bury(const Secret& token);
+    bool is_dead(const Secret& token) const { return dead_ && token.same_as(latest_.reveal()); }
+
+  private:
+    Failure cannot(const char* what, int error) const;
+    Result<void> write(const Secret& token, bool dead);
+
+    const std::string directory_, path_;
+    const Secret first_;
+    const std::string first_digest_;   // SHA-256, hex: which chain it is, without the token
+    Secret latest_;
+    bool dead_ = false;
+};
+
+}  // namespace sluice

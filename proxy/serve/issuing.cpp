@@ -1,0 +1,106 @@
+#include "proxy/serve/issuing.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <thread>
+
+#include "proxy/issuers/fetch.hpp"
+#include "proxy/net/dial.hpp"
+#include "proxy/net/resolve.hpp"
+#include "proxy/net/timer.hpp"
+#include "proxy/wire/transport.hpp"
+
+namespace sluice {
+
+struct Issuing::Impl {
+    Impl(World& w, std::string state, CredentialKeeper::Notify notify)
+        : world(w),
+          journal(w.telemetry->journal()),
+          resolver(loop, Resolver::Options{}),
+          dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
+          transport(loop, dialler, *journal),
+          tools{timer, transport, state},
+          keeper(timer, transport, std::move(state), *w.board, [this](Task<void> task) { spawn(loop.io, std::move(task)); }, std::move(notify)) {}
+
+    void tidy() {
+        transport.sweep(Loop::now());
+        loop.wheel.arm(tidying, later(Loop::now(), 1s));
+    }
+
+    void run() {
+        sigset_t all;   // signals are for the main thread
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+        ::pthread_setname_np(::pthread_self(), "sluice-issuers");
+        loop.io.run();
+    }
+
+    World& world;
+    Loop loop;
+    asio::executor_work_guard<Executor> work{loop.io.get_executor()};
+    std::unique_ptr<WorkerJournal> journal;
+    Resolver resolver;
+    Dialler dialler;
+    HttpTransport transport;
+    LoopTimer timer{loop};
+    IssuerTools tools;         // of `fetch_once`
+    CredentialKeeper keeper;
+    Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
+    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.io.stop(); }, this};
+    std::thread thread;
+    bool idle = true;          // written on its thread, read when that has ended
+};
+
+Issuing::Issuing(World& world, std::string state, CredentialKeeper::Notify notify) : impl_(std::make_unique<Impl>(world, std::move(state), std::move(notify))) {}
+
+Issuing::~Issuing() {
+    if (!impl_->thread.joinable()) return;
+    impl_->idle = false;
+    asio::post(impl_->loop.io, [impl = impl_.get()] {
+        impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for a connection that is just being made
+        impl->keeper.stop([impl] {
+            impl->idle = true;
+            impl->transport.close_idle();
+            impl->loop.io.stop();
+        });
+    });
+    impl_->thread.join();
+    // What did not end in time still refers to all of this; the process is about to end anyway.
+    if (!impl_->idle) static_cast<void>(impl_.release());
+}
+
+CredentialKeeper& Issuing::keeper() { return impl_->keeper; }
+
+void Issuing::follow(std::shared_ptr<const PolicySnapshot> policy) {
+    const auto& credentials = policy->config->credentials;
+    const bool needed = std::any_of(credentials.begin(), credentials.end(), [](const CredentialSpec& spec) { return !spec.is_static() || spec.rules.overlap.written(); });
+    if (!needed && !impl_->thread.joinable()) return;
+    asio::post(impl_->loop.io, [impl = impl_.get(), policy = std::move(policy)] {
+        impl->transport.adopt(policy->contexts);
+        impl->keeper.follow(policy->config, policy->contexts, policy->credentials);
+    });
+    if (impl_->thread.joinable()) return;
+    impl_->loop.wheel.arm(impl_->tidying, later(Loop::now(), 1s));
+    impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+}
+
+Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time) {
+    Loop& loop = impl_->loop;
+    impl_->transport.adopt(policy.contexts);
+    IssuerMemory memory;
+    Errand errand(impl_->tools, policy.config, policy.contexts, spec, memory, later(Loop::now(), time));
+    std::optional<Result<Minted>> got;
+    spawn(loop.io, fetch_credential(errand), [&](const std::exception_ptr& broken, std::optional<Result<Minted>> minted) {
+        if (broken) minted = errand.failure("the fetch broke");
+        got = std::move(minted);
+        loop.io.stop();
+    });
+    loop.io.run();
+    return std::move(*got);
+}
+
+}  // namespace sluice
