@@ -65,6 +65,13 @@ bool is_grpc(const RequestHead& head) {
 // grpc-message is percent-encoded (gRPC over HTTP/2, "Responses").
 std::string grpc_message(std::string_view text) {
     static constexpr char digits[] = "0123456789ABCDEF";
+// The answer's `vendor` is the one that the application named: where another one stood in, it is that one's failure.
+std::string detail_of(const Exchange& ex, const Failure& failure) {
+    if (ex.fallbacks.empty()) return failure.detail;
+    const std::string_view what = failure.detail.empty() ? title_of(failure.reason) : std::string_view(failure.detail);
+    return "vendor '" + ex.vendor->name + "' fell back to '" + ex.serving->name + "': " + std::string(what);
+}
+
     std::string out;
     for (const char c : text) {
         if (c >= ' ' && c <= '~' && c != '%') {
@@ -145,11 +152,12 @@ Task<Result<void>> report(Exchange& ex, const Failure& failure) {
     if (ex.application->began()) {   // too late for a status: the connection is cut, the log says why
         ex.outcome = Outcome::failed;
         ex.reason = failure.reason;
-        ex.detail = failure.detail;
+        ex.detail = detail_of(ex, failure);
         co_return failure;
     }
     const Duration retry_after = failure.reason == Reason::overloaded ? Duration{1s} : failure.retry_after;
-    co_return co_await answer(ex, failure.reason, failure.detail, retry_after);
+    const std::string detail = detail_of(ex, failure);
+    co_return co_await answer(ex, failure.reason, detail, retry_after);
 }
 
 }  // namespace sluice
