@@ -356,6 +356,11 @@ TEST_CASE("what keeps an application standing is explained with its effective nu
     const std::string policy = directory.file("p.yaml", resilient);
     const Ran ran = sluice_command({"explain", "-c", policy, "GET", "https://a.example/x"});
     CHECK(holds(ran.out, "up to 1 more on connect, reset, 429, 502, 503, 504; backoff 100ms..2s, budget 10%"));
+    std::string without = resilient;
+    const auto words = without.find("on: [+429]");
+    REQUIRE(words != without.npos);
+    const std::string nothing = directory.file("n.yaml", without.replace(words, 10, "on: []"));
+    CHECK(holds(sluice_command({"explain", "-c", nothing, "GET", "https://a.example/x"}).out, "1 more on nothing; "));
     CHECK(holds(ran.out, "opens on 9 failures in a row"));
     CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
     CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
