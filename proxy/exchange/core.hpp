@@ -40,8 +40,11 @@ struct Core {
     std::uint64_t draw();
     /// Uniform in 0 .. 1, below 1.
     double draw_share() { return static_cast<double>(draw() >> 11) * 0x1p-53; }
-    /// 128 bits in 32 hex digits (xoroshiro128+, seeded from the system's randomness).
+    /// xoroshiro128+, seeded from the system's randomness.
     void draw_request_id(std::string& into);
 };
 
 }  // namespace sluice
+/// An exchange's id: 128 bits in 32 hex digits.
+void write_request_id(std::uint64_t first, std::uint64_t second, std::string& into);
+
