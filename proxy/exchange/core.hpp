@@ -26,7 +26,8 @@ struct Core {
     Journal& journal;
     Timer& timer;
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
-    bool draining = false;
+    bool draining = false;           // no further requests on connections that have had one
+    bool stopping = false;           // the drain's time is over: whoever waits is answered now
     std::size_t detached = 0;        // attempts under way that no exchange waits for: the worker ends after them
 
     /// Runs `task` beside whoever calls; this world outlives it.
@@ -44,7 +45,7 @@ struct Core {
     void draw_request_id(std::string& into);
 };
 
-}  // namespace sluice
 /// An exchange's id: 128 bits in 32 hex digits.
 void write_request_id(std::uint64_t first, std::uint64_t second, std::string& into);
 
+}  // namespace sluice

@@ -303,8 +303,10 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             continue;
         case Step::Kind::wait: {
             const bool here = co_await pause(core, ex, later(Core::now(), step.delay));
-            const Failure gone = Failure::application_gone();
-            if (!here) co_return co_await report(ex, gone);
+            if (!here) {
+                const Failure why = cut_short(ex);
+                co_return co_await report(ex, why);
+            }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
             continue;
         }

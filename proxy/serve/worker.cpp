@@ -247,7 +247,7 @@ void Worker::drain() {
 
 void Worker::stop() {
     asio::post(impl_->loop.io, [impl = impl_.get()] {
-        impl->core.draining = true;
+        impl->core.draining = impl->core.stopping = true;
         impl->ending = true;
         impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for sessions that are just dialling
         std::vector<Session*> sessions(impl->floor.sessions.begin(), impl->floor.sessions.end());
