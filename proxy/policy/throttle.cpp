@@ -90,12 +90,19 @@ ThrottleReader::Form ThrottleReader::form_of(const Fields& head) const {
     return is_error_ && ends_with(type, "xml") ? Form::xml : Form::nothing;
 }
 
-/// grpc-status 8 is RESOURCE_EXHAUSTED; a push-back below 0 means "do not", and says nothing of when.
+/// grpc-status 8 is RESOURCE_EXHAUSTED; a push-back below 0 means "do not", and says nothing of when. Google says the
+/// time in the details.
 void ThrottleReader::read_grpc(const Fields& fields) {
     const auto status = fields.find("grpc-status");
     if (!status || *status == "0") return;
     if (*status == "8") signal_.limited = true;
-    const auto wait = parse_decimal(trimmed(fields.find("grpc-retry-pushback-ms").value_or("")));
+    const auto push_back = fields.find("grpc-retry-pushback-ms");
+    const auto details = fields.find("grpc-status-details-bin");
+    if (!push_back && details) {
+        if (const auto delay = parse_retry_info(*details)) signal_.retry_after = delay;
+        return;
+    }
+    const auto wait = parse_decimal(trimmed(push_back.value_or("")));
     if (!wait) return;
     constexpr auto most =
         static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(most_retry_after).count());
