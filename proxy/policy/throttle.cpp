@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 
 #include "proxy/base/text.hpp"
 #include "proxy/http/retry_after.hpp"
@@ -71,6 +72,8 @@ void ThrottleReader::start(unsigned status, const Fields& head, WallTime now) {
     scan_.start();
 
     signal_.quotas = read_quota_hints(head, now);
+    if (const auto resource = head.find("x-ratelimit-resource"))
+        signal_.resource = static_cast<std::uint32_t>(std::hash<std::string_view>{}(*resource)) | 1;
     if (has_pace(status)) signal_.retry_after = read_retry_after(head, now);
     // GitHub refuses for its limits with 403 too; only together with one of these does it mean that.
     signal_.limited = status == 429 || (status == 403 && (signal_.retry_after || is_spent(signal_.quotas)));

@@ -158,3 +158,11 @@ TEST_CASE("most bodies are let go after a few bytes, and none is read beyond 64 
     reader.read(R"({"code":"Throttling"})");
     CHECK_FALSE(reader.signal().limited);
 }
+
+TEST_CASE("whose quotas they are is told apart, where the vendor says so") {
+    const auto resource_of = [](const char* fields) { return read({200, fields, ""}).resource; };
+    CHECK(resource_of("x-ratelimit-remaining: 5") == 0);
+    CHECK(resource_of("x-ratelimit-resource: core") != 0);
+    CHECK(resource_of("x-ratelimit-resource: core") == resource_of("X-RateLimit-Resource: core"));
+    CHECK(resource_of("x-ratelimit-resource: core") != resource_of("x-ratelimit-resource: search"));
+}
