@@ -382,7 +382,12 @@ void check_retry(Reader& reader, const Place& at, WrittenRetry& retry) {
 }
 
 constexpr MapRule<WrittenRetry> retry_map{
-    "retry", "When a request is sent again, which is done only where it is safe.", retry_keys, {}, false, check_retry};
+    .name = "retry",
+    .doc = "When a request is sent again, which is done only where it is safe.",
+    .keys = retry_keys,
+    .check = check_retry,
+    .off = "{max: 0}",
+};
 
 constexpr ScalarRule<HedgeAfter> hedge_after{"a percentile or a duration", "p95",
                                              "p[0-9]{2}(\\.[0-9]+)?|([0-9]+(d|h|ms|m|s))+", parse_hedge_after, true};
@@ -392,10 +397,15 @@ constexpr Key<WrittenHedge> hedge_keys[] = {
         "after", "How long one attempt may take: p95 of the vendor's time to the response head (built-in), or 500ms."),
     key<&WrittenHedge::max, hedges_rule>("max", "Attempts beside the first; built-in 1; 0 for none."),
 };
-constexpr MapRule<WrittenHedge> hedge_map{"hedge",
-                                          "A second attempt beside one that takes long, of idempotent requests, within "
-                                          "the retry budget; the first answer wins.",
-                                          hedge_keys};
+constexpr MapRule<WrittenHedge> hedge_map{
+    .name = "hedge",
+    .doc =
+        "A second attempt beside one that takes long, of idempotent requests, within the retry budget; the first "
+        "answer "
+        "wins.",
+    .keys = hedge_keys,
+    .off = "{max: 0}",
+};
 
 constexpr ListRule<method_rule> methods_rule{"a list of methods", 0, 16, "16 are the most"};
 constexpr Key<WrittenIdempotency> idempotency_keys[] = {
@@ -439,7 +449,11 @@ constexpr Key<WrittenBreaker> breaker_keys[] = {
         "probes", "Requests that go through to see whether the vendor is back; all must succeed; built-in 2."),
 };
 constexpr MapRule<WrittenBreaker> breaker_map{
-    "breaker", "When an endpoint is left alone for a while: 503 breaker_open.", breaker_keys};
+    .name = "breaker",
+    .doc = "When an endpoint is left alone for a while: 503 breaker_open.",
+    .keys = breaker_keys,
+    .off = "{enabled: false}",
+};
 
 // ---- limits
 

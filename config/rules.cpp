@@ -27,6 +27,12 @@ bool is_variable_name(std::string_view name) {
            std::all_of(name.begin(), name.end(), fits);
 }
 
+bool means_off(std::string_view text) {
+    constexpr std::string_view words[] = {"off", "false", "no", "none", "never", "disabled", "0"};
+    return std::any_of(std::begin(words), std::end(words),
+                       [&](std::string_view word) { return same_text(word, text); });
+}
+
 std::string in_words(std::span<const std::string_view> words) {
     std::string list;
     for (std::size_t i = 0; i < words.size(); ++i)
@@ -81,10 +87,12 @@ void Reader::mask(const Node& node) {
     for (const Node* item : node.items) mask(*item);
 }
 
-bool Reader::expect(Node::Kind kind, const Place& at, std::string_view what) {
+bool Reader::expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off) {
     if (at.node.kind == kind) return true;
+    const bool meant = !off.empty() && at.node.kind == Node::Kind::scalar && means_off(at.node.text);
     if (at.node.kind != Node::Kind::broken)
-        fault(at, "expected " + std::string(what) + ", found " + std::string(name_of(at.node.kind)));
+        fault(at, "expected " + std::string(what) + ", found " + std::string(name_of(at.node.kind)),
+              meant ? "to turn it off write " + std::string(off) : "");
     return false;
 }
 

@@ -73,8 +73,8 @@ class Reader {
     std::optional<Scalar> scalar(const Place& at, std::string_view what);
     /// The same, and text: what YAML reads as a boolean or (unless `numbers`) as a number needs quotes.
     std::optional<Scalar> text(const Place& at, std::string_view what, bool numbers);
-    /// False: reported.
-    bool expect(Node::Kind kind, const Place& at, std::string_view what);
+    /// False: reported. `off`: what to write instead of `off`, `false`, `none` and the like.
+    bool expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off = {});
     /// "'5' is not a duration in ..." without showing what a variable held.
     void wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why,
                const std::string& tail = {});
@@ -291,6 +291,7 @@ struct MapRule {
     void (*check)(Reader&, const Place&, T&) = nullptr;   // of the keys together
     void (*amend)(boost::json::object& shape) = nullptr;  // the same for the schema
     RefusedKeys elsewhere = {};
+    std::string_view off = {};  // how it is turned off, said to who writes `off` in its place
 
     const Key<T>* find(std::string_view key) const {
         for (const Key<T>& known : keys)
@@ -299,7 +300,7 @@ struct MapRule {
     }
 
     std::optional<T> read(Reader& reader, const Place& at) const {
-        if (!reader.expect(Node::Kind::map, at, "a map")) {
+        if (!reader.expect(Node::Kind::map, at, "a map", off)) {
             if (private_values) reader.mask(at.node);
             return {};
         }

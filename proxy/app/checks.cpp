@@ -172,7 +172,7 @@ Exit compare_with(const ListenAddress& admin, const Config& config, json::object
         all["changes"] = changes_as_json(against, changes);
     else
         print_changes(against, changes, streams.out);
-    return Exit::fine;
+    return changes.refused.empty() ? Exit::fine : Exit::failure;
 }
 
 /// Where the authority is published; complains where the policy cannot say.

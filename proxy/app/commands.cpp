@@ -116,7 +116,8 @@ class CommandLine {
     void add_check() {
         CLI::App* command =
             add("check", "Say everything that is wrong with a policy; reads no secret",
-                "Exits 0 when the policy is fine and 78 when it is bad; 1 when --against finds nobody.\n\n"
+                "Exits 0 when the policy is fine and 78 when it is bad; with --against 1 when nobody answers there, or\n"
+                "when the Sluice there would refuse it, because only a restart can change what it changes.\n\n"
                 "Examples:\n"
                 "  sluice check --config sluice.yaml\n"
                 "  sluice check --config new.yaml --against http://127.0.0.1:15000     # what would change\n"

@@ -285,7 +285,8 @@ std::string in_words(const boost::json::value& value) {
 std::string describe_in_words(const RetrySpec& retry) {
     if (retry.max == 0) return "none";
     const boost::json::object words = describe(retry);
-    return "up to " + std::to_string(retry.max) + " more on " + in_words(words.at("on")) + "; backoff " +
+    const std::string on = in_words(words.at("on"));
+    return "up to " + std::to_string(retry.max) + " more on " + (on.empty() ? "nothing" : on) + "; backoff " +
            in_words(words.at("backoff")) + ", budget " + in_words(words.at("budget")) + ", buffer " +
            in_words(words.at("buffer"));
 }

@@ -81,7 +81,7 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
             co_return full_failure(ex, held, *full, now);
         }
         const bool here = co_await pause(core, ex, *bell.wakeup, *until);
-        if (!here) co_return Failure::application_gone();
+        if (!here) co_return cut_short(ex);
     }
 }
 

@@ -38,11 +38,15 @@ void Core::spawn_detached(Task<void> task) {
 }
 
 void Core::draw_request_id(std::string& into) {
+    const std::uint64_t first = draw();
+    write_request_id(first, draw(), into);
+}
+
+void write_request_id(std::uint64_t first, std::uint64_t second, std::string& into) {
     into.resize(32);
-    for (std::size_t at = 0; at < 32;) {
-        std::uint64_t bits = draw();
-        for (const std::size_t half_end = at + 16; at < half_end; at += 2, bits >>= 8) std::memcpy(&into[at], &digit_pairs[2 * (bits & 255)], 2);
-    }
+    char* at = into.data();
+    for (std::uint64_t bits : {first, second})
+        for (int byte = 0; byte < 8; ++byte, bits >>= 8, at += 2) std::memcpy(at, &digit_pairs[2 * (bits & 255)], 2);
 }
 
 }  // namespace sluice

@@ -26,7 +26,8 @@ struct Core {
     Journal& journal;
     Timer& timer;
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
-    bool draining = false;
+    bool draining = false;           // no further requests on connections that have had one
+    bool stopping = false;           // the drain's time is over: whoever waits is answered now
     std::size_t detached = 0;        // attempts under way that no exchange waits for: the worker ends after them
 
     /// Runs `task` beside whoever calls; this world outlives it.
@@ -40,8 +41,11 @@ struct Core {
     std::uint64_t draw();
     /// Uniform in 0 .. 1, below 1.
     double draw_share() { return static_cast<double>(draw() >> 11) * 0x1p-53; }
-    /// 128 bits in 32 hex digits (xoroshiro128+, seeded from the system's randomness).
+    /// xoroshiro128+, seeded from the system's randomness.
     void draw_request_id(std::string& into);
 };
+
+/// An exchange's id: 128 bits in 32 hex digits.
+void write_request_id(std::uint64_t first, std::uint64_t second, std::string& into);
 
 }  // namespace sluice

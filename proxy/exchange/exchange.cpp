@@ -23,6 +23,7 @@ void Exchange::clear() {
     serving = nullptr;
     serving_route = nullptr;
     fallbacks.clear();
+    asked_path.clear();
     instead.reset();
     response.clear();
     limits = {};

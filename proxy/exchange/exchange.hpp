@@ -45,6 +45,7 @@ struct Exchange {
     const Vendor* serving = nullptr;         // whose rules, endpoints and credential the attempts use: `vendor`, or its fallback
     const Route* serving_route = nullptr;    // likewise
     std::vector<const FallbackSpec*> fallbacks;   // that led there
+    std::string asked_path;                  // before they rewrote it; "" where there are none
     std::optional<Url> instead;              // where a fallback without endpoints is reached
     std::string request_id;
     ResponseHead response;

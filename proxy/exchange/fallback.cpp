@@ -42,8 +42,8 @@ void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& 
         if (route.credential) withhold(config.credentials[*route.credential], request);
 }
 
-Failure cannot(const Exchange& ex, Origin whose, std::string why) {
-    return {whose, whose == Origin::vendor ? Reason::upstream_protocol : Reason::bad_request, Replay::safe, "vendor '" + ex.serving->name + "' stands in for '" + ex.vendor->name + "': " + std::move(why), {}};
+Failure cannot(Origin whose, std::string why) {
+    return {whose, whose == Origin::vendor ? Reason::upstream_protocol : Reason::bad_request, Replay::safe, std::move(why), {}};
 }
 
 }  // namespace
@@ -54,6 +54,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     const Vendor* before = ex.serving;
     if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
     ex.attempts_elsewhere = ex.attempts;
+    if (ex.fallbacks.empty()) ex.asked_path = ex.request.path();
     ex.held.clear();
     ex.failed_at = 0;
     ex.serving = &ex.config->vendors[fallback.vendor];
@@ -74,7 +75,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.serving_route = ex.serving->route_for(ex.request.method, path);
     if (ex.serving->endpoints.empty()) {
         ex.instead = ex.serving->base_url();
-        if (!ex.instead) co_return cannot(ex, Origin::sluice, "it has neither an endpoint nor a host without a wildcard");
+        if (!ex.instead) co_return cannot(Origin::sluice, "it has neither an endpoint nor a host without a wildcard");
     }
     const Duration total = ex.limits.timeout.total;
     const bool written = ex.limits.timeout.total_written;
@@ -85,7 +86,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     if (ex.body && !rewrite.request_body.empty() && is_json(ex.request.fields)) {
         Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
         if (!whole) co_return std::move(whole.error());
-        if (!*whole) co_return cannot(ex, Origin::sluice, "the body of the request is larger than retry.buffer and cannot be rewritten");
+        if (!*whole) co_return cannot(Origin::sluice, "the body of the request is larger than retry.buffer and cannot be rewritten");
         Result<std::string> edited = edited_body(ex.replay.kept(), rewrite.request_body, Origin::application);
         if (!edited) co_return std::move(edited.error());
         ex.framing = {Framing::Kind::length, edited->size()};
@@ -111,7 +112,7 @@ Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing
         if (!got->has_value()) co_return std::move(got->error());
         text.append((*got)->data);
         last = (*got)->last;
-        if (text.size() > max_rewritten) co_return cannot(ex, Origin::vendor, "its answer is too large to be rewritten");
+        if (text.size() > max_rewritten) co_return cannot(Origin::vendor, "its answer is too large to be rewritten");
     }
     for (auto fallback = ex.fallbacks.rbegin(); fallback != ex.fallbacks.rend(); ++fallback) {
         const RewriteSpec& rewrite = (*fallback)->rewrite;

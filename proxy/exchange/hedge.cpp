@@ -185,7 +185,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         rival->application.cancelled = true;
         interrupt(core, rival->ex);
     }
-    if (!winner) co_return Failure::application_gone();
+    if (!winner) co_return cut_short(ex);
     endpoint = winner->endpoint;
     co_return adopt(ex, winner);
 }

@@ -6,8 +6,11 @@
 
 namespace sluice {
 
-/// Until `wakeup` is notified or `until` has come. False: the application has gone, or the worker stops.
+/// Until `wakeup` is notified or `until` has come. False: `cut_short` says why.
 Task<bool> pause(Core& core, Exchange& ex, Wakeup& wakeup, TimePoint until);
 Task<bool> pause(Core& core, Exchange& ex, TimePoint until);
+
+/// Why a wait has no end: the application has gone, or a drain's time is over (503 `draining`).
+Failure cut_short(const Exchange& ex);
 
 }  // namespace sluice

@@ -31,18 +31,6 @@ void append_member(std::string& out, std::string_view name, std::string_view val
     out.push_back('"');
 }
 
-std::string problem(const Exchange& ex, Reason reason, std::string_view detail) {
-    std::string out = "{";
-    append_member(out, "title", title_of(reason));
-    out.append(",\"status\":").append(std::to_string(status_of(reason)));
-    append_member(out, "detail", detail.empty() ? title_of(reason) : detail);
-    append_member(out, "reason", name_of(reason));
-    if (ex.vendor) append_member(out, "vendor", ex.vendor->name);
-    append_member(out, "request_id", ex.request_id);
-    out += "}\n";
-    return out;
-}
-
 // How a gRPC caller reads our statuses (grpc's HTTP status mapping, and its codes for what we know better).
 std::string_view grpc_status_of(Reason reason) {
     switch (status_of(reason)) {
@@ -77,6 +65,13 @@ std::string grpc_message(std::string_view text) {
     return out;
 }
 
+// The answer's `vendor` is the one that the application named: where another one stood in, it is that one's failure.
+std::string detail_of(const Exchange& ex, const Failure& failure) {
+    if (ex.fallbacks.empty()) return failure.detail;
+    const std::string_view what = failure.detail.empty() ? title_of(failure.reason) : std::string_view(failure.detail);
+    return "vendor '" + ex.vendor->name + "' fell back to '" + ex.serving->name + "': " + std::string(what);
+}
+
 Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, Duration retry_after) {
     ex.reason = reason;
     ex.detail = detail;
@@ -93,7 +88,7 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
     }
     for (const Field field : ex.refusal_fields) head.fields.add(field.name, field.value);
     WholeBody& body = ex.rewritten;
-    body.hold(grpc ? std::string() : problem(ex, reason, detail));
+    body.hold(grpc ? std::string() : problem(reason, detail, ex.vendor ? std::string_view(ex.vendor->name) : std::string_view{}, ex.request_id));
     Framing framing{Framing::Kind::length, 0};
     if (grpc) {
         head.fields.add("Content-Type", "application/grpc");
@@ -113,6 +108,18 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
 }
 
 }  // namespace
+
+std::string problem(Reason reason, std::string_view detail, std::string_view vendor, std::string_view request_id) {
+    std::string out = "{";
+    append_member(out, "title", title_of(reason));
+    out.append(",\"status\":").append(std::to_string(status_of(reason)));
+    append_member(out, "detail", detail.empty() ? title_of(reason) : detail);
+    append_member(out, "reason", name_of(reason));
+    if (!vendor.empty()) append_member(out, "vendor", vendor);
+    append_member(out, "request_id", request_id);
+    out += "}\n";
+    return out;
+}
 
 void sign_response(Exchange& ex) {
     Fields& fields = ex.response.fields;
@@ -145,11 +152,12 @@ Task<Result<void>> report(Exchange& ex, const Failure& failure) {
     if (ex.application->began()) {   // too late for a status: the connection is cut, the log says why
         ex.outcome = Outcome::failed;
         ex.reason = failure.reason;
-        ex.detail = failure.detail;
+        ex.detail = detail_of(ex, failure);
         co_return failure;
     }
     const Duration retry_after = failure.reason == Reason::overloaded ? Duration{1s} : failure.retry_after;
-    co_return co_await answer(ex, failure.reason, failure.detail, retry_after);
+    const std::string detail = detail_of(ex, failure);
+    co_return co_await answer(ex, failure.reason, detail, retry_after);
 }
 
 }  // namespace sluice

@@ -6,6 +6,9 @@
 
 namespace sluice {
 
+/// The body of an answer of ours. `detail` "": the reason's title; `vendor` "": none could be told.
+std::string problem(Reason reason, std::string_view detail, std::string_view vendor, std::string_view request_id);
+
 /// Adds Sluice-Request-Id, Sluice-Outcome and Sluice-Attempts, and takes away what a vendor said in our name.
 void sign_response(Exchange& ex);
 

@@ -35,7 +35,7 @@ class Record {
         record.method = ex_.request.method;
         const std::string authority = ex_.authority.host.empty() ? std::string() : ex_.authority.text(ex_.scheme);
         record.authority = authority;
-        if (!ex_.tunnel) record.path = ex_.request.path();
+        if (!ex_.tunnel) record.path = ex_.fallbacks.empty() ? ex_.request.path() : std::string_view(ex_.asked_path);
         record.listener = ex_.listener;
         record.status = ex_.status;
         record.outcome = ex_.outcome;
@@ -315,8 +315,10 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             continue;
         case Step::Kind::wait: {
             const bool here = co_await pause(core, ex, later(Core::now(), step.delay));
-            const Failure gone = Failure::application_gone();
-            if (!here) co_return co_await report(ex, gone);
+            if (!here) {
+                const Failure why = cut_short(ex);
+                co_return co_await report(ex, why);
+            }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
             continue;
         }

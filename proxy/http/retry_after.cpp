@@ -75,7 +75,109 @@ std::optional<Duration> parse_go_duration(std::string_view text) {
     return from_seconds(sum);
 }
 
+/// RFC 4648 4, the padding left out or not. Nothing: something else.
+std::optional<std::string> decode_base64(std::string_view text) {
+    static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    while (text.ends_with('=')) text.remove_suffix(1);
+    std::string out;
+    std::uint32_t bits = 0;
+    unsigned held = 0;
+    for (const char c : text) {
+        const auto value = alphabet.find(c);
+        if (value == alphabet.npos) return {};
+        bits = bits << 6 | static_cast<std::uint32_t>(value);
+        held += 6;
+        if (held < 8) continue;
+        held -= 8;
+        out.push_back(static_cast<char>(bits >> held & 0xFF));
+    }
+    return out;
+}
+
+/// The fields of one protobuf message, one after the other.
+class ProtoFields {
+  public:
+    explicit ProtoFields(std::string_view message) : rest_(message) {}
+
+    /// False: there is none any more, or what follows is no message.
+    bool next() {
+        std::uint64_t key = 0;
+        if (rest_.empty() || !take_varint(key)) return false;
+        number = key >> 3;
+        bytes = {};
+        integer = 0;
+        switch (key & 7) {
+        case 0: return take_varint(integer);
+        case 1: return take_bytes(8);
+        case 2: {
+            std::uint64_t size = 0;
+            return take_varint(size) && take_bytes(size);
+        }
+        case 5: return take_bytes(4);
+        }
+        return false;
+    }
+
+    std::uint64_t number = 0;
+    std::uint64_t integer = 0;  // of a varint
+    std::string_view bytes;     // of a string or a message, and of what has a fixed size
+
+  private:
+    bool take_varint(std::uint64_t& value) {
+        value = 0;
+        for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+            const auto byte = static_cast<unsigned char>(rest_.front());
+            rest_.remove_prefix(1);
+            value |= std::uint64_t{byte & 0x7Fu} << shift;
+            if (byte < 0x80) return true;
+        }
+        return false;
+    }
+    bool take_bytes(std::uint64_t size) {
+        if (size > rest_.size()) return false;
+        bytes = rest_.substr(0, size);
+        rest_.remove_prefix(size);
+        return true;
+    }
+
+    std::string_view rest_;
+};
+
+/// google.protobuf.Duration; below 0 is none.
+std::optional<Duration> duration_of(std::string_view message) {
+    double seconds = 0;
+    for (ProtoFields field(message); field.next();) {
+        const auto value = static_cast<double>(static_cast<std::int64_t>(field.integer));
+        if (field.number == 1) seconds += value;
+        if (field.number == 2) seconds += value / 1e9;
+    }
+    if (seconds < 0) return {};
+    return from_seconds(seconds);
+}
+
+std::optional<Duration> retry_delay_of(std::string_view any) {
+    std::string_view type, value;
+    for (ProtoFields field(any); field.next();) {
+        if (field.number == 1) type = field.bytes;
+        if (field.number == 2) value = field.bytes;
+    }
+    if (!type.ends_with("/google.rpc.RetryInfo")) return {};
+    for (ProtoFields field(value); field.next();)
+        if (field.number == 1) return duration_of(field.bytes);
+    return {};
+}
+
 }  // namespace
+
+std::optional<Duration> parse_retry_info(std::string_view value) {
+    const auto status = decode_base64(trimmed(value));
+    if (!status) return {};
+    for (ProtoFields field(*status); field.next();) {
+        if (field.number != 3) continue;
+        if (const auto delay = retry_delay_of(field.bytes)) return delay;
+    }
+    return {};
+}
 
 std::optional<Duration> parse_retry_after(std::string_view value, WallTime now) {
     value = trimmed(value);

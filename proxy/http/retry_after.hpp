@@ -20,6 +20,10 @@ std::optional<Duration> read_retry_after(const Fields& fields, WallTime now);
 /// The value of one Retry-After field.
 std::optional<Duration> parse_retry_after(std::string_view value, WallTime now);
 
+/// The value of `grpc-status-details-bin`: the `retry_delay` of a google.rpc.RetryInfo among the details of a
+/// google.rpc.Status, in base64 with or without padding (google/rpc/status.proto, error_details.proto).
+std::optional<Duration> parse_retry_info(std::string_view value);
+
 /// `x-should-retry`, `stripe-should-retry`: "true" or "false".
 std::optional<bool> read_should_retry(const Fields& fields);
 

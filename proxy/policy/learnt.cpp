@@ -94,8 +94,28 @@ void LearntPace::learn_spacings(const QuotaHints& quotas, std::int64_t at) {
     }
 }
 
+/// A vote of the majority (Boyer and Moore), whose lead is bounded so that it follows what changes.
+bool LearntPace::is_mine(std::uint32_t resource) {
+    constexpr std::uint64_t most_lead = 16;
+    std::uint64_t seen = mine_.load(), next = 0;
+    bool mine = false, other = false;
+    do {
+        const std::uint64_t lead = seen & 0xFF;
+        const bool same = seen >> 8 == resource;
+        mine = same || lead == 0;
+        other = mine && !same && seen != 0;
+        next = same ? seen - lead + std::min(lead + 1, most_lead) : mine ? std::uint64_t{resource} << 8 | 1 : seen - 1;
+    } while (!mine_.compare_exchange_weak(seen, next));
+    if (other) forget();
+    return mine;
+}
+
 void LearntPace::learn(const VendorSignal& signal, TimePoint now) {
     const std::int64_t at = count_of(now);
+    if (signal.resource != 0 && !is_mine(signal.resource)) {
+        if (signal.retry_after) close_for(*signal.retry_after, at);
+        return;
+    }
     if (!signal.limited && strikes_.load(std::memory_order_relaxed) > 0) strikes_.store(0);
     if (!signal.quotas.empty()) learn_spacings(signal.quotas, at);
     if (signal.retry_after) {
@@ -139,6 +159,11 @@ LearntPace::View LearntPace::view(TimePoint now) const {
 }
 
 void LearntPace::reset() {
+    mine_.store(0);
+    forget();
+}
+
+void LearntPace::forget() {
     closed_until_.store(0);
     strikes_.store(0);
     for (Spacing* spacing : {&requests_, &tokens_}) {

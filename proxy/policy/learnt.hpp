@@ -18,6 +18,7 @@ struct VendorSignal {
     bool limited = false;                 // refused for its rate: a 429, or one of the forms that are not
     std::optional<Duration> retry_after;  // Retry-After and its like; goes before what the quotas say of their reset
     QuotaHints quotas;
+    std::uint32_t resource = 0;  // whose quotas they are (GitHub's `x-ratelimit-resource`, hashed); 0: not told
 };
 
 class LearntPace {
@@ -36,6 +37,9 @@ class LearntPace {
     /// - `limited`, and not a word of how long: closed for 1 s, doubling with each such answer up to 32 s, begun anew
     /// once
     ///   an answer is not limited.
+    /// Of a vendor that counts resources apart, the quotas of the one that most of the last answers were about are
+    /// learnt from, so that a spent search holds nothing else back; who wants another one paced gives its route a
+    /// limit. A Retry-After is about all of them.
     void learn(const VendorSignal& signal, TimePoint now);
 
     /// When a call may go; `now` or earlier: at once. Takes nothing.
@@ -70,12 +74,16 @@ class LearntPace {
         bool take(std::uint64_t units, std::int64_t at);
         void set(std::int64_t apart, std::int64_t until, std::int64_t at);
     };
+    bool is_mine(std::uint32_t resource);
+    void forget();
+
     struct Lesson;
     static Lesson lesson_of(const QuotaHint& hint);
 
     void learn_spacings(const QuotaHints& quotas, std::int64_t at);
     bool close_for(Duration wait, std::int64_t at);
 
+    std::atomic<std::uint64_t> mine_{0};  // the resource, and below it how far its answers are ahead of the others'
     std::atomic<std::int64_t> closed_until_{0};
     std::atomic<unsigned> strikes_{0};  // limited without a word of how long
     Spacing requests_, tokens_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 
 #include "proxy/base/text.hpp"
 #include "proxy/http/retry_after.hpp"
@@ -71,6 +72,8 @@ void ThrottleReader::start(unsigned status, const Fields& head, WallTime now) {
     scan_.start();
 
     signal_.quotas = read_quota_hints(head, now);
+    if (const auto resource = head.find("x-ratelimit-resource"))
+        signal_.resource = static_cast<std::uint32_t>(std::hash<std::string_view>{}(*resource)) | 1;
     if (has_pace(status)) signal_.retry_after = read_retry_after(head, now);
     // GitHub refuses for its limits with 403 too; only together with one of these does it mean that.
     signal_.limited = status == 429 || (status == 403 && (signal_.retry_after || is_spent(signal_.quotas)));
@@ -90,12 +93,19 @@ ThrottleReader::Form ThrottleReader::form_of(const Fields& head) const {
     return is_error_ && ends_with(type, "xml") ? Form::xml : Form::nothing;
 }
 
-/// grpc-status 8 is RESOURCE_EXHAUSTED; a push-back below 0 means "do not", and says nothing of when.
+/// grpc-status 8 is RESOURCE_EXHAUSTED; a push-back below 0 means "do not", and says nothing of when. Google says the
+/// time in the details.
 void ThrottleReader::read_grpc(const Fields& fields) {
     const auto status = fields.find("grpc-status");
     if (!status || *status == "0") return;
     if (*status == "8") signal_.limited = true;
-    const auto wait = parse_decimal(trimmed(fields.find("grpc-retry-pushback-ms").value_or("")));
+    const auto push_back = fields.find("grpc-retry-pushback-ms");
+    const auto details = fields.find("grpc-status-details-bin");
+    if (!push_back && details) {
+        if (const auto delay = parse_retry_info(*details)) signal_.retry_after = delay;
+        return;
+    }
+    const auto wait = parse_decimal(trimmed(push_back.value_or("")));
     if (!wait) return;
     constexpr auto most =
         static_cast<std::uint64_t>(std::chrono::floor<std::chrono::milliseconds>(most_retry_after).count());

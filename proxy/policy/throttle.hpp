@@ -2,7 +2,8 @@
 // passes by, and its trailers: 429, Retry-After, the quota families (http/ratelimit_headers), and the forms that are
 // not a 429: AWS error codes (`x-amzn-ErrorType`, `__type`, `code`, `<Code>`), Google's RESOURCE_EXHAUSTED with
 // RetryInfo.retryDelay, Shopify GraphQL's THROTTLED with throttleStatus, gRPC's RESOURCE_EXHAUSTED with
-// grpc-retry-pushback-ms, GitHub's 403. Pure, bounded, one thread; what is malformed says nothing.
+// grpc-retry-pushback-ms or a RetryInfo among its details, GitHub's 403. Pure, bounded, one thread; what is malformed
+// says nothing.
 #pragma once
 
 #include <array>

@@ -13,14 +13,13 @@
 #include <cstring>
 #include <system_error>
 
+#include "proxy/exchange/core.hpp"
 #include "proxy/net/sockaddr.hpp"
+#include "proxy/serve/overload.hpp"
 
 namespace sluice {
 
 namespace {
-
-constexpr std::string_view overloaded =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\nSluice-Attempts: 0\r\nConnection: close\r\n\r\n";
 
 [[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
 
@@ -96,7 +95,10 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
             if (fd.get() >= 0) {
                 char thrown_away[4096];
                 static_cast<void>(::recv(fd.get(), thrown_away, sizeof thrown_away, MSG_DONTWAIT));
-                static_cast<void>(::send(fd.get(), overloaded.data(), overloaded.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+                std::string request_id;
+                write_request_id(system_random(), system_random(), request_id);
+                const std::string answer = overload_answer(request_id);
+                static_cast<void>(::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
                 ::shutdown(fd.get(), SHUT_WR);
             }
         }

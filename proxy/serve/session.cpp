@@ -87,8 +87,9 @@ void Session::close_if_idle() {
 }
 
 void Session::abort() {
-    stopped_ = true;
     Floor& floor = floor_;
+    if (current_ && current_->pausing) return interrupt(floor.core, *current_);   // it only waits, and can still be answered
+    stopped_ = true;
     const auto lives = [&floor, this] { return std::find(floor.sessions.begin(), floor.sessions.end(), this) != floor.sessions.end(); };
     if (current_) interrupt(floor.core, *current_);   // may end, and so destroy, this session
     if (lives() && channel_.open()) channel_.close(true);

@@ -41,7 +41,7 @@ class Session {
 
     /// The worker drains: closes now if nothing is under way.
     void close_if_idle();
-    /// Ends whatever is under way.
+    /// Ends whatever is under way: cut off, or answered 503 `draining` where it only waits for its turn.
     void abort();
     /// About once a second: an idle connection gives its buffers back; an application that has hung up while its vendor thinks need not be waited for.
     void tidy();

@@ -1,7 +1,6 @@
 #include "proxy/serve/worker.hpp"
 
 #include <malloc.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -10,6 +9,7 @@
 #include "proxy/net/timer.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
+#include "proxy/serve/overload.hpp"
 #include "proxy/serve/session.hpp"
 #include "proxy/wire/transport.hpp"
 
@@ -18,16 +18,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t polite_refusals = 256;   // at one time; for more there is no waiting
-constexpr std::string_view refusal_body =
-    R"({"title":"Sluice is at its limit of connections","status":503,"detail":"raise the limit of open files, or run more sidecars","reason":"overloaded"})"
-    "\n";
 constexpr std::size_t a_rush = 256;   // so many sessions leave memory behind that is worth giving back
-
-std::uint64_t system_random() {
-    std::uint64_t bits = 0;
-    while (::getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
-    return bits;
-}
 
 }  // namespace
 
@@ -134,32 +125,29 @@ Task<void> serve_session(Floor& floor, Socket socket, Entrance entrance) {
     co_await session.run();
 }
 
-void say_refusal(Stream& stream) {
-    stream.stage("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nSluice-Reason: overloaded\r\nSluice-Outcome: refused\r\n"
-                 "Sluice-Attempts: 0\r\nConnection: close\r\nContent-Length: " +
-                 std::to_string(refusal_body.size()) + "\r\n\r\n");
-    stream.stage(refusal_body);
+void say(Stream& stream, const std::string& answer) {
+    stream.stage(answer);
     stream.end_writing();
 }
 
 // So many that waiting for each would cost the descriptors that vendors need: told at once, and closed.
-void turn_away_at_once(Loop& loop, Socket socket) {
+void turn_away_at_once(Loop& loop, Socket socket, const std::string& answer) {
     Stream stream(std::move(socket));
     auto block = loop.blocks.take();
     stream.read({block->bytes.get(), Block::size});
-    say_refusal(stream);
+    say(stream, answer);
     loop.blocks.give(std::move(block));
 }
 
 // Over the cap: the request is read, as far as it comes at once, so that the answer is not lost to a reset.
-Task<void> turn_away(Loop& loop, Socket socket) {
+Task<void> turn_away(Loop& loop, Socket socket, std::string answer) {
     Stream stream(std::move(socket));
     const TimePoint until = later(Loop::now(), 1s);
     auto block = loop.blocks.take();
     const std::span<char> room(block->bytes.get(), Block::size);
     const Wait waited = co_await stream.readable(until);
     if (waited == Wait::ready) stream.read(room);
-    say_refusal(stream);
+    say(stream, answer);
     while (stream.socket().open()) {
         const Io io = stream.read(room);
         if (io.kind == Io::Kind::some) continue;
@@ -183,16 +171,20 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
     }
     if (world.connections.fetch_add(1, std::memory_order_relaxed) >= world.max_connections) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
+        std::string request_id;
+        core.draw_request_id(request_id);
         ExchangeRecord record;
+        record.request_id = request_id;
+        record.detail = overload_detail;
         record.status = 503;
         record.outcome = Outcome::refused;
         record.reason = Reason::overloaded;
         record.phases.started = Loop::now();
         journal->record(record);
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
-        if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket));
+        if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket), overload_answer(request_id));
         ++turned_away;
-        spawn(loop.io, turn_away(loop, std::move(socket)), [this](const std::exception_ptr&) {
+        spawn(loop.io, turn_away(loop, std::move(socket), overload_answer(request_id)), [this](const std::exception_ptr&) {
             --turned_away;
             end_when_empty();
         });
@@ -241,7 +233,7 @@ void Worker::drain() {
 
 void Worker::stop() {
     asio::post(impl_->loop.io, [impl = impl_.get()] {
-        impl->core.draining = true;
+        impl->core.draining = impl->core.stopping = true;
         impl->ending = true;
         impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for sessions that are just dialling
         std::vector<Session*> sessions(impl->floor.sessions.begin(), impl->floor.sessions.end());

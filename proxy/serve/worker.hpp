@@ -53,7 +53,7 @@ class Worker {
     void put_in_force(std::shared_ptr<const PolicySnapshot> policy);
     /// No keep-alive any more: idle connections close now, others after what is in flight. `run` returns when the last is gone.
     void drain();
-    /// Ends `run` at once.
+    /// Ends `run` at once, but for a second in which those that only wait for their turn are answered 503 `draining`.
     void stop();
 
   private:

@@ -66,6 +66,7 @@ std::optional<Usage> read_usage(std::string_view type, std::string_view body, st
 void judge_text(std::string_view text) {
     REQUIRE(is_bounded(parse_retry_after(text, now)));
     REQUIRE(is_bounded(parse_reset(text, now)));
+    REQUIRE(is_bounded(parse_retry_info(text)));
     parse_http_date(text, now);
     parse_rfc3339(text);
 }

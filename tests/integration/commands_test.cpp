@@ -356,6 +356,11 @@ TEST_CASE("what keeps an application standing is explained with its effective nu
     const std::string policy = directory.file("p.yaml", resilient);
     const Ran ran = sluice_command({"explain", "-c", policy, "GET", "https://a.example/x"});
     CHECK(holds(ran.out, "up to 1 more on connect, reset, 429, 502, 503, 504; backoff 100ms..2s, budget 10%"));
+    std::string without = resilient;
+    const auto words = without.find("on: [+429]");
+    REQUIRE(words != without.npos);
+    const std::string nothing = directory.file("n.yaml", without.replace(words, 10, "on: []"));
+    CHECK(holds(sluice_command({"explain", "-c", nothing, "GET", "https://a.example/x"}).out, "1 more on nothing; "));
     CHECK(holds(ran.out, "opens on 9 failures in a row"));
     CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
     CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
@@ -700,7 +705,7 @@ TEST_CASE("check --against says what a policy would change in a running Sluice, 
     text = replaced(text, "workers: 1", "workers: 2");
     const std::string next = proxy.directory().file("next.yaml", text);
     const Ran ran = sluice_command({"check", "-c", next, "--against", admin + "/"});
-    CHECK(ran.code == 0);
+    CHECK(ran.code == 1);   // a reload would be refused
     CHECK(holds(ran.out, "  + vendors.fresh\n"));
     CHECK(holds(ran.out, "  - vendors.old\n"));
     CHECK(holds(ran.out, "  ~ vendors.pay\n"));
@@ -708,7 +713,7 @@ TEST_CASE("check --against says what a policy would change in a running Sluice, 
     CHECK(holds(ran.out, "only a restart can change\n  ! workers: 1 -> 2\n"));
 
     const Ran machine = sluice_command({"check", "-o", "json", "-c", next, "--against", "localhost:" + std::to_string(proxy.admin_port())});
-    CHECK(machine.code == 0);
+    CHECK(machine.code == 1);
     const auto said = boost::json::parse(machine.out).as_object();
     CHECK(said.at("ok") == true);
     const auto& changes = said.at("changes").as_object();
@@ -718,6 +723,9 @@ TEST_CASE("check --against says what a policy would change in a running Sluice, 
     CHECK(changes.at("refused").at(0).at("key") == "workers");
     CHECK(changes.at("refused").at(0).at("from") == 1);
     CHECK(changes.at("credentials").at("changed").as_array().empty());
+
+    const std::string taken = proxy.directory().file("taken.yaml", replaced(same, "total: 10s", "total: 20s"));
+    CHECK(sluice_command({"check", "-c", taken, "--against", admin}).code == 0);
 }
 
 TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody finds is a failure") {

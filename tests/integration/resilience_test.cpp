@@ -237,6 +237,23 @@ TEST_CASE("another vendor stands in, with its own credential and the request rew
     CHECK(request.field("x-set") == "1");
     CHECK(request.field("x-gone").empty());
     CHECK(request.field("authorization").empty());   // neither the first vendor's nor what the application had for it
+    CHECK(proxy.logs(R"("path":"/v1/charges")"));     // what the application asked, as `vendor` is whom it asked
+    CHECK(proxy.log().find("/api/charges") == std::string::npos);
+}
+
+TEST_CASE("where the vendor that stands in is out too, the answer says whose breaker is open, and whom it stood in for") {
+    FakeVendor two(always(answer_with("503 Service Unavailable")), vendor_ca());
+    TestProxy proxy("vendors:\n  pay:\n    hosts: [pay.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {max: 0}\n    fallback: {vendor: pay2, rewrite: {path: {\"/v1/**\": \"/v2/**\"}}}\n" +
+                    vendor_yaml("pay2", "pay2.example", two, true, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\n"));
+    CHECK(proxy.get("pay.example", "/v1/a").reason().empty());   // its own 503
+    const Message answer = proxy.get("pay.example", "/v1/b");
+    CHECK(answer.reason() == "breaker_open");
+    CHECK(answer.body.find(R"("vendor":"pay")") != std::string::npos);
+    CHECK(answer.body.find("vendor 'pay' fell back to 'pay2': ") != std::string::npos);
+    CHECK(answer.body.find("pay2' is left alone for a while") != std::string::npos);
+    CHECK(proxy.logs(R"("path":"/v1/b")"));
+    CHECK(proxy.log().find("/v2/") == std::string::npos);
 }
 
 TEST_CASE("a POST that may have reached the first vendor goes to no other") {

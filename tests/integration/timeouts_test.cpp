@@ -226,6 +226,50 @@ TEST_CASE("what does not end within the drain's time is cut off") {
     CHECK(app.read_some().empty());
 }
 
+TEST_CASE("what only waits for its turn when the drain's time is over is told so: it is worth another try elsewhere") {
+    std::atomic<int> asked{0};
+    FakeVendor vendor([&](Wire& wire) {
+        while (wire.read_request()) {
+            ++asked;
+            wire.write("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    const std::string waits = GENERATE("limit: {rate: 1/m, when_full: {wait: 5m}}\nretry: {max: 0}\n", "");
+    CAPTURE(waits);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, waits), 1, 200ms);
+    if (waits.starts_with("limit")) CHECK(proxy.get("v.example").status() == 503);   // the minute's one
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return asked == 1 && proxy.metric("sluice_inflight{vendor=\"v\"}") == 1; }));
+    proxy.drain();
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 503);
+    CHECK(answer->reason() == "draining");
+    CHECK(answer->field("retry-after") == "1");
+    CHECK(answer->field("connection") == "close");
+    CHECK(answer->field("sluice-outcome") == "refused");
+    CHECK(app.read_some().empty());
+    proxy.join();
+    CHECK(proxy.logs("\"reason\":\"draining\""));
+}
+
+TEST_CASE("a hedged request that waits for a seat when the drain's time is over is told so too") {
+    FakeVendor vendor([](Wire& wire) { wire.read_request(); wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "hedge: {after: 1h}\nlimit: {concurrency: 1, when_full: {wait: 1m}}\n"), 1, 200ms);
+    Wire first = proxy.connected("v.example"), second = proxy.connected("v.example");
+    first.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return vendor.connections() == 1; }));
+    second.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return proxy.metric("sluice_inflight{vendor=\"v\"}") == 2; }));
+    proxy.drain();
+    const auto answer = second.read_response();
+    REQUIRE(answer);
+    CHECK(answer->reason() == "draining");
+    proxy.join();
+    CHECK(vendor.connections() == 1);
+}
+
 TEST_CASE("four workers serve many applications at once", "[multi-worker]") {
     FakeVendor vendor(echo(), vendor_ca());
     TemporaryDirectory secrets;

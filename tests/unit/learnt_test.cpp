@@ -49,6 +49,38 @@ TEST_CASE("nothing learnt holds nothing back") {
     CHECK(calls_in(pace, start, 100ms) == 100);
 }
 
+TEST_CASE("a spent quota of one resource holds back nothing of another that most answers are about") {
+    const auto of = [](std::uint32_t resource, VendorSignal signal) {
+        signal.resource = resource;
+        return signal;
+    };
+    constexpr std::uint32_t core = 1, search = 3;
+    const VendorSignal plenty = quota({Kind::requests, false, 5000, 4000, 60s});
+    VendorSignal spent = quota({Kind::requests, false, 30, 0, 60s});
+    spent.limited = true;
+    LearntPace pace;
+    pace.learn(of(search, spent), start);   // the first that is seen; nothing else is known
+    CHECK(pace.ready_at(start) == at(60s));
+    for (int i = 0; i < 4; ++i) pace.learn(of(core, plenty), start);
+    CHECK(pace.ready_at(start) <= start);
+    pace.learn(of(search, spent), start);
+    CHECK(pace.ready_at(start) <= start);
+    pace.learn(of(core, spent), start);
+    CHECK(pace.ready_at(start) == at(60s));
+    pace.learn(of(core, plenty), at(60s));
+    pace.learn(of(search, limited(5s)), at(60s));   // a secondary limit
+    CHECK(pace.ready_at(at(60s)) == at(65s));
+    SECTION("a route that is about nothing else soon learns from it") {
+        for (int i = 0; i < 100; ++i) pace.learn(of(core, plenty), at(70s));
+        for (int i = 0; i < 17; ++i) pace.learn(of(search, spent), at(70s));
+        CHECK(pace.ready_at(at(70s)) == at(130s));
+    }
+    SECTION("where no resource is told nothing is told apart") {
+        pace.learn(spent, at(70s));
+        CHECK(pace.ready_at(at(70s)) == at(130s));
+    }
+}
+
 TEST_CASE("Retry-After closes, may be made longer and not shorter, and ends within an hour") {
     LearntPace pace;
     pace.learn(limited(10s), start);

@@ -138,3 +138,39 @@ TEST_CASE("our own Retry-After is whole seconds, never too early") {
     CHECK(format_retry_after(1001ms) == "2");
     CHECK(format_retry_after(1h) == "3600");
 }
+
+TEST_CASE("a RetryInfo is found among the details of a gRPC status") {
+    struct Case {
+        std::string_view what, base64;
+        std::optional<Duration> delay;
+    };
+    const Case cases[] = {
+        {"2.5 s behind an ErrorInfo",
+         "CAgSCXNsb3cgZG93bhpRCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuRXJyb3JJbmZvEiUKE1JBVEVfTElNSVRfRVhDRUVERUQSDm"
+         "dvb2dsZWFwaXMuY29tGjYKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCgoICAIQgMq17gE=",
+         2500ms},
+        {"without padding, in white space",
+         " CAgSCXNsb3cgZG93bhpRCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuRXJyb3JJbmZvEiUKE1JBVEVfTElNSVRfRVhDRUVERUQSD"
+         "mdvb2dsZWFwaXMuY29tGjYKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SCgoICAIQgMq17gE ",
+         2500ms},
+        {"40 ms behind fields of fixed size", "DTEyMzQJMSAyMzQ1NjcaMwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIHCgUQgLSJEw==",
+         40ms},
+        {"a delay of nothing", "CAgSCXNsb3cgZG93bhouCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgIKAA==", 0ms},
+        {"2^62 s", "CAgSCXNsb3cgZG93bho4Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgwKCgiAgICAgICAgEA=",
+         most_retry_after},
+        {"below 0", "CAgSCXNsb3cgZG93bho5Cih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEg0KCwj///////////8B", {}},
+        {"no delay", "CAgSCXNsb3cgZG93bhosCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZvEgA=", {}},
+        {"no RetryInfo",
+         "CAgSCXNsb3cgZG93bhpRCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuRXJyb3JJbmZvEiUKE1JBVEVfTElNSVRfRVhDRUVERUQSDm"
+         "dvb2dsZWFwaXMuY29t",
+         {}},
+        {"cut", "DTEyMzQJMSAyMzQ1NjcaMwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIHCgUQ", {}},
+        {"a length beyond the end", "Gv//////////fw", {}},
+        {"no base64", "CAgS*", {}},
+        {"", "", {}},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.what);
+        CHECK(parse_retry_info(one.base64) == one.delay);
+    }
+}

@@ -11,7 +11,8 @@ const WallTime now{std::chrono::seconds(1'784'188'800)};  // 2026-07-16T08:00:00
 
 struct Answer {
     unsigned status;
-    const char *fields, *body;
+    std::string fields;
+    const char* body;
     bool limited = false;
     std::optional<Duration> retry_after = {};
 };
@@ -34,6 +35,9 @@ VendorSignal read(const Answer& answer, std::size_t piece = 100'000) {
     return reader.signal();
 }
 
+/// Of 40 ms.
+const std::string retry_info =
+    "DTEyMzQJMSAyMzQ1NjcaMwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIHCgUQgLSJEw";
 constexpr const char* json = "Content-Type: application/json; charset=utf-8";
 
 }  // namespace
@@ -94,6 +98,11 @@ TEST_CASE("an answer says too fast in many ways") {
         {200, "grpc-status: 14\ngrpc-retry-pushback-ms: -1", "", false},
         {200, "grpc-status: 14\ngrpc-retry-pushback-ms: 99999999999999", "", false, 24h},
         {200, "grpc-status: 0\ngrpc-retry-pushback-ms: 250", "", false},
+        {200, "grpc-status: 8\ngrpc-status-details-bin: " + retry_info, "", true, 40ms},
+        {200, "grpc-status: 14\ngrpc-status-details-bin: " + retry_info, "", false, 40ms},
+        {200, "grpc-status: 8\ngrpc-retry-pushback-ms: 250\ngrpc-status-details-bin: " + retry_info, "", true, 250ms},
+        {200, "grpc-status: 8\ngrpc-status-details-bin: AAAA", "", true},
+        {200, "grpc-status: 0\ngrpc-status-details-bin: " + retry_info, "", false},
     };
     for (const Answer& answer : answers) {
         for (const std::size_t piece : {1, 3, 16, 100'000}) {
@@ -148,4 +157,12 @@ TEST_CASE("most bodies are let go after a few bytes, and none is read beyond 64 
     CHECK(read <= ThrottleReader::most_body + blanks.size());
     reader.read(R"({"code":"Throttling"})");
     CHECK_FALSE(reader.signal().limited);
+}
+
+TEST_CASE("whose quotas they are is told apart, where the vendor says so") {
+    const auto resource_of = [](const char* fields) { return read({200, fields, ""}).resource; };
+    CHECK(resource_of("x-ratelimit-remaining: 5") == 0);
+    CHECK(resource_of("x-ratelimit-resource: core") != 0);
+    CHECK(resource_of("x-ratelimit-resource: core") == resource_of("X-RateLimit-Resource: core"));
+    CHECK(resource_of("x-ratelimit-resource: core") != resource_of("x-ratelimit-resource: search"));
 }
