@@ -24,7 +24,7 @@
 #include "proxy/base/time.hpp"
 #include "proxy/http/authority.hpp"
 #include "proxy/policy/address_guard.hpp"
-#include "proxy/ports/task.hpp"
+#include "proxy/ports/asio.hpp"
 
 namespace sluice {
 

@@ -52,8 +52,7 @@ TimePoint Wheel::time_of(std::int64_t at_tick) {
     return TimePoint{Duration{at_tick * tick}};
 }
 
-Wheel::Wheel(asio::io_context& io, TimePoint start)
-    : timer_(io.get_executor()), next_tick_(start.time_since_epoch().count() / tick + 1) {}
+Wheel::Wheel(TimePoint start) : next_tick_(start.time_since_epoch().count() / tick + 1) {}
 
 Wheel::~Wheel() {
     const auto disarm_all = [](Deadline& head) {
@@ -69,7 +68,7 @@ void Wheel::arm(Deadline& deadline, TimePoint at) {
     if (at == never) return;
     deadline.at_ = at;
     const TimePoint wake = time_of(place(deadline));
-    if (wake < scheduled_ && !firing_) set_timer(wake);
+    if (wake < wake_ && !firing_) wake_ = wake;
 }
 
 /// Into the ring and slot that its time asks for. Returns the tick at which the wheel has to look at it.
@@ -88,8 +87,7 @@ std::int64_t Wheel::place(Deadline& deadline) {
 void Wheel::advance(TimePoint now) {
     collect(now.time_since_epoch().count() / tick);
     fire_collected();
-    const TimePoint due = next_due();
-    if (due != scheduled_) set_timer(due);
+    wake_ = next_due();
 }
 
 /// Moves everything up to and including tick `last` to `due_`. Only lists are spliced here, turn by turn, so that
@@ -142,20 +140,6 @@ TimePoint Wheel::next_due() const {
     if (slot == slots) return coarse ? time_of(turn_end()) : never;
     const std::int64_t due = next_tick_ + (slot - here + slots) % slots;
     return time_of(coarse ? std::min(due, turn_end()) : due);
-}
-
-void Wheel::set_timer(TimePoint at) {
-    scheduled_ = at;
-    if (at == never) {
-        timer_.cancel();
-        return;
-    }
-    timer_.expires_at(at);  // ends a wait that is under way
-    timer_.async_wait([this](const boost::system::error_code& error) {
-        if (error) return;  // set anew, or the wheel is gone
-        scheduled_ = never;
-        advance(std::chrono::steady_clock::now());
-    });
 }
 
 }  // namespace sluice

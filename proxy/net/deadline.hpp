@@ -1,15 +1,12 @@
-// Deadlines of one worker thread in a coarse wheel: arming and disarming are a few pointer writes; one timer of Asio's
-// ticks for all of them, and is set anew only when an earlier deadline than its own comes in. A deadline fires between
-// 0 and 20 ms after its time, never before it. All calls stay on the worker's thread.
+// Deadlines of one worker thread in a coarse wheel: arming and disarming are a few pointer writes; the thread's loop
+// sleeps no longer than `wake` says, and then calls `advance`. A deadline fires between 0 and 20 ms after its time, never
+// before it. All calls stay on the worker's thread.
 #pragma once
 
 #include <array>
-#include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/asio/io_context.hpp>
 #include <cstdint>
 
 #include "proxy/base/time.hpp"
-#include "proxy/ports/task.hpp"
 
 namespace sluice {
 
@@ -50,18 +47,20 @@ class Deadline {
 class Wheel {
   public:
     /// `start`: before which time nothing will be due; tests give one of their own.
-    explicit Wheel(asio::io_context& io, TimePoint start = std::chrono::steady_clock::now());
-    /// Disarms everything. The io_context must not run any more, or the wheel's timer must have come to rest.
+    explicit Wheel(TimePoint start = std::chrono::steady_clock::now());
+    /// Disarms everything.
     ~Wheel();
 
     /// (Re-)arms; `never` disarms. What is due already fires within the next tick, not inside this call.
     void arm(Deadline& deadline, TimePoint at);
 
-    /// Fires what is due, earliest first (to the tick). Called by the wheel's own timer; by tests with a time of their
-    /// own. What `fire` arms waits for a later call, so that one call always ends.
+    /// Fires what is due, earliest first (to the tick). What `fire` arms waits for a later call, so that one call
+    /// always ends.
     void advance(TimePoint now);
-    /// When the next slot that holds something, or the next turn of the fine ring, is due; `never`: nothing is armed,
-    /// and no timer keeps the io_context running.
+    /// Nothing is due before; `never`: nothing is armed. Costs nothing, and may be early for a deadline that was
+    /// disarmed: then `advance` fires nothing, and sets it right.
+    TimePoint wake() const { return wake_; }
+    /// When the next slot that holds something, or the next turn of the fine ring, is due; `never`: nothing is armed.
     TimePoint next_due() const;
 
   private:
@@ -87,11 +86,8 @@ class Wheel {
     void collect(std::int64_t last);
     void sort_again(Deadline& head);
     void fire_collected();
-    void set_timer(TimePoint at);
 
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>
-        timer_;
-    TimePoint scheduled_ = never;  // what the timer is set to
+    TimePoint wake_ = never;
     std::int64_t next_tick_;       // the first one that was not collected yet
     bool firing_ = false;
     Deadline due_;  // collected, not fired yet

@@ -220,7 +220,7 @@ void run(Dialling& dialling, const std::shared_ptr<Race>& race, Attempt attempt)
     if (attempt.error != 0) return;
     race->attempts.push_back(std::move(attempt));
     ++race->running;
-    spawn(dialling.loop.io, watch(race, &race->attempts.back(), &dialling.tally));
+    spawn(watch(race, &race->attempts.back(), &dialling.tally));
 }
 
 /// Until one has connected, nothing is left, or the time is up.

@@ -1,8 +1,12 @@
-// One worker thread's event loop with what every connection on it shares: the io_context, the deadline wheel, the pools of buffers.
+// One worker thread's event loop with what every connection on it shares: the epoll set, the deadline wheel, the pools of buffers. The thread sleeps in the set, until the wheel's next deadline; other threads
+// reach it by `post` alone.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
+#include <algorithm>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "proxy/net/deadline.hpp"
@@ -74,14 +78,50 @@ class BulkPool {
     std::size_t out_ = 0;
 };
 
-struct Loop {
-    BlockPool blocks;   // first: coroutines that go with the io_context give theirs back
+/// Closures on their way to the loop's thread.
+class Inbox : public Polled {
+  public:
+    Inbox();
+    Inbox(const Inbox&) = delete;
+    ~Inbox();
+
+    /// Any thread.
+    void put(std::function<void()> closure);
+    /// Those that had come when the set told of them.
+    void run_all();
+
+    const int fd;
+
+  private:
+    std::mutex mutex_;
+    std::vector<std::function<void()>> waiting_;
+    bool told_ = false;
+};
+
+class Loop {
+  public:
+    Loop();
+
+    BlockPool blocks;   // first: what goes with the others gives its own back
     BulkPool bulk;
-    asio::io_context io{1};
-    Wheel wheel{io};
-    Poller poller{io};
+    Wheel wheel;
+    Poller poller;
 
     static TimePoint now() { return Clock::now(); }
+
+    /// Turns until `stop`.
+    void run();
+    /// What is due, then what happens until `until` (one batch of it), then what was posted: none of the three can keep the others from their turn.
+    void turn(TimePoint until);
+    /// Ends `run`, once what is being told has been. The loop's thread.
+    void stop() { stopped_ = true; }
+
+    /// Runs `closure` on the loop's thread, in a later turn, in the order of the calls; destroyed unrun where the loop has ended. Any thread.
+    void post(std::function<void()> closure) { inbox_.put(std::move(closure)); }
+
+  private:
+    Inbox inbox_;
+    bool stopped_ = false;
 };
 
 }  // namespace sluice

@@ -1,5 +1,8 @@
 #include "proxy/net/poller.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -15,35 +18,40 @@ int make_set() {
     return fd;
 }
 
-}  // namespace
-
-Poller::Poller(asio::io_context& io) : set_(io.get_executor(), make_set()) { await(); }
-
-void Poller::await() {
-    set_.async_wait(set_.wait_read, [this](const boost::system::error_code& error) {
-        if (error) return;
-        dispatch();
-        await();
-    });
+/// Rounded up: who is woken too early looks, finds nothing due, and sleeps again.
+int in_milliseconds(Duration at_most) {
+    constexpr Duration longest = 1h;
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(std::clamp(at_most, Duration::zero(), longest)).count());
 }
 
-void Poller::add(int fd, Polled& polled) {
+}  // namespace
+
+Poller::Poller() : set_(make_set()) {}
+Poller::~Poller() { ::close(set_); }
+
+void Poller::add(int fd, Polled& polled, std::uint32_t edges) {
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    event.events = edges | EPOLLET;
     event.data.ptr = &polled;
-    if (::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+    if (::epoll_ctl(set_, EPOLL_CTL_ADD, fd, &event) != 0) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
+}
+
+bool Poller::add_level(int fd, Polled& polled, bool read, bool write) {
+    epoll_event event{};
+    event.events = (read ? EPOLLIN : 0u) | (write ? EPOLLOUT : 0u);
+    event.data.ptr = &polled;
+    return ::epoll_ctl(set_, EPOLL_CTL_ADD, fd, &event) == 0 || (errno == EEXIST && ::epoll_ctl(set_, EPOLL_CTL_MOD, fd, &event) == 0);
 }
 
 void Poller::remove(int fd, Polled& polled) {
     epoll_event ignored{};
-    ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, fd, &ignored);
+    ::epoll_ctl(set_, EPOLL_CTL_DEL, fd, &ignored);
     for (std::size_t i = next_; i < count_; ++i)
         if (batch_[i].data.ptr == &polled) batch_[i].data.ptr = nullptr;
 }
 
-// One batch a turn, so that timers and what other threads post get theirs; what is left makes the set readable again.
-void Poller::dispatch() {
-    const int got = ::epoll_wait(set_.native_handle(), batch_.data(), static_cast<int>(batch_.size()), 0);
+void Poller::wait(Duration at_most) {
+    const int got = ::epoll_wait(set_, batch_.data(), static_cast<int>(batch_.size()), in_milliseconds(at_most));
     count_ = got > 0 ? static_cast<std::size_t>(got) : 0;
     for (next_ = 0; next_ < count_;) {
         const epoll_event event = batch_[next_++];

@@ -7,8 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -24,8 +22,6 @@
 namespace sluice {
 
 namespace {
-
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
 constexpr std::ptrdiff_t kept_of_a_family = 32;
 constexpr std::string_view no_answer = "no answer from the name servers";
@@ -220,23 +216,21 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
     };
     using LookupPtr = std::shared_ptr<Lookup>;
 
-    /// A socket of c-ares', which alone closes it. Handlers hold a reference, and find out that it was closed.
-    struct Watch {
-        Watch(Impl& i, int f) : impl(i), fd(f), descriptor(i.loop.io.get_executor()) {}
+    /// A socket of c-ares', which alone closes it, as a rule while it is being told of it.
+    struct Watch : Polled {
+        Watch(Impl& i, int f) : Polled(told), impl(i), fd(f) {}
 
         Impl& impl;
-        int fd;
-        Descriptor descriptor;
-        bool open = true;
-        bool want_read = false, want_write = false;
-        bool reading = false, writing = false;
+        const int fd;
 
-        void close() {
-            open = false;
-            descriptor.release();
+        static void told(Polled* polled, std::uint32_t events) {
+            const auto& watch = *static_cast<Watch*>(polled);
+            const bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
+            const int readable = over || (events & EPOLLIN) != 0 ? watch.fd : ARES_SOCKET_BAD;
+            const int writable = over || (events & EPOLLOUT) != 0 ? watch.fd : ARES_SOCKET_BAD;
+            watch.impl.process(readable, writable);
         }
     };
-    using WatchPtr = std::shared_ptr<Watch>;
 
     Impl(Loop& l, Options o) : loop(l), options(std::move(o)), cache(options.cache_entries) {}
 
@@ -250,7 +244,7 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
     ares_channel channel = nullptr;
     Stamp stamp;
     TimePoint check_at{};
-    std::unordered_map<int, WatchPtr> watches;
+    std::unordered_map<int, Watch> watches;
     bool closed = false;
     Deadline timeout{[](void* impl) { static_cast<Impl*>(impl)->process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); }, this};
 
@@ -265,7 +259,6 @@ struct Resolver::Impl : std::enable_shared_from_this<Impl> {
     void close_channel();
 
     void watch(int fd, bool read, bool write);
-    void wait_for(const WatchPtr& watch);
     void process(int readable, int writable);
     void set_timeout();
     void close();
@@ -283,7 +276,7 @@ Resolver::Impl::LookupPtr Resolver::Impl::look_up(const std::string& host) {
     set_timeout();
     if (!finished.empty()) {
         // Others came to their end with the channel; they are not resumed inside the coroutine that called us.
-        asio::post(loop.io, [self = shared_from_this()] { self->resume_finished(); });
+        loop.post([self = shared_from_this()] { self->resume_finished(); });
     }
     return lookup;
 }
@@ -398,49 +391,10 @@ void Resolver::Impl::close_channel() {
 
 /// c-ares opened a socket, wants something else of it, or is about to close it.
 void Resolver::Impl::watch(int fd, bool read, bool write) {
-    const auto found = watches.find(fd);
-    if (!read && !write) {
-        if (found == watches.end()) return;
-        found->second->close();
-        watches.erase(found);
-        return;
-    }
-    WatchPtr watch;
-    if (found != watches.end()) {
-        watch = found->second;
-    } else {
-        boost::system::error_code error;  // an exception must not pass through c-ares
-        watch = std::make_shared<Watch>(*this, fd);
-        watch->descriptor.assign(fd, error);
-        if (error) return;  // the query ends by its time
-        watches.emplace(fd, watch);
-    }
-    watch->want_read = read;
-    watch->want_write = write;
-    wait_for(watch);
-}
-
-void Resolver::Impl::wait_for(const WatchPtr& watch) {
-    if (watch->want_read && !watch->reading) {
-        watch->reading = true;
-        watch->descriptor.async_wait(Descriptor::wait_read, [watch](const boost::system::error_code& error) {
-            watch->reading = false;
-            if (!watch->open || error) return;
-            const std::shared_ptr<Impl> keep = watch->impl.shared_from_this();
-            keep->process(watch->fd, ARES_SOCKET_BAD);
-            if (watch->open) keep->wait_for(watch);
-        });
-    }
-    if (watch->want_write && !watch->writing) {
-        watch->writing = true;
-        watch->descriptor.async_wait(Descriptor::wait_write, [watch](const boost::system::error_code& error) {
-            watch->writing = false;
-            if (!watch->open || error) return;
-            const std::shared_ptr<Impl> keep = watch->impl.shared_from_this();
-            keep->process(ARES_SOCKET_BAD, watch->fd);
-            if (watch->open) keep->wait_for(watch);
-        });
-    }
+    const auto watch = watches.try_emplace(fd, *this, fd).first;
+    if ((read || write) && loop.poller.add_level(fd, watch->second, read, write)) return;
+    loop.poller.remove(fd, watch->second);   // a socket that cannot be watched: the query ends by its time
+    watches.erase(watch);
 }
 
 /// c-ares reads, writes and looks at its own clock; then those wake up whose answer is there.
@@ -461,7 +415,7 @@ void Resolver::Impl::set_timeout() {
     loop.wheel.arm(timeout, Loop::now() + std::chrono::seconds(left.tv_sec) + std::chrono::microseconds(left.tv_usec));
 }
 
-/// The last moment at which the loop is sure to be there. Handlers that come later find everything closed.
+/// The last moment at which the loop is sure to be there. Who comes later finds everything closed.
 void Resolver::Impl::close() {
     closed = true;
     close_channel();

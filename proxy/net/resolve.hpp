@@ -11,6 +11,7 @@
 #include "proxy/base/result.hpp"
 #include "proxy/net/loop.hpp"
 #include "proxy/policy/address_guard.hpp"
+#include "proxy/ports/task.hpp"
 
 namespace sluice {
 

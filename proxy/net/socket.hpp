@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "proxy/net/loop.hpp"
+#include "proxy/ports/task.hpp"
 
 namespace sluice {
 

@@ -1,7 +1,5 @@
 #include "proxy/net/timer.hpp"
 
-#include <boost/asio/post.hpp>
-
 namespace sluice {
 
 Task<Wait> LoopTimer::wait(Wakeup& wakeup, TimePoint until) {
@@ -11,6 +9,6 @@ Task<Wait> LoopTimer::wait(Wakeup& wakeup, TimePoint until) {
     co_return how;
 }
 
-void LoopTimer::post(std::function<void()> closure) { asio::post(loop_.io, std::move(closure)); }
+void LoopTimer::post(std::function<void()> closure) { loop_.post(std::move(closure)); }
 
 }  // namespace sluice

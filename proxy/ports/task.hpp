@@ -2,8 +2,6 @@
 // come from the thread's own lists instead of malloc. What waits here waits for a `Wakeup`; Asio's operations are for the floors that need no speed.
 #pragma once
 
-#include <boost/asio/dispatch.hpp>
-#include <boost/asio/io_context.hpp>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -11,10 +9,6 @@
 #include <utility>
 
 namespace sluice {
-
-namespace asio = boost::asio;
-
-using Executor = asio::io_context::executor_type;
 
 /// How a wait ended.
 enum class Wait : unsigned char { ready, timed_out, interrupted };
@@ -190,14 +184,13 @@ Detached drive(Task<void> task, End on_end) {
 
 }  // namespace coroutine
 
-/// Runs `task` on its own, from now on where `io` runs this thread already, else when it does. At its end `on_end(std::exception_ptr)` is called, which must not throw; of a task with a value
-/// `on_end(std::exception_ptr, std::optional<T>)`.
+/// Runs `task` on its own, from now on. At its end `on_end(std::exception_ptr)` is called, which must not throw; of a task with a value `on_end(std::exception_ptr, std::optional<T>)`.
 template <class T, class End>
-void spawn(asio::io_context& io, Task<T> task, End on_end) {
-    asio::dispatch(io.get_executor(), [task = std::move(task), on_end = std::move(on_end)]() mutable { coroutine::drive(std::move(task), std::move(on_end)); });
+void spawn(Task<T> task, End on_end) {
+    coroutine::drive(std::move(task), std::move(on_end));
 }
-inline void spawn(asio::io_context& io, Task<void> task) {
-    spawn(io, std::move(task), [](const std::exception_ptr&) {});
+inline void spawn(Task<void> task) {
+    spawn(std::move(task), [](const std::exception_ptr&) {});
 }
 
 }  // namespace sluice

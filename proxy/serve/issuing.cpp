@@ -4,8 +4,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <thread>
 
 #include "proxy/issuers/fetch.hpp"
@@ -24,7 +22,7 @@ struct Issuing::Impl {
           dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
           transport(loop, dialler, *journal),
           tools{timer, transport, state},
-          keeper(timer, transport, std::move(state), *w.board, [this](Task<void> task) { spawn(loop.io, std::move(task)); }, std::move(notify)) {}
+          keeper(timer, transport, std::move(state), *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {}
 
     void tidy() {
         transport.sweep(Loop::now());
@@ -36,12 +34,11 @@ struct Issuing::Impl {
         ::sigfillset(&all);
         ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
         ::pthread_setname_np(::pthread_self(), "sluice-issuers");
-        loop.io.run();
+        loop.run();
     }
 
     World& world;
     Loop loop;
-    asio::executor_work_guard<Executor> work{loop.io.get_executor()};
     std::unique_ptr<WorkerJournal> journal;
     Resolver resolver;
     Dialler dialler;
@@ -50,7 +47,7 @@ struct Issuing::Impl {
     IssuerTools tools;         // of `fetch_once`
     CredentialKeeper keeper;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
-    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.io.stop(); }, this};
+    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.stop(); }, this};
     std::thread thread;
     bool idle = true;          // written on its thread, read when that has ended
 };
@@ -60,12 +57,12 @@ Issuing::Issuing(World& world, std::string state, CredentialKeeper::Notify notif
 Issuing::~Issuing() {
     if (!impl_->thread.joinable()) return;
     impl_->idle = false;
-    asio::post(impl_->loop.io, [impl = impl_.get()] {
+    impl_->loop.post([impl = impl_.get()] {
         impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for a connection that is just being made
         impl->keeper.stop([impl] {
             impl->idle = true;
             impl->transport.close_idle();
-            impl->loop.io.stop();
+            impl->loop.stop();
         });
     });
     impl_->thread.join();
@@ -79,7 +76,7 @@ void Issuing::follow(std::shared_ptr<const PolicySnapshot> policy) {
     const auto& credentials = policy->config->credentials;
     const bool needed = std::any_of(credentials.begin(), credentials.end(), [](const CredentialSpec& spec) { return !spec.is_static() || spec.rules.overlap.written(); });
     if (!needed && !impl_->thread.joinable()) return;
-    asio::post(impl_->loop.io, [impl = impl_.get(), policy = std::move(policy)] {
+    impl_->loop.post([impl = impl_.get(), policy = std::move(policy)] {
         impl->transport.adopt(policy->contexts);
         impl->keeper.follow(policy->config, policy->contexts, policy->credentials);
     });
@@ -94,12 +91,12 @@ Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const Credentia
     IssuerMemory memory;
     Errand errand(impl_->tools, policy.config, policy.contexts, spec, memory, later(Loop::now(), time));
     std::optional<Result<Minted>> got;
-    spawn(loop.io, fetch_credential(errand), [&](const std::exception_ptr& broken, std::optional<Result<Minted>> minted) {
+    spawn(fetch_credential(errand), [&](const std::exception_ptr& broken, std::optional<Result<Minted>> minted) {
         if (broken) minted = errand.failure("the fetch broke");
         got = std::move(minted);
-        loop.io.stop();
+        loop.stop();
     });
-    loop.io.run();
+    loop.run();
     return std::move(*got);
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "config/config.hpp"
-#include "proxy/ports/task.hpp"
+#include "proxy/ports/asio.hpp"
 
 namespace sluice {
 

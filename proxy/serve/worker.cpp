@@ -3,9 +3,6 @@
 #include <malloc.h>
 #include <unistd.h>
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
-
 #include "proxy/net/timer.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
@@ -56,7 +53,6 @@ struct Worker::Impl {
 
     World& world;
     Loop loop;
-    asio::executor_work_guard<Executor> work{loop.io.get_executor()};
     std::unique_ptr<WorkerJournal> journal;
     Resolver resolver;
     Dialler dialler;
@@ -67,7 +63,7 @@ struct Worker::Impl {
     LeafCache leaves;
     Floor floor;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
-    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.io.stop(); }, this};
+    Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.stop(); }, this};
     std::size_t subscription;
     std::size_t turned_away = 0;
     std::size_t most_sessions = 0;   // since memory was given back
@@ -84,7 +80,7 @@ Worker::Impl::Impl(World& w, unsigned)
       leaves(w.identity),
       floor{w, loop, core, leaves, *journal, {}, {}} {
     put_in_force(w.policy);
-    subscription = w.board->subscribe([this](const CredentialSlots& changed) { asio::post(loop.io, [this, changed] { desks.refresh(changed); }); });
+    subscription = w.board->subscribe([this](const CredentialSlots& changed) { loop.post([this, changed] { desks.refresh(changed); }); });
     loop.wheel.arm(tidying, later(Loop::now(), 1s));
 }
 
@@ -115,7 +111,7 @@ void Worker::Impl::end_when_empty() {
     if (!ending || !floor.sessions.empty() || turned_away > 0 || core.detached > 0) return;
     transport.close_idle();
     journal->flush();
-    loop.io.stop();
+    loop.stop();
 }
 
 namespace {
@@ -184,13 +180,13 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
         if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket), overload_answer(request_id));
         ++turned_away;
-        spawn(loop.io, turn_away(loop, std::move(socket), overload_answer(request_id)), [this](const std::exception_ptr&) {
+        spawn(turn_away(loop, std::move(socket), overload_answer(request_id)), [this](const std::exception_ptr&) {
             --turned_away;
             end_when_empty();
         });
         return;
     }
-    spawn(loop.io, serve_session(floor, std::move(socket), entrance), [this](const std::exception_ptr& fault) {
+    spawn(serve_session(floor, std::move(socket), entrance), [this](const std::exception_ptr& fault) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         if (fault) {
             try {
@@ -211,18 +207,18 @@ Worker::~Worker() {
     if (!impl_->floor.sessions.empty() || impl_->core.detached > 0) static_cast<void>(impl_.release());
 }
 
-void Worker::run() { impl_->loop.io.run(); }
+void Worker::run() { impl_->loop.run(); }
 
 void Worker::adopt(int fd, Entrance entrance) {
-    asio::post(impl_->loop.io, [impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
+    impl_->loop.post([impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
 }
 
 void Worker::put_in_force(std::shared_ptr<const PolicySnapshot> policy) {
-    asio::post(impl_->loop.io, [impl = impl_.get(), policy = std::move(policy)]() mutable { impl->put_in_force(std::move(policy)); });
+    impl_->loop.post([impl = impl_.get(), policy = std::move(policy)]() mutable { impl->put_in_force(std::move(policy)); });
 }
 
 void Worker::drain() {
-    asio::post(impl_->loop.io, [impl = impl_.get()] {
+    impl_->loop.post([impl = impl_.get()] {
         impl->core.draining = true;
         impl->ending = true;
         std::vector<Session*> sessions(impl->floor.sessions.begin(), impl->floor.sessions.end());
@@ -232,7 +228,7 @@ void Worker::drain() {
 }
 
 void Worker::stop() {
-    asio::post(impl_->loop.io, [impl = impl_.get()] {
+    impl_->loop.post([impl = impl_.get()] {
         impl->core.draining = impl->core.stopping = true;
         impl->ending = true;
         impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for sessions that are just dialling

@@ -212,7 +212,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
 
 void HttpTransport::start_upload(RoundTrip& trip, UpstreamConnection& connection, Framing framing, std::optional<Chunk> held) {
     connection.upload.running = true;
-    spawn(loop_.io, upload(connection, *trip.request_body, trip.request->fields, framing, trip.limits, *trip.activity, held));
+    spawn(upload(connection, *trip.request_body, trip.request->fields, framing, trip.limits, *trip.activity, held));
 }
 
 Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& connection, TimePoint sent) {

@@ -110,7 +110,7 @@ std::vector<AddressRange> ranges(const std::vector<std::string>& texts) {
 
 struct Bench {
     Loop loop;
-    FakeDns dns{loop.io};
+    FakeDns dns;
     Resolver resolver;
     std::vector<std::pair<std::string, std::uint16_t>> asked_own;
     std::set<std::string> own;
@@ -410,8 +410,7 @@ TEST_CASE("where every address hangs the time to connect ends it, and nothing st
     CHECK(failure_of(dialled) ==
           "timeout_connect: no TCP connection to api.example:" + std::to_string(listeners.front().port()) +
               " within the time to connect" + std::string(test.tried));
-    bench.loop.io.restart();
-    bench.loop.io.poll();
+    bench.loop.turn(Loop::now());
     CHECK(open_descriptors() == before);
 }
 
@@ -424,8 +423,7 @@ TEST_CASE("the losers of a race are closed") {
     const std::size_t before = open_descriptors();
     const Result<Dialled> dialled = bench.dial("api.example", listener.port());
     REQUIRE(dialled.has_value());
-    bench.loop.io.restart();
-    bench.loop.io.poll();
+    bench.loop.turn(Loop::now());
     CHECK(open_descriptors() == before + 1);
 }
 

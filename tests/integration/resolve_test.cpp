@@ -24,7 +24,7 @@ using Addresses = Result<std::vector<IpAddress>>;
 
 struct Bench {
     Loop loop;
-    FakeDns dns{loop.io};
+    FakeDns dns;
     std::unique_ptr<Resolver> resolver;
 
     explicit Bench(Resolver::Options options = {}) {
@@ -253,7 +253,7 @@ TEST_CASE("a name server that is not there fails the lookup") {
     Loop loop;
     Resolver::Options options;
     {
-        FakeDns gone{loop.io};
+        FakeDns gone;
         options.servers = gone.servers();
     }
     Resolver resolver{loop, options};
@@ -431,7 +431,7 @@ TEST_CASE("the hosts file comes before the name servers, and is read again when 
 
 TEST_CASE("search domains and ndots are those of resolv.conf") {
     Loop loop;
-    FakeDns dns{loop.io};
+    FakeDns dns;
     TemporaryFile conf;
     conf.write("nameserver 127.0.0.1\nsearch corp.example\noptions ndots:2\n");
     Resolver::Options options;
@@ -449,8 +449,8 @@ TEST_CASE("search domains and ndots are those of resolv.conf") {
 
 TEST_CASE("a changed resolv.conf takes over the lookups that are under way") {
     Loop loop;
-    FakeDns silent{loop.io, "127.0.0.2"};
-    FakeDns dns{loop.io, "127.0.0.1", silent.port()};
+    FakeDns silent{"127.0.0.2"};
+    FakeDns dns{"127.0.0.1", silent.port()};
     dns.addresses({"127.0.0.5"});
     TemporaryFile conf;
     conf.write("nameserver 127.0.0.2\n");

@@ -1,5 +1,5 @@
-// A name server for tests: UDP and TCP on one loopback port, on the io_context of whoever asks, so that a test needs no
-// second thread. It answers what the test tells it to, right or wrong.
+// A name server for tests: UDP and TCP on one loopback port, on the test's own thread: it answers while a loop is turned.
+// It answers what the test tells it to, right or wrong.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
@@ -15,10 +15,10 @@
 #include <vector>
 
 #include "proxy/policy/address_guard.hpp"
+#include "tests/support/run_task.hpp"
 
 namespace sluice::test {
 
-namespace asio = boost::asio;
 using Bytes = std::string;
 
 enum : std::uint16_t { type_a = 1, type_cname = 5, type_aaaa = 28 };
@@ -92,15 +92,16 @@ class FakeDns {
     /// What to send back, in that order; nothing: silence.
     using Answer = std::function<std::vector<Bytes>(const DnsQuery&)>;
 
-    explicit FakeDns(asio::io_context& io, const std::string& address = "127.0.0.1", std::uint16_t port = 0)
-        : state_(std::make_shared<State>(io)) {
+    explicit FakeDns(const std::string& address = "127.0.0.1", std::uint16_t port = 0)
+        : state_(std::make_shared<State>(io_)) {
+        beside.push_back(&io_);
         const auto ip = asio::ip::make_address(address);
         // One port for both: the other protocol may have it taken, then the next one is tried.
         for (int tries = 0;; ++tries) {
             boost::system::error_code error;
-            state_->udp = asio::ip::udp::socket(io, asio::ip::udp::endpoint(ip, port));
+            state_->udp = asio::ip::udp::socket(io_, asio::ip::udp::endpoint(ip, port));
             const asio::ip::tcp::endpoint same(ip, state_->udp.local_endpoint().port());
-            state_->tcp = asio::ip::tcp::acceptor(io);
+            state_->tcp = asio::ip::tcp::acceptor(io_);
             state_->tcp.open(same.protocol());
             state_->tcp.bind(same, error);
             if (!error) break;
@@ -116,6 +117,9 @@ class FakeDns {
         state_->open = false;
         state_->udp.close();
         state_->tcp.close();
+        std::erase(beside, &io_);
+        io_.restart();
+        io_.poll();  // nothing is left that holds the state
     }
 
     void answer(Answer answer) { state_->answer = std::move(answer); }
@@ -225,6 +229,7 @@ class FakeDns {
             return query;
         }
     };
+    asio::io_context io_{1};
     std::shared_ptr<State> state_;
 };
 

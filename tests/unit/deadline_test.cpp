@@ -1,4 +1,4 @@
-// The wheel with times as arguments: its io_context never runs, nothing sleeps.
+// The wheel with times as arguments: nothing sleeps.
 #include "proxy/net/deadline.hpp"
 
 #include <catch2/catch.hpp>
@@ -33,8 +33,7 @@ struct Recorder {
 };
 
 struct Bench {
-    asio::io_context io{1};
-    Wheel wheel{io, start};
+    Wheel wheel{start};
     Recorder recorder;
 };
 
@@ -168,10 +167,9 @@ TEST_CASE("a deadline that arms itself again for a time that is past does not ho
 }
 
 TEST_CASE("deadlines outlive their wheel without harm") {
-    asio::io_context io{1};
     Recorder recorder;
     {
-        Wheel wheel{io, start};
+        Wheel wheel{start};
         for (const Duration after : {Duration{1s}, Duration{1s}, Duration{1min}, Duration{10h}}) {
             wheel.arm(recorder.add(1), start + after);
         }
@@ -179,28 +177,32 @@ TEST_CASE("deadlines outlive their wheel without harm") {
     for (const Recorder::Entry& entry : recorder.entries) CHECK_FALSE(entry.deadline.armed());
 }
 
-TEST_CASE("nothing armed, nothing due; a timer that is left behind looks at the wheel once more within a turn") {
+TEST_CASE("nothing armed, nothing due; what is left behind by a deadline that was disarmed is forgotten within a turn") {
     Bench bench;
     CHECK(bench.wheel.next_due() == never);
+    CHECK(bench.wheel.wake() == never);
     Deadline& deadline = bench.recorder.add(1);
     bench.wheel.arm(deadline, start + 24h);
     CHECK(bench.wheel.next_due() <= start + 4096ms + tick);
+    CHECK(bench.wheel.wake() == bench.wheel.next_due());
     deadline.disarm();
     CHECK(bench.wheel.next_due() == never);
+    bench.wheel.advance(bench.wheel.wake());
+    CHECK(bench.wheel.wake() == never);
 }
 
-TEST_CASE("the wheel's own timer fires a deadline, and lets the io_context end once nothing is armed") {
-    asio::io_context io{1};
-    Wheel wheel{io};
-    TimePoint fired_at{};
-    Action action{[&] { fired_at = std::chrono::steady_clock::now(); }};
-    Action earlier{[&] {}};
-    const TimePoint at = std::chrono::steady_clock::now() + 30ms;
-    wheel.arm(action.deadline, at);
-    wheel.arm(earlier.deadline, at - 20ms);  // sets the timer anew
-    io.run();
-    CHECK(fired_at >= at);
-    CHECK_FALSE(earlier.deadline.armed());
+TEST_CASE("who sleeps until the wheel says wakes in time for whatever was armed last") {
+    Bench bench;
+    bench.wheel.arm(bench.recorder.add(1), start + 1h);
+    bench.wheel.arm(bench.recorder.add(2), start + 30ms);
+    CHECK(bench.wheel.wake() >= start + 30ms);
+    CHECK(bench.wheel.wake() < start + 30ms + tick);
+    Action action{[&] { bench.wheel.arm(bench.recorder.add(3), start + 100ms); }};
+    bench.wheel.arm(action.deadline, start + 60ms);
+    bench.wheel.advance(start + 70ms);
+    CHECK(bench.recorder.fired == std::vector<int>{2});
+    CHECK(bench.wheel.wake() >= start + 100ms);
+    CHECK(bench.wheel.wake() < start + 100ms + tick);
 }
 
 TEST_CASE("a wheel driven by its own next_due fires everything between its time and a tick later") {
