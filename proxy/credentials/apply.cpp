@@ -81,7 +81,7 @@ class Maker {
         return made;
     }
 
-    Result<Attachment> operator()(const AwsKeys& keys) const {
+    Result<Attachment> operator()(const AwsSecretKeys& keys) const {
         const auto* aws = std::get_if<AwsSpec>(&spec_.kind);
         if (!aws) return unusable("keys of AWS were given for it");
         if (keys.access_key_id.empty() || keys.secret_access_key.empty()) return unusable("its keys are empty");

@@ -204,6 +204,7 @@ struct CredentialSpec {
     Kind kind;
     Placement place;
     CredentialRules rules;
+    std::uint64_t body_to_sign = 0;      // bytes of a request's body that may have to be at hand before it can be signed
     std::optional<std::size_t> issuer;   // in Config::issuers: how what is called for it is reached; nothing: nothing is called
     std::string file;        // where the policy says so, for `explain`
     int line = 0;
@@ -222,7 +223,7 @@ struct CredentialSpec {
 struct UserPassword {
     Secret username, password;
 };
-struct AwsKeys {
+struct AwsSecretKeys {
     std::string access_key_id;
     Secret secret_access_key;
     Secret session_token;   // empty: none
@@ -230,7 +231,7 @@ struct AwsKeys {
 
 /// What an issuer gave.
 struct Minted {
-    std::variant<Secret, UserPassword, AwsKeys> what;
+    std::variant<Secret, UserPassword, AwsSecretKeys> what;
     std::optional<Duration> lifetime;   // from when it was asked for; nothing: the issuer did not say
     std::string subject;                // whose it is, for the audit: never a secret
     std::vector<std::string> scope;     // as granted, where the issuer says so
@@ -250,7 +251,7 @@ struct OnConnection {};
 /// A signature that is made for each request.
 struct AwsSigner {
     std::string region, service;
-    AwsKeys keys;
+    AwsSecretKeys keys;
     std::uint64_t max_body = 0;
 };
 struct HmacSigner {

@@ -169,7 +169,6 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.contexts = &ex.policy->contexts;
     trip.destination = destination_of(*ex.serving, ex.instead ? ex.instead->scheme : ex.scheme, ex.instead ? ex.instead->authority : ex.authority, endpoint);
     trip.request = &ex.request;
-    trip.request_framing = ex.framing;
     trip.request_body = ex.body;
     trip.upgrade = ex.upgrade;
     trip.limits = ex.limits;
@@ -182,7 +181,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     // While it waits for a seat the credential may become another.
     for (bool seated = false;; seated = true) {
         if (!ex.tunnel) {
-            std::optional<Result<void>> attached = attach_at_once(ex, trip.destination);
+            std::optional<Result<void>> attached = attach_at_once(core, ex, trip.destination);
             if (!attached) attached = co_await attach_credential(core, ex, trip.destination);
             if (!*attached) co_return std::move(*attached);
         }
@@ -190,6 +189,8 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
         Result<void> got = co_await take_seats(core, ex);
         if (!got) co_return got;
     }
+    trip.request_framing = ex.framing;   // a body that was read ahead has a length
+    if (ex.body_signed) trip.request_body = &ex.resigned;
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);
     const TimePoint sent = Core::now();

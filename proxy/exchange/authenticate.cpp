@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/base/codec.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -44,39 +45,93 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
     return {};
 }
 
-Result<void> put_on(Exchange& ex, const std::shared_ptr<const CredentialState>& state) {
+// Nothing: its body has to be at hand first.
+std::optional<Result<void>> sign_for_aws(Core& core, Exchange& ex, const Destination& destination, const AwsSigner& signer) {
+    Result<AwsPayload> payload = judge_aws_payload(signer.service, ex.request);
+    if (!payload) return Result<void>(std::move(payload.error()));
+    std::string hash = payload->text;
+    if (payload->kind == AwsPayload::Kind::must_hash) {
+        const bool has_body = ex.body && !ex.upgrade;
+        if (has_body && !ex.replay.whole()) return {};
+        hash = has_body ? to_hex(hash_of(HashAlgorithm::sha256, ex.replay.kept()).bytes()) : std::string(empty_sha256);
+    }
+    const std::string host = destination.authority.text(destination.scheme);
+    AwsSigning signing;
+    signing.keys = {signer.keys.access_key_id, signer.keys.secret_access_key.reveal(), signer.keys.session_token.reveal()};
+    signing.region = signer.region;
+    signing.service = signer.service;
+    signing.now = Core::wall_now();
+    signing.host = host;
+    signing.prefix = destination.prefix;
+    signing.payload = hash;
+    AwsSigned done;
+    sign_aws(signing, core.aws_keys[ex.attached->serial % core.aws_keys.size()], ex.request, done);
+    const bool with_trailer = payload->kind == AwsPayload::Kind::streaming_signed_trailer;
+    if (ex.body && (with_trailer || payload->kind == AwsPayload::Kind::streaming_signed)) {
+        ex.resigned.begin(*ex.body, std::move(done), with_trailer);
+        ex.body_signed = true;
+    }
+    return Result<void>{};
+}
+
+std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_ptr<const CredentialState>& state, const Destination& destination) {
     ex.attached = state;
+    ex.body_signed = false;
     const CredentialSpec& spec = spec_of(ex);
-    const bool previous = state->previous && (ex.policy->credentials.prefers_previous(*ex.credential()) != ex.other_secret);
-    ex.attached_previous = previous;
-    const Attachment& attachment = previous ? *state->previous : *state->attachment;
+    ex.attached_previous = state->previous && (ex.policy->credentials.prefers_previous(*ex.credential()) != ex.other_secret);
+    const Attachment& attachment = ex.attached_previous ? *state->previous : *state->attachment;
     if (const auto* value = std::get_if<FixedValue>(&attachment.how)) return put_value(ex, spec, attachment, *value);
-    if (std::holds_alternative<OnConnection>(attachment.how)) return {};
-    return unavailable("credential '" + spec.name + "' cannot sign in this version");
+    if (const auto* aws = std::get_if<AwsSigner>(&attachment.how)) return sign_for_aws(core, ex, destination, *aws);
+    return Result<void>{};   // the connection shows its certificate
 }
 
 }  // namespace
 
-std::size_t body_to_sign(const Exchange&) { return 0; }
-
-std::optional<Result<void>> attach_at_once(Exchange& ex, const Destination& destination) {
+std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Destination& destination) {
     const auto credential = ex.credential();
     if (!credential) return Result<void>{};
     if (auto wrong = judge(ex, destination)) return Result<void>(std::move(*wrong));
     const std::shared_ptr<const CredentialState>& state = ex.policy->credentials.current(*credential);
-    if (is_usable(*state, Core::now())) return put_on(ex, state);
+    if (is_usable(*state, Core::now())) return put_on(core, ex, state, destination);
     if (is_coming(*state)) return {};
     return Result<void>(unavailable(state->fault));
 }
 
+Task<Result<bool>> read_body(Exchange& ex) {
+    if (ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
+        ResponseHead go_on;
+        go_on.status = 100;
+        go_on.phrase = "Continue";
+        Result<void> told = co_await ex.application->inform(go_on);
+        if (!told) co_return std::move(told.error());
+        ex.request.fields.remove(Known::expect);
+        ex.pristine.fields.remove(Known::expect);
+    }
+    ex.activity.last = Core::now();
+    Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+    co_return whole;
+}
+
 Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination& destination) {
     for (;;) {
-        if (auto attached = attach_at_once(ex, destination)) co_return std::move(*attached);
+        if (auto attached = attach_at_once(core, ex, destination)) co_return std::move(*attached);
+        CredentialDesk& desk = ex.policy->credentials;
+        if (is_usable(*desk.current(*ex.credential()), Core::now())) {   // so it is the body that it waits for
+            Result<bool> whole = co_await read_body(ex);
+            if (!whole) co_return std::move(whole.error());
+            if (!*whole)
+                co_return Failure{Origin::application, Reason::bad_request, Replay::safe,
+                                  "the body of a request that is signed for vendor '" + ex.serving->name + "' is larger than " + std::to_string(spec_of(ex).body_to_sign) + " bytes; raise `max_body` of credential '" +
+                                      spec_of(ex).name + "'"};
+            ex.framing = {Framing::Kind::length, ex.replay.kept().size()};
+            continue;
+        }
         CredentialWait wait;
-        ex.policy->credentials.wait_for(*ex.credential(), wait);
+        desk.wait_for(*ex.credential(), wait);
         const bool here = co_await pause(core, ex, wait.wakeup, ex.limits.total);
         if (!here) co_return Failure::application_gone();
-        if (Core::now() >= ex.limits.total) co_return unavailable("credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + ex.policy->credentials.current(*ex.credential())->fault);
+        if (Core::now() >= ex.limits.total)
+            co_return unavailable("credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + desk.current(*ex.credential())->fault);
     }
 }
 

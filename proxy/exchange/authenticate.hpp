@@ -6,9 +6,9 @@
 
 namespace sluice {
 
-/// Puts the credential of `ex.serving` (or of its route) on `ex.request`, for a request to `destination`. Nothing: it is not at hand, or the body has to be read first: `attach_credential` waits for it.
+/// Puts the credential of `ex.serving` (or of its route) on `ex.request`, for a request to `destination`; where chunks of the body are signed too, `ex.resigned` is the body to send. Nothing: it is not at hand, or the body has to be read first: `attach_credential` waits for it.
 /// A Failure: none is attached, and the request must not go (credential_unavailable, not_allowed).
-std::optional<Result<void>> attach_at_once(Exchange& ex, const Destination& destination);
+std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Destination& destination);
 
 /// The same, and waits: for a credential that is being fetched, until the exchange's `total`; for the body, where what is signed is its hash.
 Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination& destination);
@@ -22,7 +22,7 @@ Task<bool> renew_credential(Core& core, Exchange& ex);
 /// After an answer: tells the desk where it was the previous secret that was taken.
 void note_taken_credential(Exchange& ex);
 
-/// The bytes of a request's body that must be at hand before it can be signed; 0: none.
-std::size_t body_to_sign(const Exchange& ex);
+/// Reads the body of the request, as far as `ex.replay` keeps one, ahead of the first attempt; asks for it first where the application waits to be asked. False: it is larger than what is kept.
+Task<Result<bool>> read_body(Exchange& ex);
 
 }  // namespace sluice

@@ -1,11 +1,13 @@
 // One worker thread's world, as the walk sees it: the ports, the policy in force, and the worker's own randomness.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/credentials/sigv4.hpp"
 #include "proxy/ports/clock.hpp"
 #include "proxy/ports/ports.hpp"
 
@@ -26,6 +28,7 @@ struct Core {
     Journal& journal;
     Timer& timer;
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
+    std::array<AwsKeyCache, 8> aws_keys{};   // by an attachment's serial number: those of the credentials used most lately
     bool draining = false;           // no further requests on connections that have had one
     bool stopping = false;           // the drain's time is over: whoever waits is answered now
     std::size_t detached = 0;        // attempts under way that no exchange waits for: the worker ends after them

@@ -41,7 +41,8 @@ void Exchange::clear() {
     if (!pristine.method.empty()) pristine.clear();
     if (!bare.method.empty()) bare.clear();
     attached.reset();
-    attached_previous = other_secret = renewed = false;
+    attached_previous = other_secret = renewed = body_signed = false;
+    resigned.clear();
     replay.clear();
     token_cost = 0;
     failed_at = 0;

@@ -8,6 +8,7 @@
 #include "config/config.hpp"
 #include "proxy/exchange/core.hpp"
 #include "proxy/exchange/replay_body.hpp"
+#include "proxy/exchange/resigned_body.hpp"
 #include "proxy/exchange/response_body.hpp"
 #include "proxy/policy/vendor_state.hpp"
 #include "proxy/ports/ports.hpp"
@@ -68,7 +69,9 @@ struct Exchange {
     bool attached_previous = false;          // of it, the secret before the last rotation
     bool other_secret = false;               // the one of the two that would not be taken first
     bool renewed = false;                    // a vendor has refused a credential, and another was got
-    RequestHead bare;                        // the request with the placeholder in it; kept only where there is one
+    RequestHead bare;                        // the request before any credential; kept only where it cannot be told from the request after it
+    bool body_signed = false;                // the body of the latest attempt goes through:
+    ResignedBody resigned;
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     std::uint64_t token_cost = 0;            // estimated, where a limit counts tokens
     std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each

@@ -25,7 +25,6 @@ class Muted final : public ReplySink {
 struct Rival {
     Exchange ex;
     Muted application;
-    WholeBody body;
     std::size_t endpoint = 0;
     std::optional<Result<void>> done;
     Wakeup* race = nullptr;   // whoever waits for the attempts; null once one has won
@@ -56,9 +55,9 @@ RivalPtr rival_of(const Exchange& ex, std::size_t endpoint, Wakeup& race) {
     own.failed_at = ex.failed_at;
     own.other_secret = ex.other_secret;
     if (ex.body) {
-        rival->body.hold(std::string(ex.replay.kept()));
-        own.body = &rival->body;
-        own.framing = {Framing::Kind::length, rival->body.size()};
+        own.replay.replace(std::string(ex.replay.kept()));
+        own.body = &own.replay;
+        own.framing = {Framing::Kind::length, own.replay.kept().size()};
     }
     hold_limits(own, Core::now());
     rival->endpoint = endpoint;

@@ -21,6 +21,8 @@ class ReplayBody final : public BodySource {
     bool replayable() const { return keeping_; }
     /// Reads on until the whole body is at hand in one piece (true), more than `most` bytes have come (false: it can still be sent once), or `limits` end it. To be called before the first attempt.
     Task<Result<bool>> read_whole(const Limits& limits, Activity& activity);
+    /// Is the whole body at hand?
+    bool whole() const { return ended_ && keeping_; }
     /// What is kept.
     std::string_view kept() const { return kept_; }
     /// Those of a body that was read to its end; null: none.

@@ -138,17 +138,7 @@ Task<Result<void>> look_at_body(Exchange& ex) {
     ex.request.fields.set("Accept-Encoding", "identity");   // `usage` is read from the answer
     ex.token_cost = 1;
     if (!ex.body) co_return Result<void>{};
-    if (ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
-        ResponseHead go_on;
-        go_on.status = 100;
-        go_on.phrase = "Continue";
-        Result<void> told = co_await ex.application->inform(go_on);
-        if (!told) co_return told;
-        ex.request.fields.remove(Known::expect);
-        ex.pristine.fields.remove(Known::expect);
-    }
-    ex.activity.last = Core::now();
-    Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+    Result<bool> whole = co_await read_body(ex);
     if (!whole) co_return std::move(whole.error());
     ex.token_cost = estimate_tokens(ex.replay.kept());
     co_return Result<void>{};
@@ -160,7 +150,10 @@ constexpr std::size_t worth_estimating = 1024 * 1024;   // bytes of a body whose
 void prepare_attempts(Core& core, Exchange& ex) {
     const std::size_t buffer = ex.retry().buffer;
     if (ex.body && !ex.tunnel && !ex.upgrade) {
-        ex.replay.begin(*ex.body, counts_tokens(ex) ? std::max(buffer, worth_estimating) : buffer);
+        std::size_t most = buffer;
+        if (counts_tokens(ex)) most = std::max(most, worth_estimating);
+        if (const auto credential = ex.credential()) most = std::max<std::size_t>(most, ex.config->credentials[*credential].body_to_sign);
+        ex.replay.begin(*ex.body, most);
         ex.body = &ex.replay;
     }
     if (ex.serving->fallback) ex.pristine = ex.request;

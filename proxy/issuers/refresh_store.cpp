@@ -1,0 +1,106 @@
+#include "proxy/issuers/refresh_store.hpp"
+
+#include <fcntl.h>
+#include <openssl/sha.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <cstring>
+
+#include "proxy/base/codec.hpp"
+#include "proxy/credentials/secret_json.hpp"
+#include "proxy/issuers/read_secret.hpp"
+
+namespace sluice {
+
+namespace {
+
+std::string digest_of(const Secret& token) {
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const unsigned char*>(token.reveal().data()), token.size(), digest);
+    return to_hex({reinterpret_cast<const char*>(digest), sizeof digest});
+}
+
+class Descriptor {
+  public:
+    explicit Descriptor(int fd) : fd_(fd) {}
+    Descriptor(const Descriptor&) = delete;
+    ~Descriptor() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+bool write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t written = ::write(fd, text.data(), text.size());
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        text.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return true;
+}
+
+}  // namespace
+
+RefreshStore::RefreshStore(std::string state_directory, std::string credential, Secret first)
+    : directory_(std::move(state_directory) + "/refresh"), path_(directory_ + '/' + std::move(credential) + ".json"), first_(std::move(first)), first_digest_(digest_of(first_)) {}
+
+Failure RefreshStore::cannot(const char* what, int error) const {
+    return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::string("its rotated refresh token cannot be ") + what + " in " + path_ + ": " + std::strerror(error) + "; let uid " + std::to_string(::geteuid()) + " write there"};
+}
+
+Result<Secret> RefreshStore::latest() {
+    latest_ = first_;
+    struct stat status {};
+    if (::lstat(path_.c_str(), &status) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR) return latest_;
+        return cannot("read", errno);
+    }
+    auto text = read_secret_file(path_);
+    if (text.has_error()) return text.error();
+    const auto kept = SecretJson::parse(text->reveal());
+    const auto chain = kept ? kept->text("first_sha256") : std::nullopt;
+    const auto token = kept ? kept->text("refresh_token") : std::nullopt;
+    if (!chain || !token || token->empty())
+        return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, path_ + " is not what Sluice wrote there; remove it to begin with the policy's refresh token"};
+    if (*chain != first_digest_) return latest_;   // the operator gave another one since
+    latest_ = Secret(std::string(*token));
+    dead_ = kept->find("dead") && kept->find("dead")->is_bool() && kept->find("dead")->get_bool();
+    return latest_;
+}
+
+Result<void> RefreshStore::keep(const Secret& next) { return write(next, false); }
+
+Result<void> RefreshStore::bury(const Secret& token) { return write(token, true); }
+
+Result<void> RefreshStore::write(const Secret& token, bool dead) {
+    latest_ = token;
+    dead_ = dead;
+    if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return cannot("kept", errno);
+    std::string quoted = boost::json::serialize(boost::json::string_view(token.reveal().data(), token.size()));
+    std::string text;
+    text.reserve(quoted.size() + 160);
+    text.append("{\"first_sha256\":\"").append(first_digest_).append("\",\"refresh_token\":").append(quoted).append(dead ? ",\"dead\":true}\n" : "}\n");
+    wipe(quoted);
+    const std::string fresh = path_ + ".new";
+    ::unlink(fresh.c_str());
+    int error = 0;
+    {
+        const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+        if (file.get() < 0 || !write_all(file.get(), text) || ::fsync(file.get()) != 0) error = errno;
+    }
+    wipe(text);
+    if (error == 0 && ::rename(fresh.c_str(), path_.c_str()) != 0) error = errno;
+    if (error != 0) return cannot("kept", error);
+    const Descriptor folder(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() >= 0) ::fsync(folder.get());
+    return {};
+}
+
+}  // namespace sluice
