@@ -35,7 +35,7 @@ packages_for() {
         echo clang-16 libclang-rt-16-dev llvm-16
         ;;
     bench)
-        echo haproxy jq nginx-light openssl procps python3 util-linux
+        echo haproxy jq libbenchmark-dev nginx-light openssl procps python3 util-linux
         ;;
     *)
         echo "packages.sh: no such purpose: $1 (build run unit interop fuzz bench)" >&2
