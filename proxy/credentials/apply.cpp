@@ -55,7 +55,7 @@ class Maker {
 
     Result<Attachment> operator()(const Secret& token) const {
         if (token.empty()) return unusable("its value is empty");
-        if (const auto* hmac = std::get_if<HmacSpec>(&spec_.kind)) return Attachment{HmacSigner{*hmac, spec_.place, token}, {token}};
+        if (const auto* hmac = std::get_if<HmacSpec>(&spec_.kind)) return Attachment{HmacSigner{hmac->scheme, token, hmac->max_body}, {token}};
         const auto* key = std::get_if<ApiKeySpec>(&spec_.kind);
         return key && !key->query.empty() ? in_query(key->query, token) : in_header(token);
     }
@@ -288,7 +288,7 @@ void withhold(const CredentialSpec& spec, RequestHead& head) {
         drop_header("X-Amz-Security-Token");
         drop_header("X-Amz-Date");
     } else if (const auto* hmac = std::get_if<HmacSpec>(&spec.kind)) {
-        for (const auto& [name, _] : hmac->headers) drop_header(name);
+        for (const HmacHeader& header : hmac->scheme.headers) drop_header(header.name);
     } else if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind); key && !key->query.empty()) {
         const std::size_t query = head.target.find('?');
         if (query != head.target.npos) remove_parameter(head.target, query + 1, key->query);

@@ -102,7 +102,7 @@ bool Attachment::same_as(const Attachment& other) const {
         },
         [&](const HmacSigner& signer) {
             const auto& its = std::get<HmacSigner>(other.how);
-            return signer.spec == its.spec && signer.place == its.place && signer.key.same_as(its.key.reveal());
+            return signer.scheme == its.scheme && signer.key.same_as(its.key.reveal());
         },
     };
     return std::visit(visitor, how);

@@ -11,6 +11,7 @@
 
 #include "proxy/base/secret.hpp"
 #include "proxy/base/time.hpp"
+#include "proxy/credentials/hmac_signer.hpp"
 #include "proxy/http/target.hpp"
 
 namespace sluice {
@@ -161,13 +162,8 @@ struct ExecSpec {
 
 /// A request signer for vendors that have a scheme of their own.
 struct HmacSpec {
-    enum class Algorithm : unsigned char { sha1, sha256, sha384, sha512 };
-    enum class Encoding : unsigned char { hex, base64, base64url };
-    Algorithm algorithm = Algorithm::sha256;
     SecretSource key;
-    Encoding encoding = Encoding::hex;
-    std::string string_to_sign;                                // a template, see credentials/hmac_signer.hpp
-    std::vector<std::pair<std::string, std::string>> headers;  // set first, templates too: a timestamp, the key's name
+    HmacScheme scheme;   // with CredentialSpec::place among its headers
     std::uint64_t max_body = 1024 * 1024;                      // of a request whose body the template names
     bool operator==(const HmacSpec&) const = default;
 };
@@ -255,9 +251,9 @@ struct AwsSigner {
     std::uint64_t max_body = 0;
 };
 struct HmacSigner {
-    HmacSpec spec;       // what of it is not a secret
-    Placement place;
+    HmacScheme scheme;
     Secret key;
+    std::uint64_t max_body = 0;
 };
 
 /// A credential that is at hand: what to put where.

@@ -159,12 +159,12 @@ void HmacTemplate::render(std::string& out, const HmacRequest& request, const Re
     }
 }
 
-bool HmacSpec::needs_body() const {
+bool HmacScheme::needs_body() const {
     return string_to_sign.needs_body() ||
            std::any_of(headers.begin(), headers.end(), [](const HmacHeader& h) { return h.value.needs_body(); });
 }
 
-std::string judge_hmac(const HmacSpec& spec) {
+std::string judge_hmac(const HmacScheme& spec) {
     bool carried = false;
     for (std::size_t i = 0; i < spec.headers.size(); ++i) {
         const std::string& name = spec.headers[i].name;
@@ -185,7 +185,7 @@ std::string judge_hmac(const HmacSpec& spec) {
     return carried ? "" : "no header carries the signature: one must hold {signature}";
 }
 
-void sign_hmac(const HmacSpec& spec, std::string_view key, const HmacRequest& request, RequestHead& head) {
+void sign_hmac(const HmacScheme& spec, std::string_view key, const HmacRequest& request, RequestHead& head) {
     const auto set = [&](const HmacHeader& header, std::string_view signature) {
         std::string value;
         header.value.render(value, request, head, signature);

@@ -94,22 +94,22 @@ struct HmacHeader {
     bool operator==(const HmacHeader&) const = default;
 };
 
-struct HmacSpec {
+struct HmacScheme {
     HashAlgorithm algorithm = HashAlgorithm::sha256;
     HmacEncoding encoding = HmacEncoding::hex;
     HmacTemplate string_to_sign;
     std::vector<HmacHeader> headers;
 
     bool needs_body() const;
-    bool operator==(const HmacSpec&) const = default;
+    bool operator==(const HmacScheme&) const = default;
 };
 
 /// What is wrong with the whole, in words, or "": no header carries the signature, a header without it stands after one
 /// with it, the name is no header's or one that says where the request goes or where it ends, the same name twice.
-std::string judge_hmac(const HmacSpec& spec);
+std::string judge_hmac(const HmacScheme& spec);
 
 /// Sets the headers in their order, in place of whatever the application put there (names that differ by '_' and '-'
 /// only too): first those without {signature}, which the string to sign may name as {header:Name}, then those with it.
-void sign_hmac(const HmacSpec& spec, std::string_view key, const HmacRequest& request, RequestHead& head);
+void sign_hmac(const HmacScheme& spec, std::string_view key, const HmacRequest& request, RequestHead& head);
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 #include "proxy/exchange/authenticate.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/apply.hpp"
@@ -74,6 +75,24 @@ std::optional<Result<void>> sign_for_aws(Core& core, Exchange& ex, const Destina
     return Result<void>{};
 }
 
+// Nothing: its body has to be at hand first.
+std::optional<Result<void>> sign_by_template(Core& core, Exchange& ex, const Destination& destination, const HmacSigner& signer) {
+    const bool has_body = ex.body && !ex.upgrade;
+    if (has_body && signer.scheme.needs_body() && !ex.replay.whole()) return {};
+    const std::string host = destination.authority.text(destination.scheme);
+    HmacRequest request;
+    request.now = Core::wall_now();
+    for (std::size_t i = 0; i < request.nonce.size(); i += 8) {
+        const std::uint64_t bits = core.draw();
+        std::memcpy(request.nonce.data() + i, &bits, 8);
+    }
+    request.host = host;
+    request.prefix = destination.prefix;
+    if (has_body) request.body = ex.replay.kept();
+    sign_hmac(signer.scheme, signer.key.reveal(), request, ex.request);
+    return Result<void>{};
+}
+
 std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_ptr<const CredentialState>& state, const Destination& destination) {
     ex.attached = state;
     ex.body_signed = false;
@@ -82,6 +101,7 @@ std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_p
     const Attachment& attachment = ex.attached_previous ? *state->previous : *state->attachment;
     if (const auto* value = std::get_if<FixedValue>(&attachment.how)) return put_value(ex, spec, attachment, *value);
     if (const auto* aws = std::get_if<AwsSigner>(&attachment.how)) return sign_for_aws(core, ex, destination, *aws);
+    if (const auto* hmac = std::get_if<HmacSigner>(&attachment.how)) return sign_by_template(core, ex, destination, *hmac);
     return Result<void>{};   // the connection shows its certificate
 }
 

@@ -114,14 +114,14 @@ TEST_CASE("whether the body has to be waited for is known beforehand") {
     CHECK(compiled("{body_sha256_base64}").needs_body());
     CHECK(!compiled("{body_sha256}").needs_body_bytes());
     CHECK(!compiled("{method}{target}{{body}}").needs_body());
-    HmacSpec spec;
+    HmacScheme spec;
     spec.headers = {header("Digest", "SHA-256={body_sha256_base64}")};
     CHECK(spec.needs_body());
 }
 
 TEST_CASE("a set of headers that cannot work is refused") {
     const auto judged = [](std::vector<HmacHeader> headers) {
-        HmacSpec spec;
+        HmacScheme spec;
         spec.headers = std::move(headers);
         return judge_hmac(spec);
     };
@@ -139,7 +139,7 @@ TEST_CASE("a set of headers that cannot work is refused") {
 
 // GitHub, "Validating webhook deliveries": the secret and payload that it gives for testing, and the signature.
 TEST_CASE("a signature as GitHub's webhooks carry it") {
-    HmacSpec spec;
+    HmacScheme spec;
     spec.string_to_sign = compiled("{body}");
     spec.headers = {header("X-Hub-Signature-256", "sha256={signature}")};
     RequestHead head = post();
@@ -150,7 +150,7 @@ TEST_CASE("a signature as GitHub's webhooks carry it") {
 
 // printf %s '1440938160.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test -r
 TEST_CASE("a signature with its time, as Stripe's is") {
-    HmacSpec spec;
+    HmacScheme spec;
     spec.string_to_sign = compiled("{timestamp}.{body}");
     spec.headers = {header("Stripe-Signature", "t={timestamp},v1={signature}")};
     RequestHead head = post();
@@ -161,7 +161,7 @@ TEST_CASE("a signature with its time, as Stripe's is") {
 
 // printf %s 'https://api.example.com/v1/sms?to=%2B1500{"a":1}' | openssl dgst -sha1 -hmac 12345 -binary | base64
 TEST_CASE("a signature over URL and body, as Twilio's is") {
-    HmacSpec spec;
+    HmacScheme spec;
     spec.algorithm = HashAlgorithm::sha1;
     spec.encoding = HmacEncoding::base64;
     spec.string_to_sign = compiled("https://{host}{target}{body}");
@@ -177,7 +177,7 @@ TEST_CASE("a signature over URL and body, as Twilio's is") {
 //   printf %s '{"a":1}' | openssl dgst -sha256 -binary | base64 -w0
 // } | openssl dgst -sha512 -mac HMAC -macopt hexkey:4478...a056 -binary | base64 -w0
 TEST_CASE("a canonical request over headers of its own, with a key in hexadecimal, as Adyen's is") {
-    HmacSpec spec;
+    HmacScheme spec;
     spec.algorithm = HashAlgorithm::sha512;
     spec.encoding = HmacEncoding::base64;
     spec.string_to_sign = compiled("{method}\n{path}\n{query}\n{header:Date}\n{header:X-Nonce}\n{header:X-Digest}");
@@ -195,7 +195,7 @@ TEST_CASE("a canonical request over headers of its own, with a key in hexadecima
 }
 
 TEST_CASE("what the application put where a signature goes is neither sent nor signed") {
-    HmacSpec spec;
+    HmacScheme spec;
     spec.string_to_sign = compiled("[{header:X-Signature}]");
     spec.headers = {header("X-Signature", "{signature}")};
     RequestHead forged = post(), clean = post();
