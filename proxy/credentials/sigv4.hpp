@@ -57,6 +57,7 @@ Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead
 /// S3 and its kin: their paths are signed as they are sent, and they want X-Amz-Content-Sha256.
 bool is_s3(std::string_view service);
 
+/// Views, none of them into the head that is signed: it changes under them.
 struct AwsSigning {
     AwsKeys keys;
     std::string_view region;
@@ -64,7 +65,7 @@ struct AwsSigning {
     WallTime now;
     std::string_view host;     // the Host field as it will be sent; the head's own is not looked at
     std::string_view prefix;   // goes before the path when it is sent: no '/' at its end
-    std::string_view payload;  // AwsPayload::text; no view into the head
+    std::string_view payload;  // AwsPayload::text
     // Lower-case names of further fields to sign, beside host, content-type, content-md5 and x-amz-*. None that
     // somebody on the way changes.
     std::span<const std::string_view> also_sign = {};
