@@ -216,6 +216,7 @@ bool Stream::unstage() {
 }
 
 Io Stream::try_flush() {
+    if (!socket_.open()) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
     seal();
     std::size_t taken = 0;
     while (!out_.empty()) {

@@ -60,6 +60,11 @@ class Stream {
     std::size_t staged() const { return out_bytes_ + plain_size_; }
     /// Forgets what is staged, of which nothing may have been sent. False: some of it is in TLS records already, which are numbered; it stays staged.
     bool unstage();
+    /// To be awaited before a `try_flush` that ends a message: what is staged becomes records now, while its bytes are at hand, and goes out beside what the other events of this batch send.
+    Poller::AfterBatch sealed() {
+        seal();
+        return loop().poller.after_batch();
+    }
     /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left. `size`: what was taken, also where it failed after that.
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.
