@@ -61,6 +61,22 @@ void Poller::wait(Duration at_most) {
         polled->tell(polled, event.events);
     }
     next_ = count_ = 0;
+    resume_waiting();
+}
+
+// None comes in meanwhile: there is no batch that it could wait for.
+void Poller::resume_waiting() {
+    for (AfterBatch*& waiting : after_) {
+        if (!waiting) continue;
+        coroutine::Frame* const frame = std::exchange(waiting, nullptr)->frame_;
+        const Clock::Hold time;
+        frame->self.resume();
+    }
+    after_.clear();
+}
+
+Poller::AfterBatch::~AfterBatch() {
+    if (frame_) std::replace(poller_.after_.begin(), poller_.after_.end(), this, static_cast<AfterBatch*>(nullptr));
 }
 
 }  // namespace sluice

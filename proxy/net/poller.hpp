@@ -6,8 +6,10 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "proxy/base/time.hpp"
+#include "proxy/ports/task.hpp"
 
 namespace sluice {
 
@@ -34,11 +36,38 @@ class Poller {
     /// Sleeps until something happens, for `at_most`, and tells it: one batch, so that deadlines and what other threads post get their turn.
     void wait(Duration at_most);
 
+    /// What `after_batch` returns, to be awaited at once.
+    class [[nodiscard]] AfterBatch {
+      public:
+        explicit AfterBatch(Poller& poller) : poller_(poller) {}
+        AfterBatch(const AfterBatch&) = delete;
+        ~AfterBatch();
+
+        bool await_ready() const noexcept { return poller_.next_ == poller_.count_; }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> waiter) {
+            frame_ = &waiter.promise();
+            poller_.after_.push_back(this);
+        }
+        void await_resume() noexcept { frame_ = nullptr; }
+
+      private:
+        friend class Poller;
+        Poller& poller_;
+        coroutine::Frame* frame_ = nullptr;
+    };
+    /// Once the other events of the batch that is being told have been told too; at once, where there are none. For sends: a send wakes a peer that sleeps, which costs as much as the send; of those that
+    /// follow each other closely the first one alone does.
+    AfterBatch after_batch() { return AfterBatch(*this); }
+
   private:
+    void resume_waiting();
+
     static constexpr std::size_t batch_size = 128;
     const int set_;
     std::array<epoll_event, batch_size> batch_;
     std::size_t next_ = 0, count_ = 0;   // of the batch that is being told
+    std::vector<AfterBatch*> after_;     // null: destroyed while it waited
 };
 
 }  // namespace sluice

@@ -32,7 +32,7 @@ class Resolver {
         std::string hosts_file;   // "": the system's; else c-ares is told by the environment (CARES_HOSTS)
     };
     Resolver(Loop& loop, Options options);
-    /// Coroutines that still wait are not resumed: they are unwound by the io_context, or with it.
+    /// Coroutines that still wait are not resumed: they are unwound.
     ~Resolver();
 
     /// IPv6 and IPv4 addresses, at most 32 of each, in the order in which they should be tried before interleaving (RFC

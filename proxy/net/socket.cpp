@@ -1,6 +1,5 @@
 #include "proxy/net/socket.hpp"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,8 +52,6 @@ struct Socket::State : Polled {
 };
 
 Socket::Socket(Loop& loop, int fd, Begin begin) {
-    const int flags = ::fcntl(fd, F_GETFL);
-    if ((flags & O_NONBLOCK) == 0) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     state_ = new State(loop, fd);
     state_->writable = begin == Begin::connected;
     ++state_->references;
@@ -78,7 +75,7 @@ Io Socket::read(std::span<char> into) {
     if (!state_) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
     if (!state_->readable) return {};
     for (;;) {
-        const ssize_t got = ::recv(fd(), into.data(), into.size(), 0);
+        const ssize_t got = ::recv(fd(), into.data(), into.size(), MSG_DONTWAIT);
         if (got > 0) {
             // A short read drained it: what comes later is a new edge, and asking again would only cost an EAGAIN. But
             // the end itself has still to be read where its edge has already come.
@@ -103,9 +100,10 @@ Io Socket::write(std::span<const iovec> pieces) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces.data());
     message.msg_iovlen = pieces.size();
+    constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     for (;;) {
         const ssize_t sent =
-            pieces.size() == 1 ? ::send(fd(), pieces[0].iov_base, wanted, MSG_NOSIGNAL) : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+            pieces.size() == 1 ? ::send(fd(), pieces[0].iov_base, wanted, flags) : ::sendmsg(fd(), &message, flags);
         if (sent >= 0) {
             if (static_cast<std::size_t>(sent) < wanted) state_->writable = false;
             return {Io::Kind::some, static_cast<std::size_t>(sent), {}};

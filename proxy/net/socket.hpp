@@ -29,7 +29,7 @@ class Socket {
     enum class Begin : unsigned char { connected, connecting };
 
     Socket() = default;
-    /// Takes over `fd` (made non-blocking). A `connecting` one is not writable until it is connected, or failed. Throws std::system_error where the kernel has no room to watch it; `fd` is the caller's then.
+    /// Takes over `fd`, blocking or not: no call of ours waits. A `connecting` one is not writable until it is connected, or failed. Throws std::system_error where the kernel has no room to watch it; `fd` is the caller's then.
     Socket(Loop& loop, int fd, Begin begin = Begin::connected);
     Socket(Socket&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
     Socket& operator=(Socket&& other) noexcept;

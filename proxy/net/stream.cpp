@@ -83,8 +83,13 @@ Task<Stream::Handshake> Stream::handshake(TimePoint deadline) {
         ERR_clear_error();
         const int done = SSL_do_handshake(ssl_.get());
         const int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(ssl_.get(), done);
+        if (why == SSL_ERROR_NONE && SSL_is_server(ssl_.get()) && SSL_version(ssl_.get()) == TLS1_3_VERSION) {
+            ticket_bytes_ = out_bytes_;
+            co_return Handshake::done;
+        }
         // An alert is worth sending too: the peer's log then says why.
         if (out_bytes_ > 0) {
+            if (why == SSL_ERROR_WANT_READ && SSL_is_server(ssl_.get())) co_await loop().poller.after_batch();   // else others would clear the error queue
             std::error_code error;
             const Wait flushed = co_await flush(deadline, error);
             if (flushed == Wait::timed_out) co_return Handshake::timed_out;
@@ -96,6 +101,10 @@ Task<Stream::Handshake> Stream::handshake(TimePoint deadline) {
         if (waited == Wait::timed_out) co_return Handshake::timed_out;
         if (waited == Wait::interrupted) co_return Handshake::interrupted;
     }
+}
+
+void Stream::send_ticket() {
+    if (ticket_bytes_ > 0 && staged() == ticket_bytes_) try_flush();   // what else is staged has somebody who sends it
 }
 
 Io Stream::read(std::span<char> into) {
@@ -205,17 +214,22 @@ void Stream::stage(std::string_view bytes) {
     }
 }
 
-bool Stream::unstage() {
-    if (ssl_ && out_bytes_ > 0) return false;
+void Stream::drop_out() {
     for (Piece& piece : out_) loop().blocks.give(std::move(piece.block));
     out_.clear();
-    out_bytes_ = 0;
+    out_bytes_ = ticket_bytes_ = 0;
+}
+
+bool Stream::unstage() {
+    if (ssl_ && out_bytes_ > ticket_bytes_) return false;
+    if (!ssl_) drop_out();
     if (plain_) loop().blocks.give(std::move(plain_));
     plain_size_ = 0;
     return true;
 }
 
 Io Stream::try_flush() {
+    if (!socket_.open()) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
     seal();
     std::size_t taken = 0;
     while (!out_.empty()) {
@@ -228,6 +242,7 @@ Io Stream::try_flush() {
         const Io io = socket_.write({pieces.data(), count});
         if (io.kind != Io::Kind::some) return {io.kind, taken, io.error};
         out_bytes_ -= io.size;
+        ticket_bytes_ = 0;
         taken += io.size;
         std::size_t sent = io.size, emptied = 0;
         for (Piece& piece : out_) {
@@ -324,9 +339,7 @@ void Stream::close(bool reset) {
         SSL_shutdown(ssl_.get());
         try_flush();
     }
-    for (Piece& piece : out_) loop().blocks.give(std::move(piece.block));
-    out_.clear();
-    out_bytes_ = 0;
+    drop_out();
     if (plain_) loop().blocks.give(std::move(plain_));
     plain_size_ = 0;
     socket_.close(reset);

@@ -40,8 +40,11 @@ class Stream {
     /// From here on TLS; `ssl` has its role set. `already` was read before anybody knew that this is TLS.
     void start_tls(SslPtr ssl, std::string_view already);
     enum class Handshake : unsigned char { done, failed, timed_out, interrupted, closed };
-    /// `failed`: OpenSSL's error queue says why. Flushes what the handshake wrote.
+    /// `failed`: OpenSSL's error queue says why. Flushes what the handshake wrote, but for the session ticket of a TLS 1.3 server: that goes out with the first answer, or by `send_ticket`.
     Task<Handshake> handshake(TimePoint deadline);
+
+    /// Sends a ticket that still waits for an answer to go out with.
+    void send_ticket();
 
     /// Plain bytes. `eof` of a TLS stream is a close_notify; without one it is `failed` with connection_aborted: a body cut short must not look whole.
     Io read(std::span<char> into);
@@ -60,6 +63,11 @@ class Stream {
     std::size_t staged() const { return out_bytes_ + plain_size_; }
     /// Forgets what is staged, of which nothing may have been sent. False: some of it is in TLS records already, which are numbered; it stays staged.
     bool unstage();
+    /// To be awaited before a `try_flush` that ends a message: what is staged becomes records now, while its bytes are at hand, and goes out beside what the other events of this batch send.
+    Poller::AfterBatch sealed() {
+        seal();
+        return loop().poller.after_batch();
+    }
     /// Sends what is staged, as far as the socket takes it at once. `blocked`: some is left. `size`: what was taken, also where it failed after that.
     Io try_flush();
     /// Sends what is staged. `interrupted` also when the socket has failed: `error` then says why.
@@ -78,6 +86,7 @@ class Stream {
 
     Io why_nothing();
     void append_out(const char* bytes, std::size_t size);
+    void drop_out();
     void encrypt(const char* bytes, std::size_t size);
     void seal();   // what was staged as plain text becomes a record
 
@@ -88,6 +97,7 @@ class Stream {
     std::size_t plain_size_ = 0;
     std::vector<Piece> out_;            // to be sent, in order
     std::size_t out_bytes_ = 0;
+    std::size_t ticket_bytes_ = 0;      // of those: a session ticket, in front
     std::error_code error_;             // of the socket, as OpenSSL met it
     bool eof_ = false;
 };

@@ -80,8 +80,6 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
                 if (errno == EINTR || errno == ECONNABORTED) continue;
                 return;
             }
-            const int on = 1;
-            if (path.empty()) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             deal(fd);
         }
     }
@@ -134,6 +132,7 @@ Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal 
     if (fd.get() < 0) fail("cannot listen on " + address.text());
     const int on = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // what is accepted has it from here
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
         const bool taken = errno == EADDRINUSE;
         fail("cannot listen on " + address.text() + (taken ? " (another process does; choose another address under `listen`, or port 0)" : ""));

@@ -96,6 +96,7 @@ void Session::abort() {
 }
 
 void Session::tidy() {
+    if (inside_ && channel_.open()) channel_.stream().send_ticket();
     if (!idle_) {
         look_for_hang_up();
     } else if (!rested_ && channel_.open()) {
@@ -312,6 +313,7 @@ Task<Session::Next> Session::enter(Authority authority) {
     stream.stage("HTTP/1.1 200 Connection established\r\n\r\n");
     Activity activity{Loop::now()};
     const Limits limits{Timeouts{.idle = handshake_time}};
+    co_await stream.sealed();
     const Result<void> sent = co_await push(stream, Origin::application, {}, limits, activity);
     if (!sent) co_return Next::close;
     idle_ = true;

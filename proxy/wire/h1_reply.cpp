@@ -48,6 +48,7 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
         if (unsent) began_ = false;
         co_return done;
     }
+    co_await stream.sealed();
     if (stream.try_flush().kind == Io::Kind::some) {
         activity.last = Loop::now();
         co_return Result<void>{};

@@ -201,6 +201,11 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     if (!whole) co_return Result<void>{};   // the upload sends the head with what it has of the body
 
     if (held) stage_chunk(stream, trip.request_framing, *held, &trip.request->fields);
+    co_await stream.sealed();
+    if (trip.application->stopped()) {   // meanwhile: nothing was sent, and nothing shall be
+        stream.close(true);
+        co_return Failure::application_gone();
+    }
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
     if (sent.kind != Io::Kind::blocked) {   // of a long request a part may have been taken first

@@ -283,6 +283,18 @@ TEST_CASE("a session resumed under another name is judged by the name it says no
     CHECK(bench.seen.size() == 1);
 }
 
+TEST_CASE("an application that says nothing after its handshake gets its session ticket all the same") {
+    Bench bench;
+    Wire wire = bench.proxy.connected(pay);
+    REQUIRE(SSL_version(wire.ssl()) == TLS1_3_VERSION);
+    SSL_clear_mode(wire.ssl(), SSL_MODE_AUTO_RETRY);  // a read that meets nothing but the ticket returns
+    CHECK_FALSE(wire.silent_for(10s));
+    char byte;
+    CHECK(SSL_peek(wire.ssl(), &byte, 1) <= 0);
+    CHECK(SSL_SESSION_is_resumable(SSL_get0_session(wire.ssl())) == 1);
+    CHECK(ask(wire, get(pay)).status() == 200);
+}
+
 TEST_CASE("a CONNECT inside a CONNECT is refused") {
     Bench bench;
     for (const std::string& target : {pay + ":443", open_vendor + ":443", std::string("evil.example:443")}) {

@@ -218,3 +218,92 @@ TEST_CASE("a socket that is closed in the same turn as its event is told of noth
     loop.turn(Loop::now());
     CHECK(told == 1);
 }
+
+namespace {
+
+struct Sender {
+    explicit Sender(Loop& loop) : pair(loop) {
+        char byte;
+        pair.socket.read({&byte, 1});  // nothing there yet
+    }
+    Pair pair;
+};
+
+/// Says in `told` what it does: r when it is told of input, s when it would send.
+Task<void> answer_one(Loop& loop, Socket& socket, std::string& told) {
+    const Wait how = co_await socket.readable(never);
+    if (how != Wait::ready) co_return;
+    told += 'r';
+    co_await loop.poller.after_batch();
+    told += 's';
+}
+
+}  // namespace
+
+TEST_CASE("what waits for the end of a batch goes on when the last event has been told, in its order and in the same turn") {
+    Loop loop;
+    Sender senders[3] = {Sender(loop), Sender(loop), Sender(loop)};
+    loop.turn(Loop::now());  // new sockets are told that there is room
+    std::string told;
+    for (Sender& sender : senders) spawn(answer_one(loop, sender.pair.socket, told));
+    for (Sender& sender : senders) sender.pair.peer.write("x");
+    loop.turn(Loop::now());
+    CHECK(told == "rrrsss");
+}
+
+TEST_CASE("nobody waits for the end of a batch when there is none, or none but his own event") {
+    Loop loop;
+    Sender alone(loop);
+    loop.turn(Loop::now());
+    std::string told;
+    spawn(answer_one(loop, alone.pair.socket, told));
+    alone.pair.peer.write("x");
+    loop.turn(Loop::now());
+    CHECK(told == "rs");
+    const auto outside = [&]() -> Task<void> {
+        co_await loop.poller.after_batch();
+        told += 'o';
+    };
+    spawn(outside());
+    CHECK(told == "rso");
+}
+
+TEST_CASE("who is destroyed while it waits for the end of a batch is not resumed") {
+    Loop loop;
+    Sender first(loop), second(loop);
+    loop.turn(Loop::now());
+    std::string told;
+    // A coroutine that is never awaited to its end: whoever holds it may destroy it.
+    struct Held {
+        struct promise_type : coroutine::Frame {
+            promise_type() : Frame(std::coroutine_handle<promise_type>::from_promise(*this)) {}
+            Held get_return_object() { return {self}; }
+            std::suspend_always final_suspend() const noexcept { return {}; }
+            void return_void() const noexcept {}
+        };
+        std::coroutine_handle<> frame;
+    };
+    const auto wait = [&]() -> Held {
+        co_await loop.poller.after_batch();
+        told += 's';
+    };
+    Held held = wait();
+    bool waits = false, gone = false;
+    const auto on_input = [&](Socket& socket) -> Task<void> {
+        const Wait how = co_await socket.readable(never);
+        if (how != Wait::ready) co_return;
+        if (!std::exchange(waits, true)) {
+            held.frame.resume();
+        } else {
+            held.frame.destroy();
+            gone = true;
+        }
+    };
+    spawn(on_input(first.pair.socket));
+    spawn(on_input(second.pair.socket));
+    first.pair.peer.write("x");
+    second.pair.peer.write("x");
+    loop.turn(Loop::now());
+    CHECK(gone);
+    CHECK(told.empty());
+}
