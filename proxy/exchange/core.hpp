@@ -28,10 +28,10 @@ struct Core {
     Journal& journal;
     Timer& timer;
     std::uint64_t random_state[2];   // of request ids: unguessable is not needed, distinct is
-    std::array<AwsKeyCache, 8> aws_keys{};   // by an attachment's serial number: those of the credentials used most lately
     bool draining = false;           // no further requests on connections that have had one
     bool stopping = false;           // the drain's time is over: whoever waits is answered now
     std::size_t detached = 0;        // attempts under way that no exchange waits for: the worker ends after them
+    std::array<AwsKeyCache, 8> aws_keys{};   // by an attachment's serial number: those of the credentials used most lately
 
     /// Runs `task` beside whoever calls; this world outlives it.
     void spawn_detached(Task<void> task);

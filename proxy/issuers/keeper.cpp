@@ -212,7 +212,8 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     if (!kept->plan.has_one(began)) {   // whoever comes now waits for it
         kept->forget();
         const auto state = kept->slot->state();
-        if (!state->coming || state->idle) post(*kept, "credential '" + kept->spec.name + "' is being fetched", true);
+        const std::string fault = state->fault.empty() ? "credential '" + kept->spec.name + "' is being fetched" : state->fault;
+        if (!state->coming || state->idle) post(*kept, fault, true);
     }
     Errand errand(tools_, kept->config, kept->contexts, kept->spec, kept->memory, later(began, errand_time));
     kept->errand = &errand;

@@ -12,7 +12,9 @@ class Clock {
     /// As long as it lives, `now` says on this thread when it was made. Nothing that waits may live inside it.
     class Hold {
       public:
-        Hold() { held_ = std::chrono::steady_clock::now(); }
+        Hold() : Hold(std::chrono::steady_clock::now()) {}
+        /// For tests in virtual time.
+        explicit Hold(TimePoint at) { held_ = at; }
         Hold(const Hold&) = delete;
         ~Hold() { held_ = {}; }
     };

@@ -1,0 +1,265 @@
+// The keeper in virtual time: a clock that jumps, and an issuer that does what the test says.
+#include "proxy/issuers/keeper.hpp"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "proxy/issuers/desk.hpp"
+#include "tests/support/virtual_time.hpp"
+
+using namespace sluice;
+
+namespace {
+
+class Text final : public BodySource {
+  public:
+    explicit Text(std::string text) : text_(std::move(text)) {}
+    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
+    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
+    void interrupt() override {}
+
+  private:
+    std::string text_;
+};
+
+// A token endpoint: each answer takes its time.
+class Issuer final : public Transport {
+  public:
+    explicit Issuer(test::VirtualTime& time) : time_(time) {}
+
+    Task<Result<void>> round_trip(RoundTrip& trip) override {
+        ++calls;
+        ++under_way;
+        most_at_once = std::max(most_at_once, under_way);
+        Wakeup wakeup;
+        co_await time_.wait(wakeup, later(time_.now(), takes));
+        --under_way;
+        if (down) co_return Failure{Origin::vendor, Reason::connect_failed, Replay::safe, "connection refused"};
+        trip.response->status = status;
+        body_.emplace(answer.empty() ? "{\"access_token\":\"token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
+        trip.response_body = &*body_;
+        co_return Result<void>{};
+    }
+    Task<Result<void>> open_stream(RoundTrip&) override { co_return Failure{}; }
+    Task<void> finish(RoundTrip&) override { co_return; }
+    void abort(RoundTrip&) override {}
+
+    Duration takes = 100ms;
+    bool down = false;
+    unsigned status = 200;
+    std::string answer, expires_in = "100";
+    unsigned calls = 0, under_way = 0, most_at_once = 0;
+
+  private:
+    test::VirtualTime& time_;
+    std::optional<Text> body_;
+};
+
+CredentialSpec client(std::string name, bool eager = true) {
+    CredentialSpec spec;
+    spec.name = std::move(name);
+    OAuthSpec oauth;
+    oauth.token_url = {Scheme::https, {"auth.example", 443, false}, "/token"};
+    oauth.client.kind = ClientAuthSpec::Kind::none;
+    oauth.client.client_id = "us";
+    spec.kind = oauth;
+    spec.rules.eager = eager;
+    spec.issuer = 0;
+    return spec;
+}
+
+struct World {
+    test::VirtualTime time;
+    Issuer issuer{time};
+    CredentialBoard board;
+    std::vector<std::string> told;
+    CredentialKeeper keeper{time, issuer, "", board, [](Task<void> task) { spawn(std::move(task)); },
+                            [this](const KeeperNotice& notice) { told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail)); }};
+    CredentialSlots slots;
+    DeskTable table;
+    std::shared_ptr<Desk> desk;
+
+    explicit World(std::vector<CredentialSpec> specs) {
+        board.subscribe([this](const CredentialSlots& changed) { time.post([this, changed] { table.refresh(changed); }); });
+        follow(std::move(specs));
+    }
+    ~World() {
+        time.at_once([&] { keeper.stop([] {}); });
+        time.run_for(1h);   // what is under way ends
+    }
+
+    void follow(std::vector<CredentialSpec> specs) {
+        auto config = std::make_shared<Config>();
+        for (std::size_t i = 0; i < specs.size(); ++i) specs[i].index = i;
+        config->credentials = std::move(specs);
+        config->issuers.emplace_back();
+        slots = carry_over(*config, slots);
+        desk = std::make_shared<Desk>(table, slots, &keeper);
+        time.at_once([&] { keeper.follow(config, nullptr, slots); });
+    }
+    std::shared_ptr<const CredentialState> state(std::size_t index = 0) const { return slots.at(index)->state(); }
+    // As a request would find it: "" for nothing at hand.
+    std::string value(std::size_t index = 0) const {
+        const auto now = state(index);
+        if (!now->attachment || time.now() >= now->usable_until) return {};
+        return std::string(std::get<FixedValue>(now->attachment->how).value.reveal());
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an eager credential is fetched at once, and renewed before its end for as long as it is wanted") {
+    World world({client("pay")});
+    CHECK(world.state()->coming);
+    world.time.run_for(100ms);
+    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.state()->expires);
+    std::set<std::string> seen;
+    for (int i = 0; i < 10'000; ++i) {
+        world.time.run_for(100ms);
+        REQUIRE_FALSE(world.value().empty());
+        seen.insert(world.value());
+    }
+    CHECK(seen.size() >= 1000 / 70);
+    CHECK(seen.size() <= 1000 / 55);   // each lives from 62.5 s (spread) to 70 s
+    CHECK(world.issuer.most_at_once == 1);
+}
+
+TEST_CASE("one that is fetched on demand waits for the first who wants it") {
+    World world({client("pay", false)});
+    world.time.run_for(1h);
+    CHECK(world.issuer.calls == 0);
+    CHECK(world.state()->idle);
+    CredentialWait wait;
+    world.time.at_once([&] { world.desk->wait_for(0, wait); });
+    world.time.run_for(100ms);
+    CHECK(world.value() == "Bearer token-1");
+}
+
+TEST_CASE("10,000 that wait for one token cause one fetch, and are all told") {
+    World world({client("pay", false)});
+    std::size_t ready = 0;
+    const auto waiter = [&world, &ready](CredentialWait& wait) -> Task<void> {
+        co_await wait.wakeup.wait();
+        // The first news may be that it is being fetched.
+        while (world.value().empty()) {
+            world.desk->wait_for(0, wait);
+            co_await wait.wakeup.wait();
+        }
+        ++ready;
+    };
+    std::vector<std::unique_ptr<CredentialWait>> waits;
+    for (int i = 0; i < 10'000; ++i) {
+        waits.push_back(std::make_unique<CredentialWait>());
+        spawn(waiter(*waits.back()));
+        world.time.at_once([&] { world.desk->wait_for(0, *waits.back()); });
+    }
+    world.time.run_for(1s);
+    CHECK(ready == 10'000);
+    CHECK(world.issuer.calls == 1);
+}
+
+TEST_CASE("while the issuer is down the token at hand is used to its end, then requests fail closed, and recovery needs nobody") {
+    World world({client("pay")});
+    world.time.run_for(100ms);
+    world.issuer.down = true;
+    world.time.run_until(world.time.now() + 99s);   // asked for at 0: usable until 99.75 s
+    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.issuer.calls > 5);
+    world.time.run_for(1s);
+    CHECK(world.value().empty());
+    CHECK_FALSE(world.state()->attachment);
+    CHECK(world.state()->fault.find("https://auth.example/token cannot be asked: connection refused") != std::string::npos);
+    const unsigned before = world.issuer.calls;
+    world.time.run_for(100s);
+    CHECK(world.issuer.calls - before >= 18);   // one in 2.6 to 5.1 s
+    CHECK(world.issuer.calls - before <= 40);
+    world.issuer.down = false;
+    world.time.run_for(6s);
+    CHECK(world.value().starts_with("Bearer token-"));
+    CHECK(world.told.back() == "minted ");
+}
+
+TEST_CASE("whatever an issuer says instead of a token, what is at hand stays and nothing else is believed") {
+    const auto [status, answer] = GENERATE(table<unsigned, std::string>({
+        {500, "down"},
+        {200, "<html>welcome</html>"},
+        {200, "{}"},
+        {200, R"({"access_token":"late","expires_in":0})"},
+        {200, R"({"access_token":"late","expires_in":-5})"},
+        {200, R"({"access_token":"bad\r\nX-Evil: 1","expires_in":60})"},
+        {302, ""},
+        {401, R"({"error":"invalid_client"})"},
+        {200, std::string(1024 * 1024 + 1, ' ')},
+    }));
+    World world({client("pay")});
+    world.time.run_for(100ms);
+    world.issuer.status = status;
+    world.issuer.answer = answer;
+    world.time.run_for(90s);
+    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.told.size() > 2);
+    for (std::size_t i = 1; i < world.told.size(); ++i) CHECK(world.told[i].starts_with("failed credential 'pay'"));
+    world.time.run_for(20s);
+    CHECK(world.value().empty());
+    world.issuer.status = 200;
+    world.issuer.answer.clear();
+    world.time.run_for(6s);
+    CHECK(world.value().starts_with("Bearer token-"));
+}
+
+TEST_CASE("an issuer that is slow is asked by one at a time, and a token that came too late is no token") {
+    World world({client("pay")});
+    world.issuer.takes = 30s;
+    world.issuer.expires_in = "20";
+    world.time.run_for(10min);
+    CHECK(world.value().empty());
+    CHECK(world.issuer.most_at_once == 1);
+    CHECK(world.state()->fault.find("has ended already") != std::string::npos);
+}
+
+TEST_CASE("a token that a vendor refuses is renewed once, however many say so") {
+    World world({client("pay")});
+    world.issuer.expires_in = "3600";
+    world.time.run_for(10s);
+    const std::uint64_t serial = world.state()->serial;
+    world.time.at_once([&] {
+        for (int i = 0; i < 1000; ++i) CHECK(world.desk->refused(0, serial));
+    });
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 2);
+    CHECK(world.value() == "Bearer token-2");
+    // Late news of the old one is no news.
+    const std::uint64_t flights = world.state()->flights;
+    world.time.at_once([&] { CHECK(world.desk->refused(0, serial)); });
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 2);
+    CHECK(world.state()->flights > flights);   // but whoever waits is told
+}
+
+TEST_CASE("a credential that a reload leaves alone is not fetched again, and one that is gone is fetched no more") {
+    World world({client("pay"), client("gone")});
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 2);
+    const std::string value = world.value(0);
+    world.follow({client("new"), client("pay")});
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 3);
+    CHECK(world.value(1) == value);
+    world.time.run_for(600s);
+    CHECK(world.issuer.calls <= 3 + 2 * 600 / 60);
+}
+
+TEST_CASE("what an issuer repeats of a secret is not told") {
+    World world({client("pay")});
+    setenv("SLUICE_TEST_CLIENT_SECRET", "s3cr3t-of-the-client", 1);
+    CredentialSpec spec = client("other");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.client.kind = ClientAuthSpec::Kind::secret_post;
+    oauth.client.secret = {SecretSource::Kind::environment, "SLUICE_TEST_CLIENT_SECRET"};
+    world.issuer.status = 400;
+    world.issuer.answer = R"({"error":"invalid_request","error_description":"what is s3cr3t-of-the-client?"})";
+    world.follow({spec});
+    world.time.run_for(1s);
+    CHECK(world.state()->fault.find("400 invalid_request: what is ***?") != std::string::npos);
+}
