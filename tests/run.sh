@@ -3,8 +3,8 @@
 #
 #   tests/run.sh               unit, integration and interop tests of the release build
 #   tests/run.sh --unit-only   the unit tests alone
-#   tests/run.sh --sanitize    unit and integration tests under ASan and UBSan, then the multi-worker integration
-#                              tests (tag [multi-worker]) under TSan
+#   tests/run.sh --sanitize    unit and integration tests under ASan and UBSan, then those of them in which threads
+#                              meet (tag [multi-worker]) under TSan
 #   tests/run.sh --fuzz        each fuzzer over its checked-in corpus, then on its own for a bounded time
 #
 #   -R REGEX       only the tests whose name matches; names begin with "unit:", "integration:" or "interop:"
@@ -89,12 +89,12 @@ run_sanitized() {
     export UBSAN_OPTIONS=print_stacktrace=1
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
     build asan --target sluice_unit --target sluice_integration
-    build tsan --target sluice_integration # where only [multi-worker] tests are registered
+    build tsan --target sluice_unit --target sluice_integration # where only [multi-worker] tests are registered
 
     local failed=0
     ((${#filter[@]} > 0)) || filter=(-R '^(unit|integration):')
     run_ctest asan "${filter[@]}" || failed=1
-    run_ctest tsan -R '^integration:' || failed=1
+    run_ctest tsan -R '^(unit|integration):' || failed=1
     return $failed
 }
 

@@ -220,7 +220,7 @@ TEST_CASE("random walk: a spacing is never undercut, and nothing holds for more 
     }
 }
 
-TEST_CASE("threads share a learnt spacing") {
+TEST_CASE("threads share a learnt spacing", "[multi-worker]") {
     LearntPace pace;
     pace.learn(quota({Kind::requests, false, 100, 20, 10s}), start);
     std::atomic<std::int64_t> clock{0};

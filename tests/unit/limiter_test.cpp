@@ -235,7 +235,7 @@ TEST_CASE("random walk: every key is limited as if it were alone") {
     }
 }
 
-TEST_CASE("threads that use keys at the same time get no more than each key has") {
+TEST_CASE("threads that use keys at the same time get no more than each key has", "[multi-worker]") {
     constexpr unsigned keys = 300, most = 2, threads = 4;
     LimitState limit(per_tenant(spec_of(RateSpec{{1, 24h}, 50}, {}, SeatSpec{most, 0})), seed);
     std::vector<std::atomic<unsigned>> seated(keys), spent(keys);
@@ -264,7 +264,7 @@ TEST_CASE("threads that use keys at the same time get no more than each key has"
     CHECK(limit.view(start).seats_in_use == 0);
 }
 
-TEST_CASE("a call that gets its rate but not its tokens gives the rate back, whoever was faster") {
+TEST_CASE("a call that gets its rate but not its tokens gives the rate back, whoever was faster", "[multi-worker]") {
     LimitState limit(spec_of(RateSpec{{1, 24h}, 1000}, RateSpec{{1, 24h}, 100}), seed);
     std::atomic<int> begun{0};
     const auto work = [&] {

@@ -208,7 +208,7 @@ TEST_CASE("four workers with clocks of their own share a rate to within 1 % over
     }
 }
 
-TEST_CASE("four threads share a rate to within 1 % over 10 s, and never exceed it") {
+TEST_CASE("four threads share a rate to within 1 % over 10 s, and never exceed it", "[multi-worker]") {
     constexpr std::uint64_t per_second = 20'000;
     Gcra gcra({{per_second, 1s}, 50});
     std::atomic<std::int64_t> clock{0};  // virtual: each try is a little later than the one before it

@@ -306,7 +306,7 @@ TEST_CASE("random walk: no seat is lost or passed on out of order, and none stay
     CHECK(given_up > 10'000 / walk::slower);
 }
 
-TEST_CASE("threads share seats: never too many, no wake-up lost, each is served") {
+TEST_CASE("threads share seats: never too many, no wake-up lost, each is served", "[multi-worker]") {
     constexpr unsigned limit = 3, threads = 8;
     constexpr int rounds = 20'000 / walk::slower;
     WaitQueue queue;
@@ -341,7 +341,7 @@ TEST_CASE("threads share seats: never too many, no wake-up lost, each is served"
     CHECK(queue.empty());
 }
 
-TEST_CASE("threads that wait are let in by priority, then in the order they came") {
+TEST_CASE("threads that wait are let in by priority, then in the order they came", "[multi-worker]") {
     WaitQueue queue;
     Bulkhead seats(queue);
     const int priorities[] = {0, 2, 1, 2, 0, 1, 7, 0};
