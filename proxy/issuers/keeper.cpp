@@ -57,6 +57,7 @@ struct CredentialKeeper::Kept {
     std::uint64_t serial = 0, flights = 0;
     std::optional<WallTime> minted, expires;
     Errand* errand = nullptr;  // under way
+    std::string fault;         // of the last fetch; "": it went well
     bool ended = false;        // no policy has it any more
     Wakeup wakeup;
 
@@ -183,7 +184,8 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
             if (!broken.empty()) failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
             continue;
         }
-        if (kept->attachment && !kept->plan.has_one(now)) unavailable(*kept, "credential '" + kept->spec.name + "' has ended, and its issuer gives no other");
+        if (kept->attachment && !kept->plan.has_one(now))
+            unavailable(*kept, kept->fault.empty() ? "credential '" + kept->spec.name + "' has ended" : kept->fault + " (and the one before has ended)");
         const TimePoint end = kept->attachment ? kept->plan.usable_until() : never;
         co_await timer_.wait(kept->wakeup, std::min(kept->plan.due(), end));
     }
@@ -193,6 +195,7 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
 void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
     const TimePoint now = Clock::now();
     kept.errand = nullptr;
+    kept.fault = detail;
     kept.plan.failed(now, draw_share());
     if (!kept.plan.has_one(now)) kept.forget();
     post(kept, detail, false);
@@ -237,6 +240,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     }
     kept->attachment = std::move(*made);
     kept->serial = board_.next_serial();
+    kept->fault.clear();
     kept->minted = asked;
     kept->expires.reset();
     if (got->lifetime) kept->expires = asked + std::chrono::duration_cast<WallTime::duration>(*got->lifetime);
