@@ -127,11 +127,12 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
 /// Chooses where in each form its filter looks, so that it seldom stops for nothing: by how often bytes are seen in bodies.
 class Needles::Layout {
   public:
-    explicit Layout(Filter& filter) : filter_(filter) {}
+    explicit Layout(Filter& filter) : filter_(filter) {
+        for (unsigned bucket = 0; bucket < 8; ++bucket) weigh(bucket);
+    }
 
     /// `anywhere`: else at the form's beginning.
     void place(std::uint32_t form, std::string_view bytes, bool anywhere) {
-        weigh(bytes);
         const std::size_t places = anywhere ? bytes.size() - 3 : 1;
         const std::size_t step = (places + most_places - 1) / most_places;
         double least = 1e9;
@@ -150,6 +151,7 @@ class Needles::Layout {
         std::uint32_t word;
         std::memcpy(&word, bytes.data() + at, sizeof word);
         filter_.add({form, static_cast<std::uint32_t>(at), word}, bucket, bytes.substr(at, 3));
+        weigh(bucket);
     }
 
   private:
@@ -168,31 +170,37 @@ class Needles::Layout {
         return 0.2;
     }
 
-    // What share of all bytes would pass each bucket at each position if a byte joined it.
-    void weigh(std::string_view bytes) {
-        static const auto weights = [] {
-            std::array<double, 256> all{};
+    static const std::array<double, 256>& weights() {
+        static const auto all = [] {
+            std::array<double, 256> each{};
             double sum = 0;
-            for (unsigned c = 0; c < 256; ++c) sum += all[c] = commonness(c);
-            for (double& weight : all) weight /= sum;
-            return all;
+            for (unsigned c = 0; c < 256; ++c) sum += each[c] = commonness(c);
+            for (double& weight : each) weight /= sum;
+            return each;
         }();
-        std::array<bool, 256> occurs{};
-        for (const char c : bytes) occurs[static_cast<unsigned char>(c)] = true;
-        for (unsigned c = 0; c < 256; ++c) {
-            if (!occurs[c]) continue;
-            for (unsigned i = 0; i < 3; ++i)
-                for (unsigned b = 0; b < 8; ++b) share_[i][b][c] = share(weights, i, 1u << b, c);
-        }
+        return all;
     }
-    double share(const std::array<double, 256>& weights, unsigned i, unsigned bit, unsigned c) const {
-        double sum = 0;
-        for (unsigned high = 0; high < 16; ++high) {
-            if (!(filter_.high[i][high] & bit) && high != c >> 4) continue;
-            for (unsigned low = 0; low < 16; ++low)
-                if ((filter_.low[i][low] & bit) || low == (c & 15)) sum += weights[high << 4 | low];
+
+    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, those of its row and of its column.
+    void weigh(unsigned bucket) {
+        const auto& weight = weights();
+        const unsigned bit = 1u << bucket;
+        for (unsigned i = 0; i < 3; ++i) {
+            const auto& lows = filter_.low[i];
+            const auto& highs = filter_.high[i];
+            std::array<double, 16> row{}, column{};
+            double passing = 0;
+            for (unsigned c = 0; c < 256; ++c) {
+                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+                if (low) row[c >> 4] += weight[c];
+                if (high) column[c & 15] += weight[c];
+                if (low && high) passing += weight[c];
+            }
+            for (unsigned c = 0; c < 256; ++c) {
+                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+                share_[i][bucket][c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
+            }
         }
-        return sum;
     }
     // The third position is looked at only where the first two agree.
     double rate_of(unsigned bucket, unsigned char a, unsigned char b, unsigned char c) const {
