@@ -16,11 +16,12 @@ packages_for() {
         # only its core library is linked.
         echo ca-certificates ccache cmake g++ ninja-build
         echo libboost1.81-dev libboost-json1.81-dev libc-ares-dev libcli11-dev libssl-dev libyaml-cpp-dev
-        echo prometheus-cpp-dev
+        echo libbrotli-dev libzstd-dev prometheus-cpp-dev zlib1g-dev
         ;;
     run) # what the binary loads when it runs: the container image's second stage
         echo ca-certificates
-        echo libboost-json1.81.0 libc-ares2 libgcc-s1 libprometheus-cpp-core1.0 libssl3 libstdc++6 libyaml-cpp0.7
+        echo libboost-json1.81.0 libbrotli1 libc-ares2 libgcc-s1 libprometheus-cpp-core1.0 libssl3 libstdc++6 libyaml-cpp0.7
+        echo libzstd1 zlib1g
         ;;
     unit) # unit and integration tests
         echo catch2

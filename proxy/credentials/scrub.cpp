@@ -1,0 +1,643 @@
+#include "proxy/credentials/scrub.hpp"
+
+#include <string.h>  // explicit_bzero
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "proxy/base/text.hpp"
+
+namespace sluice {
+
+// ---- the forms of a secret
+
+namespace {
+
+/// Room from the start, so that no reallocation leaves a copy behind: nothing grows a byte to more than six.
+std::string roomy(std::string_view secret) {
+    std::string out;
+    out.reserve(secret.size() * 6 + 8);
+    return out;
+}
+
+constexpr std::string_view lower_digits = "0123456789abcdef", upper_digits = "0123456789ABCDEF";
+
+void append_hex(std::string& out, char c, std::string_view digits) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += digits[byte >> 4];
+    out += digits[byte & 15];
+}
+
+Secret hex_of(std::string_view secret, std::string_view digits) {
+    std::string out = roomy(secret);
+    for (const char c : secret) append_hex(out, c, digits);
+    return Secret(std::move(out));
+}
+
+/// As it looks inside the base64 of something longer, after `before` bytes more than a multiple of three: only characters all of whose bits are the secret's.
+Secret base64_of(std::string_view secret, unsigned before, std::string_view last_two) {
+    constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    std::string out = roomy(secret);
+    std::uint32_t bits = 0;
+    unsigned count = before == 0 ? 0 : before == 1 ? 2 : 4;   // bits of the character that is shared with what comes before: how many there are of it already
+    const std::size_t skip = count == 0 ? 0 : 1;
+    for (const char c : secret) {
+        bits = bits << 8 | static_cast<unsigned char>(c);
+        for (count += 8; count >= 6; count -= 6) {
+            const std::uint32_t value = bits >> (count - 6) & 63;
+            out += value < 62 ? alphabet[value] : last_two[value - 62];
+        }
+    }
+    out.erase(0, skip);
+    return Secret(std::move(out));
+}
+
+bool is_alnum(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
+
+Secret percent_of(std::string_view secret, std::string_view kept, bool plus_for_space, std::string_view digits) {
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        if (is_alnum(c) || kept.find(c) != kept.npos) {
+            out += c;
+        } else if (c == ' ' && plus_for_space) {
+            out += '+';
+        } else {
+            out += '%';
+            append_hex(out, c, digits);
+        }
+    }
+    return Secret(std::move(out));
+}
+
+/// Inside a JSON string (RFC 8259 7): `as_number` are written as \uXXXX, the rest of what must be escaped in its short form.
+Secret json_of(std::string_view secret, std::string_view as_number, bool slash, std::string_view digits) {
+    constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        const std::size_t special = plain.find(c);
+        if (as_number.find(c) != as_number.npos || (special == plain.npos && static_cast<unsigned char>(c) < 0x20)) {
+            out += "\\u00";
+            append_hex(out, c, digits);
+        } else if (special != plain.npos) {
+            out += '\\';
+            out += letters[special];
+        } else {
+            if (c == '/' && slash) out += '\\';
+            out += c;
+        }
+    }
+    return Secret(std::move(out));
+}
+
+void add_forms(std::vector<Secret>& forms, const Secret& of) {
+    const std::string_view secret = of.reveal();
+    const auto add = [&forms](Secret form) {
+        const bool there = std::any_of(forms.begin(), forms.end(), [&](const Secret& other) { return other.reveal() == form.reveal(); });
+        if (!there) forms.push_back(std::move(form));
+    };
+    add(of);
+    for (const std::string_view last_two : {"+/", "-_"})
+        for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, last_two));
+    for (const std::string_view digits : {lower_digits, upper_digits}) {
+        add(hex_of(secret, digits));
+        add(percent_of(secret, "-._~", false, digits));
+        add(percent_of(secret, "-._~", true, digits));                         // PHP's urlencode but for '~', Go's QueryEscape
+        add(percent_of(secret, "-._~/", false, digits));                       // Python's quote
+        add(percent_of(secret, "-._~!'()*", false, digits));                   // encodeURIComponent
+        add(percent_of(secret, "-._~!'()*;,/?:@&=+$#", false, digits));        // encodeURI
+        add(percent_of(secret, "*-._", true, digits));                         // application/x-www-form-urlencoded (WHATWG URL 5.2)
+        add(json_of(secret, "<>&", false, digits));                            // Go
+    }
+    add(json_of(secret, "", false, lower_digits));
+    add(json_of(secret, "\b\f\n\r\t", false, lower_digits));
+    add(json_of(secret, "", true, lower_digits));                              // PHP
+    add(json_of(secret, "\"&'+<>`", false, upper_digits));                     // System.Text.Json
+}
+
+}  // namespace
+
+// ---- where the filters look
+
+/// Chooses where in each form its filter looks, so that it seldom stops for nothing: by how often bytes are seen in bodies.
+class Needles::Layout {
+  public:
+    explicit Layout(Filter& filter) : filter_(filter) {
+        for (unsigned bucket = 0; bucket < 8; ++bucket) weigh(bucket);
+    }
+
+    /// `anywhere`: else at the form's beginning.
+    void place(std::uint32_t form, std::string_view bytes, bool anywhere) {
+        const std::size_t places = anywhere ? bytes.size() - 3 : 1;
+        const std::size_t step = (places + most_places - 1) / most_places;
+        double least = 1e9;
+        std::size_t at = 0;
+        unsigned bucket = 0;
+        for (std::size_t i = 0; i < places; i += step) {
+            for (unsigned b = 0; b < 8; ++b) {
+                const double rate = rate_of(b, byte(bytes, i), byte(bytes, i + 1), byte(bytes, i + 2)) - now_[b];
+                if (rate >= least) continue;
+                least = rate;
+                at = i;
+                bucket = b;
+            }
+        }
+        now_[bucket] += least;
+        std::uint32_t word;
+        std::memcpy(&word, bytes.data() + at, sizeof word);
+        filter_.add({form, static_cast<std::uint32_t>(at), word}, bucket, bytes.substr(at, 3));
+        weigh(bucket);
+    }
+
+  private:
+    static constexpr std::size_t most_places = 256;
+
+    static unsigned char byte(std::string_view bytes, std::size_t i) { return static_cast<unsigned char>(bytes[i]); }
+
+    // Roughly, over JSON, HTML and base64.
+    static double commonness(unsigned c) {
+        constexpr std::string_view very = " \"etaoinsr0", quite = ",:{}<>/=.-_";
+        const char ch = static_cast<char>(c);
+        if (c >= 0x80 || c < 0x20) return 0.1;
+        if (very.find(ch) != very.npos) return 4;
+        if (ch >= 'a' && ch <= 'z') return 2;
+        if (is_alnum(ch) || quite.find(ch) != quite.npos) return 1;
+        return 0.2;
+    }
+
+    static const std::array<double, 256>& weights() {
+        static const auto all = [] {
+            std::array<double, 256> each{};
+            double sum = 0;
+            for (unsigned c = 0; c < 256; ++c) sum += each[c] = commonness(c);
+            for (double& weight : each) weight /= sum;
+            return each;
+        }();
+        return all;
+    }
+
+    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, those of its row and of its column.
+    void weigh(unsigned bucket) {
+        const auto& weight = weights();
+        const unsigned bit = 1u << bucket;
+        for (unsigned i = 0; i < 3; ++i) {
+            const auto& lows = filter_.low[i];
+            const auto& highs = filter_.high[i];
+            std::array<double, 16> row{}, column{};
+            double passing = 0;
+            for (unsigned c = 0; c < 256; ++c) {
+                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+                if (low) row[c >> 4] += weight[c];
+                if (high) column[c & 15] += weight[c];
+                if (low && high) passing += weight[c];
+            }
+            for (unsigned c = 0; c < 256; ++c) {
+                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+                share_[i][bucket][c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
+            }
+        }
+    }
+    // The third position is looked at only where the first two agree.
+    double rate_of(unsigned bucket, unsigned char a, unsigned char b, unsigned char c) const {
+        return share_[0][bucket][a] * share_[1][bucket][b] * (0.05 + share_[2][bucket][c]);
+    }
+
+    Filter& filter_;
+    std::array<double, 8> now_{};
+    std::array<std::array<std::array<double, 256>, 8>, 3> share_{};
+};
+
+void Needles::Filter::add(const Place& place, unsigned bucket, std::string_view bytes) {
+    const auto bit = static_cast<unsigned char>(1u << bucket);
+    for (std::size_t i = 0; i < 3; ++i) {
+        const auto c = static_cast<unsigned char>(bytes[i]);
+        low[i][c & 15] |= bit;
+        high[i][c >> 4] |= bit;
+        six[i][c & 63] |= bit;
+        if (c >= 0x80) ascii = false;
+    }
+    buckets[bucket].push_back(place);
+}
+
+Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kernel_of(search)) {
+    std::size_t taken = 0;
+    for (const Secret& secret : secrets) {
+        if (secret.size() < shortest) {
+            ++too_short_;
+        } else if (secret.size() > longest || taken == most_secrets) {
+            ++too_much_;
+        } else {
+            ++taken;
+            add_forms(forms_, secret);
+        }
+    }
+    // Those with the least choice first.
+    std::sort(forms_.begin(), forms_.end(), [](const Secret& a, const Secret& b) { return a.size() < b.size(); });
+    Layout anywhere(anywhere_), beginnings(beginnings_);
+    for (std::uint32_t i = 0; i < forms_.size(); ++i) {
+        const std::string_view form = forms_[i].reveal();
+        anywhere.place(i, form, true);
+        beginnings.place(i, form, false);
+        begins_[static_cast<unsigned char>(form[0])] = true;
+        reach_ = std::max(reach_, form.size());
+    }
+}
+
+Needles::~Needles() {
+    for (Filter* filter : {&anywhere_, &beginnings_}) {
+        explicit_bzero(&filter->low, sizeof filter->low);
+        explicit_bzero(&filter->high, sizeof filter->high);
+        explicit_bzero(&filter->six, sizeof filter->six);
+        for (std::vector<Place>& bucket : filter->buckets)
+            if (!bucket.empty()) explicit_bzero(bucket.data(), bucket.size() * sizeof(Place));
+    }
+    explicit_bzero(begins_.data(), sizeof begins_);
+}
+
+// ---- the filters
+
+// A kernel looks at blocks of `width` positions from `from` on, as many as there are before `end` (of positions, each with two more bytes after it). The
+// first that some bucket passes: its buckets to `hits`, a byte for each position, and where it begins; if there is none, where the next block would have.
+
+namespace {
+
+using Sets = std::array<std::array<unsigned char, 16>, 3>;
+
+template <class Filter>
+std::size_t skip_scalar(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
+    const auto passes = [&](std::size_t i, char c) -> unsigned { return filter.low[i][c & 15] & filter.high[i][static_cast<unsigned char>(c) >> 4]; };
+    for (; from + 16 <= end; from += 16) {
+        unsigned any = 0;
+        for (std::size_t i = 0; i < 16; ++i) {
+            const char* at = text + from + i;
+            unsigned hit = passes(0, at[0]);
+            if (hit) hit &= passes(1, at[1]);
+            if (hit) hit &= passes(2, at[2]);
+            hits[i] = static_cast<unsigned char>(hit);
+            any |= hit;
+        }
+        if (any) break;
+    }
+    return from;
+}
+
+// In the vectors a first look at two positions of three; the third is for where they agree. Where all bytes that are looked for are ASCII, a
+// byte needs no masking to be looked up by its low nibble: bit 7 makes it zero.
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+typedef unsigned char Bytes16 __attribute__((vector_size(16)));
+
+#if defined(__x86_64__)
+#define SLUICE_VECTOR16 [[gnu::target("ssse3")]]
+SLUICE_VECTOR16 inline Bytes16 look_up(Bytes16 table, Bytes16 index) {
+    return reinterpret_cast<Bytes16>(_mm_shuffle_epi8(reinterpret_cast<__m128i>(table), reinterpret_cast<__m128i>(index)));
+}
+SLUICE_VECTOR16 inline bool is_zero(Bytes16 bytes) {
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(reinterpret_cast<__m128i>(bytes), _mm_setzero_si128())) == 0xffff;
+}
+#else
+#define SLUICE_VECTOR16
+inline Bytes16 look_up(Bytes16 table, Bytes16 index) { return reinterpret_cast<Bytes16>(vqtbl1q_u8(reinterpret_cast<uint8x16_t>(table), reinterpret_cast<uint8x16_t>(index))); }
+inline bool is_zero(Bytes16 bytes) { return vmaxvq_u8(reinterpret_cast<uint8x16_t>(bytes)) == 0; }
+#endif
+
+template <class Filter>
+SLUICE_VECTOR16 std::size_t skip_vector16(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
+    Bytes16 low[3], high[3];
+    std::memcpy(low, filter.low.data(), sizeof low);
+    std::memcpy(high, filter.high.data(), sizeof high);
+    for (; from + 16 <= end; from += 16) {
+        Bytes16 a, b, c;
+        std::memcpy(&a, text + from, 16);
+        std::memcpy(&b, text + from + 1, 16);
+        Bytes16 hit = look_up(low[0], a & 15) & look_up(high[0], a >> 4) & look_up(low[1], b & 15) & look_up(high[1], b >> 4);
+        if (is_zero(hit)) continue;
+        std::memcpy(&c, text + from + 2, 16);
+        hit &= look_up(low[2], c & 15) & look_up(high[2], c >> 4);
+        if (is_zero(hit)) continue;
+        std::memcpy(hits, &hit, 16);
+        break;
+    }
+    return from;
+}
+#endif
+
+#if defined(__x86_64__)
+
+[[gnu::target("avx2")]] inline __m256i load(const char* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+[[gnu::target("avx2")]] inline __m256i twice(const std::array<unsigned char, 16>& set) {
+    return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(set.data())));
+}
+template <bool ascii>
+[[gnu::target("avx2")]] inline __m256i passes(__m256i low, __m256i high, const char* at) {
+    const __m256i nibble = _mm256_set1_epi8(15), bytes = load(at);
+    const __m256i by_low = _mm256_shuffle_epi8(low, ascii ? bytes : _mm256_and_si256(bytes, nibble));
+    return _mm256_and_si256(by_low, _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble)));
+}
+
+template <bool ascii, class Filter>
+[[gnu::target("avx2")]] std::size_t skip_avx2_as(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
+    const __m256i low0 = twice(filter.low[0]), low1 = twice(filter.low[1]), high0 = twice(filter.high[0]), high1 = twice(filter.high[1]);
+    for (; from + 32 <= end; from += 32) {
+        const char* at = text + from;
+        __m256i hit = _mm256_and_si256(passes<ascii>(low0, high0, at), passes<ascii>(low1, high1, at + 1));
+        if (from + 64 <= end) {   // two at once, as long as they are empty
+            const __m256i next = _mm256_and_si256(passes<ascii>(low0, high0, at + 32), passes<ascii>(low1, high1, at + 33));
+            const __m256i both = _mm256_or_si256(hit, next);
+            if (_mm256_testz_si256(both, both)) {
+                from += 32;
+                continue;
+            }
+        }
+        hit = _mm256_and_si256(hit, passes<ascii>(twice(filter.low[2]), twice(filter.high[2]), at + 2));
+        if (_mm256_testz_si256(hit, hit)) continue;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(hits), hit);
+        break;
+    }
+    return from;
+}
+template <class Filter>
+std::size_t skip_avx2(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
+    return filter.ascii ? skip_avx2_as<true>(filter, text, from, end, hits) : skip_avx2_as<false>(filter, text, from, end, hits);
+}
+
+#define SLUICE_AVX512 [[gnu::target("avx512f,avx512bw,avx512vbmi")]]
+// One look-up for a byte, by its lower six bits: all three positions cost less than two by nibbles.
+SLUICE_AVX512 inline __m512i passes(__m512i six, const char* at) { return _mm512_maskz_permutexvar_epi8(~__mmask64{0}, _mm512_loadu_si512(at), six); }
+
+template <class Filter>
+SLUICE_AVX512 std::size_t skip_avx512(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
+    const __m512i six0 = _mm512_load_si512(filter.six[0].data()), six1 = _mm512_load_si512(filter.six[1].data()), six2 = _mm512_load_si512(filter.six[2].data());
+    for (; from + 64 <= end; from += 64) {
+        const char* at = text + from;
+        const __m512i hit = _mm512_and_si512(_mm512_and_si512(passes(six0, at), passes(six1, at + 1)), passes(six2, at + 2));
+        if (_mm512_test_epi8_mask(hit, hit) == 0) continue;
+        _mm512_storeu_si512(hits, hit);
+        break;
+    }
+    return from;
+}
+#endif
+
+}  // namespace
+
+bool Needles::can(Search search) {
+    switch (search) {
+    case Search::scalar: return true;
+#if defined(__x86_64__)
+    case Search::vector16: return __builtin_cpu_supports("ssse3");
+    case Search::avx2: return __builtin_cpu_supports("avx2");
+    case Search::avx512: return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
+#elif defined(__aarch64__)
+    case Search::vector16: return true;
+    case Search::avx2:
+    case Search::avx512: return false;
+#else
+    case Search::vector16:
+    case Search::avx2:
+    case Search::avx512: return false;
+#endif
+    }
+    return false;
+}
+
+Needles::Search Needles::best_search() {
+    for (const Search search : {Search::avx512, Search::avx2, Search::vector16})
+        if (can(search)) return search;
+    return Search::scalar;
+}
+
+Needles::Kernel Needles::kernel_of(Search search) {
+    switch (can(search) ? search : Search::scalar) {
+    case Search::scalar: break;
+#if defined(__x86_64__)
+    case Search::vector16: return {skip_vector16<Filter>, 16};
+    case Search::avx2: return {skip_avx2<Filter>, 32};
+    case Search::avx512: return {skip_avx512<Filter>, 64};
+#else
+#if defined(__aarch64__)
+    case Search::vector16: return {skip_vector16<Filter>, 16};
+#else
+    case Search::vector16:
+#endif
+    case Search::avx2:
+    case Search::avx512: break;
+#endif
+    }
+    return {skip_scalar<Filter>, 16};
+}
+
+// ---- finding
+
+// Calls `visit(position, buckets)` in order, until it returns false.
+template <class Visit>
+void Needles::each_candidate(const Filter& filter, std::string_view text, Visit visit) const {
+    if (text.size() < 3) return;
+    alignas(64) unsigned char hits[64];
+    const std::size_t positions = text.size() - 2, width = kernel_.width;
+    const auto visit_hits = [&](std::size_t at, std::size_t first, std::size_t last) {
+        for (std::size_t word = 0; word < last; word += 8) {   // nearly all are empty
+            std::uint64_t eight;
+            std::memcpy(&eight, hits + word, 8);
+            if (eight == 0) continue;
+            for (std::size_t i = std::max(first, word); i < std::min(last, word + 8); ++i)
+                if (hits[i] && !visit(at + i, unsigned{hits[i]})) return false;
+        }
+        return true;
+    };
+    if (positions < width) {
+        char padded[64 + 2] = {};
+        std::memcpy(padded, text.data(), text.size());
+        if (kernel_.skip(filter, padded, 0, width, hits) == 0) visit_hits(0, 0, positions);
+        return;
+    }
+    std::size_t from = 0;
+    for (;; from += width) {
+        from = kernel_.skip(filter, text.data(), from, positions, hits);
+        if (from + width > positions) break;
+        if (!visit_hits(from, 0, width)) return;
+    }
+    const std::size_t end = positions - width;   // of the last block, which overlaps the one before
+    if (from < positions && kernel_.skip(filter, text.data(), end, positions, hits) == end) visit_hits(end, from - end, width);
+}
+
+// Does `text` begin with all of `form`? Each search has an allowance of work, which only forms that repeat themselves, in a text that is made for them, use
+// up. From then on what agrees for 64 bytes is taken for a find: too much is masked rather than too little, and the time stays linear.
+bool Needles::agrees(std::string_view text, std::string_view form, std::size_t& work) {
+    constexpr std::size_t step = 64;
+    for (std::size_t i = 0; i < form.size(); i += step) {
+        const std::size_t size = std::min(step, form.size() - i);
+        if (i > 0) {
+            if (work < size) return true;
+            work -= size;
+        }
+        if (std::memcmp(text.data() + i, form.data() + i, size) != 0) return false;
+    }
+    return true;
+}
+
+namespace {
+
+constexpr std::size_t allowance(std::size_t size) { return 4096 + 4 * size; }
+
+}  // namespace
+
+// All that lie across `edge`, which 0 does not ask for; their places are told plus `shift`.
+unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shift, std::vector<Span>& finds) const {
+    if (forms_.empty() || text.size() < forms_.front().size()) return 0;
+    unsigned found = 0;
+    std::size_t work = allowance(text.size());
+    each_candidate(anywhere_, text, [&](std::size_t at, unsigned buckets) {
+        for (; buckets != 0; buckets &= buckets - 1) {
+            for (const Place& place : anywhere_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
+                if (at < place.at) continue;
+                const std::size_t begin = at - place.at;
+                const std::string_view form = forms_[place.form].reveal();
+                if (edge > 0 && (begin >= edge || begin + form.size() <= edge)) continue;
+                if (form.size() > text.size() - begin || std::memcmp(text.data() + at, &place.word, 4) != 0) continue;
+                if (!agrees(text.substr(begin), form, work)) continue;
+                ++found;
+                const Span span{shift + begin, shift + begin + form.size()};
+                if (!finds.empty() && finds.back().begin <= span.begin && span.begin <= finds.back().end)
+                    finds.back().end = std::max(finds.back().end, span.end);
+                else
+                    finds.push_back(span);
+            }
+        }
+        return true;
+    });
+    return found;
+}
+
+// How long is the longest end of `text` that is the beginning of a form, but not all of it?
+std::size_t Needles::could_begin(std::string_view text) const {
+    text.remove_prefix(text.size() - std::min(text.size(), reach_ - 1));
+    std::size_t longest_end = 0;
+    std::size_t work = allowance(text.size());
+    each_candidate(beginnings_, text, [&](std::size_t at, unsigned buckets) {
+        const std::string_view end = text.substr(at);
+        for (; buckets != 0; buckets &= buckets - 1) {
+            for (const Place& place : beginnings_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
+                const std::string_view form = forms_[place.form].reveal();
+                if (form.size() <= end.size() || std::memcmp(end.data(), &place.word, std::min<std::size_t>(end.size(), 4)) != 0) continue;
+                if (!agrees(end, form.substr(0, end.size()), work)) continue;
+                longest_end = end.size();
+                return false;
+            }
+        }
+        return true;
+    });
+    if (longest_end > 0) return longest_end;
+    for (const std::size_t size : {2u, 1u}) {
+        if (text.size() < size) continue;
+        const std::string_view end = text.substr(text.size() - size);
+        if (!begins_[static_cast<unsigned char>(end[0])]) continue;
+        if (std::any_of(forms_.begin(), forms_.end(), [&](const Secret& form) { return form.reveal().starts_with(end); })) return size;
+    }
+    return 0;
+}
+
+unsigned Needles::mask(std::string& text) const {
+    std::vector<Span> finds;
+    const unsigned found = find(text, 0, 0, finds);
+    for (const Span& span : finds) std::fill(text.begin() + static_cast<std::ptrdiff_t>(span.begin), text.begin() + static_cast<std::ptrdiff_t>(span.end), '*');
+    return found;
+}
+
+bool Needles::occurs_in(std::string_view text) const {
+    std::vector<Span> finds;
+    return find(text, 0, 0, finds) > 0;
+}
+
+// ---- a body
+
+void Scrubber::begin(std::shared_ptr<const Needles> needles) {
+    end();
+    needles_ = std::move(needles);
+    finds_ = 0;
+}
+
+void Scrubber::end() {
+    needles_.reset();
+    wipe(held_);
+    wipe(joined_);
+    for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) *buffer = std::string();   // most bodies need none of them
+    spans_ = {};
+}
+
+Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
+    if (!needles_ || needles_->empty()) return {{}, piece};
+    const std::size_t held = held_.size();
+    const std::size_t reach = needles_->reach() - 1;   // no find that begins in what is held goes further into the piece
+    spans_.clear();
+    std::string_view tail = piece;
+    if (held > 0) {
+        joined_.assign(held_).append(piece.substr(0, reach));
+        finds_ += needles_->find(joined_, held, 0, spans_);
+        if (piece.size() < reach) tail = joined_;
+    }
+    finds_ += needles_->find(piece, 0, held, spans_);
+    const std::size_t kept = last ? 0 : needles_->could_begin(tail);
+    const std::string_view shown = masked(piece);
+
+    const std::size_t gone = held + piece.size() - kept;
+    if (gone < held) {
+        released_.assign(shown_, 0, gone);
+        held_.erase(0, gone).append(piece);
+        shown_.erase(0, gone).append(shown);
+        return {released_, {}};
+    }
+    released_.swap(shown_);
+    held_.assign(piece.substr(gone - held));
+    shown_.assign(shown.substr(gone - held));
+    return {released_, shown.substr(0, gone - held)};
+}
+
+// The finds in what is held and in the piece: the piece itself where there are none in it.
+std::string_view Scrubber::masked(std::string_view piece) {
+    std::string_view shown = piece;
+    const std::size_t held = held_.size();
+    std::sort(spans_.begin(), spans_.end(), [](const Needles::Span& a, const Needles::Span& b) { return a.begin < b.begin; });
+    std::size_t done = 0;   // up to here: however many overlap, a byte is written once
+    for (const Needles::Span& span : spans_) {
+        const std::size_t begin = std::max(span.begin, done);
+        if (begin >= span.end) continue;
+        done = span.end;
+        if (begin < held) std::memset(shown_.data() + begin, '*', std::min(span.end, held) - begin);
+        if (span.end <= held) continue;
+        if (shown.data() == piece.data()) shown = copy_.assign(piece);
+        const std::size_t from = std::max(begin, held);
+        std::memset(copy_.data() + (from - held), '*', span.end - from);
+    }
+    return shown;
+}
+
+// ---- heads
+
+unsigned scrub_fields(const Needles& needles, Fields& fields) {
+    bool any = false;
+    for (const Field field : fields) any = any || needles.occurs_in(field.value) || needles.occurs_in(field.name);
+    if (!any) return 0;
+    Fields masked;
+    unsigned found = 0;
+    for (const Field field : fields) {
+        std::string name(field.name), value(field.value);
+        found += needles.mask(name) + needles.mask(value);   // `*` may stand in a name too (RFC 9110 5.6.2)
+        masked.add(name, value);
+        wipe(name);
+        wipe(value);
+    }
+    fields.wipe_and_clear();
+    fields = std::move(masked);
+    return found;
+}
+
+unsigned scrub_head(const Needles& needles, ResponseHead& head) { return needles.mask(head.phrase) + scrub_fields(needles, head.fields); }
+
+}  // namespace sluice

@@ -1,0 +1,131 @@
+// Finds the secrets that a request was given in what comes back, and masks them: each byte of a find becomes `*`, so that lengths hold. A vendor that
+// echoes its request, or an error page that shows it, then tells the application nothing. Pure: `Needles` is immutable and shared by all workers, a
+// `Scrubber` belongs to one body on one thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/base/secret.hpp"
+#include "proxy/http/head.hpp"
+
+namespace sluice {
+
+/// What is looked for, compiled: each secret as it is, in base64 (RFC 4648 4 and 5, in all three alignments, without the characters that depend on what
+/// stands beside it), in hex, percent-encoded (RFC 3986, and as forms, paths and JavaScript do it) and escaped as JSON libraries do it, where that differs.
+/// Not found: base64 that is broken into lines, encodings of encodings, hex in mixed case, escapes nobody needs (`%41` for A).
+class Needles {
+  public:
+    /// Bytes of a secret that is searched: a shorter one would be found by chance, a longer one fits into no head.
+    static constexpr std::size_t shortest = 8, longest = 16 * 1024;
+    static constexpr std::size_t most_secrets = 16;
+
+    /// With which instructions; all find the same.
+    enum class Search : unsigned char { scalar, vector16, avx2, avx512 };
+    static Search best_search();
+    static bool can(Search search);
+
+    /// Bare secrets: what a header has before them ("Bearer ") is no part of them. Costs some 100 us for a token of 1 KiB.
+    explicit Needles(std::span<const Secret> secrets, Search search = best_search());
+    Needles(const Needles&) = delete;
+    Needles& operator=(const Needles&) = delete;
+    ~Needles();
+
+    /// Nothing to look for.
+    bool empty() const { return forms_.empty(); }
+    std::size_t size() const { return forms_.size(); }
+    /// Secrets that are not searched, because they are shorter than `shortest`; because they are longer than `longest` or more than `most_secrets`.
+    unsigned too_short() const { return too_short_; }
+    unsigned too_much() const { return too_much_; }
+    /// Bytes of the longest form: no more are ever held back.
+    std::size_t reach() const { return reach_; }
+
+    /// Masks a text that is there as a whole. How many were found.
+    unsigned mask(std::string& text) const;
+    bool occurs_in(std::string_view text) const;
+
+  private:
+    friend class Scrubber;
+
+    struct Span {
+        std::size_t begin, end;
+    };
+    /// Where in a form the bytes are that a filter looks for.
+    struct Place {
+        std::uint32_t form, at;
+        std::uint32_t word;   // the four bytes there
+    };
+    /// Tells nearly all positions where no form can be from those where one may: three bytes in a row, each by a set of up to 8 buckets.
+    struct Filter {
+        alignas(64) std::array<std::array<unsigned char, 16>, 3> low{}, high{};   // by nibble
+        alignas(64) std::array<std::array<unsigned char, 64>, 3> six{};           // by the lower six bits
+        std::array<std::vector<Place>, 8> buckets;
+        bool ascii = true;
+
+        void add(const Place& place, unsigned bucket, std::string_view bytes);
+    };
+    class Layout;
+    using Skip = std::size_t (*)(const Filter&, const char* text, std::size_t from, std::size_t end, unsigned char* hits);
+    struct Kernel {
+        Skip skip;
+        std::size_t width;
+    };
+    static Kernel kernel_of(Search search);
+
+    template <class Visit>
+    void each_candidate(const Filter& filter, std::string_view text, Visit visit) const;
+    static bool agrees(std::string_view text, std::string_view form, std::size_t& work);
+    unsigned find(std::string_view text, std::size_t edge, std::size_t shift, std::vector<Span>& finds) const;
+    std::size_t could_begin(std::string_view text) const;
+
+    std::vector<Secret> forms_;
+    Filter anywhere_, beginnings_;
+    std::array<bool, 256> begins_{};   // a form begins with that byte
+    Kernel kernel_;
+    std::size_t reach_ = 0;
+    unsigned too_short_ = 0, too_much_ = 0;
+};
+
+/// One body, piece by piece. What goes on is what came, with every byte of every find masked, whatever the pieces; only what could be the beginning of a
+/// form is held back, until more has come. No copy where nothing is found.
+class Scrubber {
+  public:
+    /// `first`, then `second`: they point into the scrubber or into the piece, and are valid until the next `feed` and as long as the piece.
+    struct Passed {
+        std::string_view first, second;
+    };
+
+    Scrubber() = default;
+    Scrubber(const Scrubber&) = delete;
+    Scrubber& operator=(const Scrubber&) = delete;
+    ~Scrubber() { end(); }
+
+    void begin(std::shared_ptr<const Needles> needles);
+    /// `last`: nothing comes after `piece`, so nothing is held back.
+    Passed feed(std::string_view piece, bool last);
+    /// Forgets everything but `finds`, and wipes.
+    void end();
+
+    std::uint64_t finds() const { return finds_; }
+    std::size_t held() const { return held_.size(); }
+
+  private:
+    std::string_view masked(std::string_view piece);
+
+    std::shared_ptr<const Needles> needles_;
+    std::string held_, shown_;   // the same bytes: as they came, and masked
+    std::string joined_, released_, copy_;
+    std::vector<Needles::Span> spans_;
+    std::uint64_t finds_ = 0;
+};
+
+/// Names, values; of an answer its phrase too. How many finds were masked.
+unsigned scrub_fields(const Needles& needles, Fields& fields);
+unsigned scrub_head(const Needles& needles, ResponseHead& head);
+
+}  // namespace sluice

@@ -1,0 +1,381 @@
+#include "proxy/credentials/scrub.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <functional>
+#include <random>
+#include <set>
+
+using namespace sluice;
+
+namespace {
+
+std::vector<Secret> secrets(const std::vector<std::string>& texts) {
+    std::vector<Secret> out;
+    for (std::string text : texts) out.emplace_back(std::move(text));
+    return out;
+}
+
+std::shared_ptr<const Needles> needles_of(const std::vector<std::string>& texts,
+                                          Needles::Search search = Needles::best_search()) {
+    return std::make_shared<const Needles>(secrets(texts), search);
+}
+
+std::vector<Needles::Search> all_searches() {
+    std::vector<Needles::Search> out;
+    for (const auto search :
+         {Needles::Search::scalar, Needles::Search::vector16, Needles::Search::avx2, Needles::Search::avx512}) {
+        if (Needles::can(search)) out.push_back(search);
+    }
+    return out;
+}
+
+std::string base64(const std::string& bytes, bool url) {
+    std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", bits, out;
+    if (url) alphabet.replace(62, 2, "-_");
+    for (const char c : bytes)
+        for (int bit = 7; bit >= 0; --bit) bits += (c >> bit & 1) ? '1' : '0';
+    while (bits.size() % 6 != 0) bits += '0';
+    for (std::size_t i = 0; i < bits.size(); i += 6) out += alphabet[std::stoul(bits.substr(i, 6), nullptr, 2)];
+    return out;
+}
+
+/// What stays the same whatever stands before and after: found by trying.
+std::string in_base64(const std::string& secret, std::size_t before, bool url) {
+    std::string common;
+    std::size_t first = std::string::npos, last = 0;
+    const std::string one = base64(std::string(before, '\0') + secret + std::string(3, '\0'), url);
+    std::vector<bool> same(one.size(), true);
+    for (const char around : {'\xff', '\x55', '\xaa', '\x0f'}) {
+        const std::string other = base64(std::string(before, around) + secret + std::string(3, around), url);
+        for (std::size_t i = 0; i < one.size(); ++i) same[i] = same[i] && one[i] == other[i];
+    }
+    for (std::size_t i = 0; i < one.size(); ++i) {
+        if (!same[i]) continue;
+        first = std::min(first, i);
+        last = i + 1;
+    }
+    return one.substr(first, last - first);
+}
+
+std::string formatted(const std::string& secret, const std::function<bool(char)>& escapes, const char* format) {
+    std::string out;
+    for (const char c : secret) {
+        char escaped[16];
+        std::snprintf(escaped, sizeof escaped, format, static_cast<unsigned>(static_cast<unsigned char>(c)));
+        if (escapes(c))
+            out += escaped;
+        else
+            out += c;
+    }
+    return out;
+}
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+    for (std::size_t at = 0; (at = text.find(what, at)) != text.npos; at += by.size())
+        text.replace(at, what.size(), by);
+    return text;
+}
+bool is_unreserved(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string("-._~").find(c) != std::string::npos;
+}
+
+/// The forms that the issue asks for, made in another way.
+std::set<std::string> plain_forms(const std::string& secret) {
+    const auto always = [](char) { return true; };
+    const auto reserved = [](char c) { return !is_unreserved(c); };
+    const auto but = [](const std::string& kept) {
+        return [kept](char c) { return !is_unreserved(c) && kept.find(c) == kept.npos; };
+    };
+    std::set<std::string> out{secret, formatted(secret, always, "%02x"), formatted(secret, always, "%02X")};
+    for (const bool url : {false, true})
+        for (const std::size_t before : {0u, 1u, 2u}) out.insert(in_base64(secret, before, url));
+    for (const char* format : {"%%%02x", "%%%02X"}) {
+        out.insert(formatted(secret, reserved, format));
+        out.insert(replaced(formatted(secret, but(" "), format), " ", "+"));
+        out.insert(formatted(secret, but("/"), format));
+        out.insert(formatted(secret, but("!'()*"), format));
+        out.insert(formatted(secret, but("!'()*;,/?:@&=+$#"), format));
+        out.insert(replaced(
+            formatted(
+                secret, [](char c) { return c == '~' || (!is_unreserved(c) && c != '*' && c != ' '); }, format),
+            " ", "+"));
+    }
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
+    const std::string json = formatted(replaced(replaced(secret, "\\", "\\\\"), "\"", "\\\""), control, "\\u%04x");
+    out.insert(json);
+    out.insert(replaced(json, "/", "\\/"));
+    for (const char* format : {"\\u%04x", "\\u%04X"})
+        out.insert(formatted(
+            json, [](char c) { return c == '<' || c == '>' || c == '&'; }, format));
+    out.insert(formatted(
+        replaced(secret, "\\", "\\\\"), [](char c) { return std::string("\"&'+<>`").find(c) != std::string::npos; },
+        "\\u%04X"));
+    return out;
+}
+
+struct Masked {
+    std::string text;
+    std::size_t finds = 0;
+};
+Masked naively(const std::string& text, const std::set<std::string>& forms) {
+    Masked out{text, 0};
+    for (const std::string& form : forms) {
+        for (std::size_t at = 0; (at = text.find(form, at)) != text.npos; ++at) {
+            ++out.finds;
+            out.text.replace(at, form.size(), form.size(), '*');
+        }
+    }
+    return out;
+}
+
+/// How much of the end has to wait.
+std::size_t naive_hold(const std::string& text, const std::set<std::string>& forms) {
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        for (const std::string& form : forms)
+            if (form.size() > text.size() - at && form.starts_with(text.substr(at))) return text.size() - at;
+    }
+    return 0;
+}
+
+struct Streamed {
+    std::string text;
+    std::uint64_t finds = 0;
+};
+/// Feeds pieces of the sizes that `size` says; each in memory of its own, so that nothing relies on what is next to it.
+Streamed stream(std::shared_ptr<const Needles> needles, const std::string& text,
+                const std::function<std::size_t()>& size,
+                const std::function<void(std::size_t fed, const Scrubber&)>& check = {}) {
+    Scrubber scrubber;
+    scrubber.begin(std::move(needles));
+    Streamed out;
+    for (std::size_t at = 0; at <= text.size();) {
+        const std::string piece = text.substr(at, size());
+        at += piece.size();
+        const bool last = at == text.size();
+        const auto passed = scrubber.feed(piece, last);
+        out.text.append(passed.first).append(passed.second);
+        if (check) check(at, scrubber);
+        if (last) break;
+    }
+    out.finds = scrubber.finds();
+    return out;
+}
+
+std::string mask_of(const Needles& needles, std::string text) {
+    needles.mask(text);
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("a secret is masked in each of its forms by as many stars, and nothing else is") {
+    const std::vector<std::string> all = {"sk-live-0123456789abcdef",
+                                          "12345678",
+                                          "p@ss \"w/ord\\+=~!*",
+                                          "<&>'`+++++++",
+                                          "tab\there\x01 and\x1f there",
+                                          "\xf0\x9f\x92\xa9\xff\xfe\x80\x81\x82",
+                                          "a/b+c=d//e++f",
+                                          std::string("nul\0inside\0it", 13)};
+    for (const std::string& secret : all) {
+        for (const auto search : all_searches()) {
+            const Needles needles(secrets({secret}), search);
+            const auto forms = plain_forms(secret);
+            CHECK(needles.size() >= forms.size());
+            for (const std::string& form : forms) {
+                CAPTURE(secret, form, static_cast<int>(search));
+                CHECK(needles.occurs_in(form));
+                CHECK(mask_of(needles, form) == std::string(form.size(), '*'));
+                CHECK(mask_of(needles, "\x02~" + form + "\x02\x02") ==
+                      "\x02~" + std::string(form.size(), '*') + "\x02\x02");
+                CHECK(mask_of(needles, form.substr(1)).find('*') == form.substr(1).find('*'));
+            }
+        }
+    }
+}
+
+TEST_CASE("a secret inside of anything that is base64 is masked wherever it stands there") {
+    const std::string secret = "correct?horse>battery";
+    const Needles needles(secrets({secret}));
+    for (std::size_t before = 0; before < 7; ++before) {
+        for (std::size_t after = 0; after < 4; ++after) {
+            for (const bool url : {false, true}) {
+                const std::string text = base64(std::string(before, 'u') + secret + std::string(after, ':'), url);
+                const std::string masked = mask_of(needles, text);
+                CAPTURE(text, masked);
+                CHECK(masked.size() == text.size());
+                // At most a character at either end belongs to the neighbours too.
+                CHECK(std::count(masked.begin(), masked.end(), '*') >= static_cast<long>(secret.size() * 4 / 3 - 1));
+            }
+        }
+    }
+}
+
+TEST_CASE("forms that are the same are looked for once, and a beginning of a secret stays") {
+    // As it is, base64 thrice ('+' and '/' do not occur), hex: twice where it has letters.
+    CHECK(Needles(secrets({"jklmnopq"})).size() == 6);
+    CHECK(Needles(secrets({"12345678"})).size() == 5);
+    CHECK(Needles(secrets({"12345678", "12345678"})).size() == 5);
+    const Needles needles(secrets({"abcdefgh"}));
+    CHECK(mask_of(needles, "abcdefg abcdefgX bcdefgh") == "abcdefg abcdefgX bcdefgh");
+    CHECK(mask_of(needles, "ABCDEFGH") == "ABCDEFGH");
+}
+
+TEST_CASE("secrets under 8 bytes are not searched but counted, and so are those beyond every bound") {
+    const Needles needles(secrets({"1234567", "", std::string(Needles::longest + 1, 'x'), "good-secret"}));
+    CHECK(needles.too_short() == 2);
+    CHECK(needles.too_much() == 1);
+    CHECK(mask_of(needles, "1234567 good-secret") == "1234567 ***********");
+    CHECK(Needles(secrets({"short"})).empty());
+    CHECK(mask_of(Needles(secrets({})), "anything") == "anything");
+
+    std::vector<std::string> many;
+    for (std::size_t i = 0; i <= Needles::most_secrets; ++i) many.push_back("secret-number-" + std::to_string(100 + i));
+    const Needles first(secrets(many));
+    CHECK(first.too_much() == 1);
+    CHECK(first.occurs_in(many[Needles::most_secrets - 1]));
+    CHECK_FALSE(first.occurs_in(many[Needles::most_secrets]));
+
+    const std::string longest(Needles::longest, 'z');
+    CHECK(Needles(secrets({longest})).occurs_in("a" + longest));
+}
+
+TEST_CASE("whatever the pieces, a body comes out as if it had been searched as a whole") {
+    std::mt19937 random(20261126);
+    const auto draw = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };
+    const auto text_of = [&](std::size_t size, const std::string& alphabet) {
+        std::string out;
+        while (out.size() < size) out += alphabet[draw(alphabet.size())];
+        return out;
+    };
+    const std::string alphabets[] = {"ab", "aab", "a\xe1", "aA!", "61a", "ab/+% \"\\", "\xf0\x01 "};
+    for (int round = 0; round < 600; ++round) {
+        const std::string& alphabet = alphabets[draw(std::size(alphabets))];
+        std::vector<std::string> texts;
+        std::set<std::string> forms;
+        for (std::size_t count = 1 + draw(3); count > 0; --count) {
+            texts.push_back(text_of(8 + draw(round % 10 == 0 ? 200 : 6), alphabet));
+            forms.merge(plain_forms(texts.back()));
+        }
+        const std::vector<std::string> list(forms.begin(), forms.end());
+        std::string body;
+        while (body.size() < 400) {  // whole forms, parts of them, and what looks like them
+            const std::string& form = list[draw(list.size())];
+            switch (draw(4)) {
+            case 0: body += form; break;
+            case 1: body += form.substr(0, draw(form.size())); break;
+            case 2: body += form.substr(draw(form.size())); break;
+            case 3: body += text_of(draw(40), alphabet); break;
+            }
+        }
+        const Masked expected = naively(body, forms);
+        for (const auto search : all_searches()) {
+            const auto needles = needles_of(texts, search);
+            CAPTURE(round, static_cast<int>(search), texts, body);
+            CHECK(mask_of(*needles, body) == expected.text);
+            const std::size_t most = 1 + draw(80);
+            const Streamed got = stream(
+                needles, body, [&] { return draw(most + 1); },
+                [&](std::size_t fed, const Scrubber& scrubber) {
+                    const std::size_t hold = fed == body.size() ? 0 : naive_hold(body.substr(0, fed), forms);
+                    if (scrubber.held() != hold) CHECK(scrubber.held() == hold);
+                });
+            CHECK(got.text == expected.text);
+            CHECK(got.finds == expected.finds);
+        }
+    }
+}
+
+TEST_CASE("a secret is found at every place of a piece and across every edge") {
+    const std::string secret = "Zq7-secret";
+    for (const auto search : all_searches()) {
+        const auto needles = needles_of({secret}, search);
+        for (std::size_t at = 0; at < 150; ++at) {
+            std::string body(at + secret.size() + at % 70, '.');
+            body.replace(at, secret.size(), secret);
+            std::string expected = body;
+            expected.replace(at, secret.size(), secret.size(), '*');
+            for (std::size_t edge = 0; edge <= body.size(); edge += 1 + edge % 3) {
+                std::size_t piece = 0;
+                const Streamed got = stream(needles, body, [&] { return piece++ == 0 ? edge : body.size(); });
+                if (got.text != expected) CHECK(got.text == expected);
+            }
+            CHECK(mask_of(*needles, body) == expected);
+        }
+    }
+}
+
+TEST_CASE("a piece in which nothing is found goes on as it is, without a copy") {
+    Scrubber scrubber;
+    scrubber.begin(needles_of({"secret-secret"}));
+    const std::string piece = "data: an event that ends in nothing of interest\n\n";
+    const auto passed = scrubber.feed(piece, false);
+    CHECK(passed.first.empty());
+    CHECK(passed.second.data() == piece.data());
+    CHECK(passed.second.size() == piece.size());
+
+    const std::string tail = "so far: secret-s";
+    const auto most = scrubber.feed(tail, false);
+    CHECK(most.second.data() == tail.data());
+    CHECK(most.second == "so far: ");
+    CHECK(scrubber.held() == 8);
+
+    const std::string rest = "ea and land";
+    const auto released = scrubber.feed(rest, false);
+    CHECK(released.first == "secret-s");
+    CHECK(released.second.data() == rest.data());
+    CHECK(released.second.size() == rest.size());
+}
+
+TEST_CASE("what is held back goes out at the end") {
+    Scrubber scrubber;
+    scrubber.begin(needles_of({"secret-secret"}));
+    CHECK(scrubber.feed("secret-secre", false).second.empty());
+    const auto passed = scrubber.feed("", true);
+    CHECK(passed.first == "secret-secre");
+    CHECK(scrubber.held() == 0);
+    CHECK(scrubber.finds() == 0);
+}
+
+TEST_CASE("a search is no slower for a secret that repeats itself in a body made for it, and no find is left") {
+    // Everywhere but at its end the body agrees with the secret for thousands of bytes.
+    const std::string half(Needles::longest / 2 - 1, 'a');
+    const std::string secret = half + "bb" + half;
+    for (const auto search : all_searches()) {
+        const auto needles = needles_of({secret}, search);
+        std::string body;
+        for (int i = 0; i < 20; ++i) body += half + "aaabb" + half.substr(0, half.size() - 1) + "c";
+        body += secret + std::string(100'000, 'a');
+        const Streamed got = stream(needles, body, [] { return std::size_t{16} * 1024; });
+        CHECK(got.text.size() == body.size());
+        CHECK(got.text.find(secret) == got.text.npos);
+        for (std::size_t i = 0; i < body.size(); ++i)
+            if (got.text[i] != body[i] && got.text[i] != '*') CHECK(i == 0);
+    }
+}
+
+TEST_CASE("of a head the phrase, names and values are searched") {
+    ResponseHead head;
+    head.status = 401;
+    head.phrase = "No tok-12345678 here";
+    head.fields.add("Content-Type", "text/plain");
+    head.fields.add("X-Echo", "Bearer tok-12345678, tok-12345678");
+    head.fields.add("X-tok-12345678", "1");
+    head.fields.add("Set-Cookie", "a=" + base64("u:tok-12345678", false));
+    head.fields.add("Set-Cookie", "b=1");
+    const Needles needles(secrets({"tok-12345678"}));
+    CHECK(scrub_head(needles, head) == 5);
+    CHECK(head.phrase == "No ************ here");
+    REQUIRE(head.fields.size() == 5);
+    CHECK(head.fields[0].known == Known::content_type);
+    CHECK(head.fields[1].value == "Bearer ************, ************");
+    CHECK(head.fields[2].name == "X-************");
+    CHECK(std::string(head.fields[3].value).find(std::string(15, '*')) != std::string::npos);
+    CHECK(head.fields[4].value == "b=1");
+    CHECK(scrub_head(needles, head) == 0);
+
+    Fields trailers;
+    trailers.add("X-Sum", "746f6b2d3132333435363738");
+    CHECK(scrub_fields(needles, trailers) == 1);
+    CHECK(trailers[0].value == std::string(24, '*'));
+}
