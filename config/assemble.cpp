@@ -4,24 +4,17 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "config/assemble_credentials.hpp"
+#include "config/credential_specs.hpp"
 #include "config/inherit.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
 namespace {
 
-int line_of(const Node& node) {
-    return static_cast<int>(node.at.line) + 1;
-}
-
 template <class V>
 int line_of(const Maybe<V>& written) {
     return written ? line_of(*written->node) : 0;
-}
-
-/// "" where it goes into the query.
-std::string header_of(const CredentialSpec& spec) {
-    return spec.place.header;
 }
 
 /// Nothing of a tunnel is seen but that it is opened.
@@ -63,24 +56,25 @@ void name_limits(Vendor& vendor) {
 
 class Assembler {
   public:
-    Assembler(WrittenWhole& whole, FaultList& faults) : whole_(whole), faults_(faults) {}
+    Assembler(WrittenWhole& whole, FaultList& faults)
+        : whole_(whole), faults_(faults), credentials_(whole, config_, faults) {}
 
     Config run(const std::string& default_state) {
         take_top(default_state);
         judge_ports();
-        for (auto& credential : whole_.credentials) add_credential(credential);
-        for (const auto& spec : config_.credentials) credential_names_.push_back(spec.name);
+        credentials_.run();
         config_.vendors.reserve(whole_.vendors.size());
         for (auto& vendor : whole_.vendors) add_vendor(vendor);
         for (const Fallback& fallback : fallbacks_) link(fallback);
         refuse_circles();
-        warn_of_unused();
+        credentials_.warn_of_unused();
         config_.unmatched_vendor.name = "_other";
         config_.unmatched_vendor.mode = Mode::tunnel;
         config_.unmatched_vendor.timeout = config_.defaults.timeout;
         config_.unmatched_vendor.retry.max = 0;
         config_.unmatched_vendor.breaker.enabled = false;
         config_.unmatched_vendor.index = config_.vendors.size();
+        credentials_.number_issuers();
         return std::move(config_);
     }
 
@@ -159,63 +153,8 @@ class Assembler {
         return a.address == b.address || is_any(a.address) || is_any(b.address);
     }
 
-    template <class V>
-    bool is_second(std::unordered_map<std::string, const Node*>& seen, const Named<V>& named, std::string_view kind,
-                   std::string_view map) {
-        const auto [first, fresh] = seen.try_emplace(named.name, named.key);
-        if (fresh) return false;
-        const Node& other = *first->second;
-        fault(*named.key, "a second " + std::string(kind) + " " + shown(named.name) + " in " + std::string(map) +
-                              ": the first is at " + other.file->place(other.at));
-        return true;
-    }
-
-    void add_credential(Named<WrittenCredential>& named) {
-        if (is_second(credential_keys_, named, "credential", "credentials")) return;
-        WrittenCredential& written = named.value;
-        CredentialSpec spec;
-        spec.name = named.name;
-        spec.index = config_.credentials.size();
-        spec.line = line_of(*named.key);
-        take(spec.rules.eager, written.eager);
-        take(spec.place.header, written.header);
-        take(spec.place.prefix, written.prefix);
-        switch (written.type ? written.type->value : 0) {
-        case 0: spec.kind = bearer(written); break;
-        case 1:
-            spec.kind = api_key(written);
-            if (!written.header) spec.place.header.clear();
-            if (!written.prefix) spec.place.prefix.clear();
-            break;
-        case 2: spec.kind = basic(written); break;
-        }
-        credential_index_.emplace(spec.name, spec.index);
-        config_.credentials.push_back(std::move(spec));
-        used_.push_back(false);
-    }
-    static BearerSpec bearer(WrittenCredential& written) {
-        BearerSpec spec;
-        take(spec.value, written.value);
-        return spec;
-    }
-    static ApiKeySpec api_key(WrittenCredential& written) {
-        ApiKeySpec spec;
-        take(spec.value, written.value);
-        take(spec.query, written.query);
-        return spec;
-    }
-    static BasicSpec basic(WrittenCredential& written) {
-        BasicSpec spec;
-        take(spec.password, written.password);
-        if (written.username) {
-            spec.username = std::move(written.username->value.plain);
-            spec.username_source = std::move(written.username->value.source);
-        }
-        return spec;
-    }
-
     void add_vendor(Named<WrittenVendor>& named) {
-        if (is_second(vendor_keys_, named, "vendor", "vendors")) return;
+        if (is_second(vendor_keys_, named, "vendor", "vendors", faults_)) return;
         WrittenVendor& written = named.value;
         Vendor vendor;
         vendor.name = named.name;
@@ -229,14 +168,18 @@ class Assembler {
         take_patterns(vendor.access.deny, written.deny);
         if (written.addresses)
             for (auto& range : written.addresses->value) vendor.addresses.push_back(range.value);
-        bind_credential(vendor, written);
+        if (written.credential)
+            vendor.credential = credentials_.find(*written.credential, path_of(vendor) + ".credential");
         if (written.endpoints)
             for (auto& endpoint : written.endpoints->value)
                 if (endpoint.value.url) vendor.endpoints.push_back(std::move(endpoint.value.url->value));
-        take_tls(vendor.tls, written);
+        take_tls(vendor.tls, written.tls);
+        show_certificate(vendor, written);
         vendor.timeout = inherit(config_.defaults.timeout, written.timeout);
         take_resilience(vendor, written);
         take_routes(vendor, written);
+        judge_key_headers(vendor, written);
+        settle_scrub(vendor, written);
         if (vendor.mode == Mode::tunnel) keep_what_tunnels_have(vendor);
         name_limits(vendor);
         if (written.fallback) fallbacks_.push_back({vendor.index, &*written.fallback});
@@ -245,7 +188,7 @@ class Assembler {
     }
 
     void take_resilience(Vendor& vendor, WrittenVendor& written) {
-        const std::string path = "vendors." + vendor.name;
+        const std::string path = path_of(vendor);
         vendor.lines = {.timeout = line_of(written.timeout),
                         .retry = line_of(written.retry),
                         .hedge = line_of(written.hedge),
@@ -253,28 +196,50 @@ class Assembler {
                         .breaker = line_of(written.breaker),
                         .limit = line_of(written.limit),
                         .fallback = line_of(written.fallback),
-                        .chaos = line_of(written.chaos)};
+                        .chaos = line_of(written.chaos),
+                        .scrub = line_of(written.scrub)};
         vendor.retry = inherit(config_.defaults.retry, written.retry);
         vendor.retry.hedge = inherit({}, written.hedge);
         vendor.breaker = inherit(config_.defaults.breaker, written.breaker);
         vendor.limits = vendor_limits(config_.defaults.limit, written.limit, path + ".limit", faults_);
-        judge_key_header(vendor, written.idempotency, path);
         vendor.idempotency = inherit(IdempotencySpec{}, written.idempotency);
         vendor.chaos = chaos_of(written.chaos);
     }
 
-    void judge_key_header(const Vendor& vendor, const Maybe<WrittenIdempotency>& written, const std::string& path) {
-        if (!vendor.credential || !written || !written->value.header) return;
-        const auto& header = *written->value.header;
-        judge_header(header.value, *header.node, path + ".idempotency.header", vendor);
+    static std::string path_of(const Vendor& vendor) { return "vendors." + vendor.name; }
+
+    /// Its own and its routes'.
+    static std::vector<std::size_t> credentials_of(const Vendor& vendor) {
+        std::vector<std::size_t> all;
+        if (vendor.credential) all.push_back(*vendor.credential);
+        for (const Route& route : vendor.routes)
+            if (route.credential) all.push_back(*route.credential);
+        return all;
     }
+
     /// A credential's header is the credential's alone.
-    void judge_header(const std::string& name, const Node& node, const std::string& path, const Vendor& vendor) {
-        if (!vendor.credential) return;
-        const CredentialSpec& spec = config_.credentials[*vendor.credential];
-        if (same_text(name, header_of(spec)))
-            fault(node, "header " + shown(name) + " in " + path + " belongs to credential '" + spec.name +
-                            "' of vendor '" + vendor.name + "'");
+    void judge_header(const std::string& name, const Node& node, const std::string& path, const Vendor& vendor,
+                      const std::vector<std::size_t>& credentials) {
+        for (const std::size_t credential : credentials) {
+            const CredentialSpec& spec = config_.credentials[credential];
+            for (const std::string& header : headers_of(spec))
+                if (same_text(name, header))
+                    return fault(node, "header " + shown(name) + " in " + path + " belongs to credential '" +
+                                           spec.name + "' of vendor '" + vendor.name + "'");
+        }
+    }
+    void judge_key_headers(const Vendor& vendor, const WrittenVendor& written) {
+        const auto judge = [&](const Maybe<WrittenIdempotency>& keys, const std::string& path,
+                               const std::vector<std::size_t>& credentials) {
+            if (!keys || !keys->value.header) return;
+            const auto& header = *keys->value.header;
+            judge_header(header.value, *header.node, path + ".idempotency.header", vendor, credentials);
+        };
+        judge(written.idempotency, path_of(vendor), credentials_of(vendor));
+        if (!written.routes) return;
+        for (std::size_t i = 0; i < written.routes->value.size(); ++i)
+            judge(written.routes->value[i].value.idempotency, path_of(vendor) + ".routes[" + std::to_string(i) + "]",
+                  credentials_of(vendor));
     }
 
     static void take_catalogue(Catalogue& catalogue, WrittenVendor& written) {
@@ -332,32 +297,43 @@ class Assembler {
         return false;
     }
 
-    void bind_credential(Vendor& vendor, WrittenVendor& written) {
-        if (!written.credential) return;
-        const std::string& name = written.credential->value;
-        if (const auto found = credential_index_.find(name); found != credential_index_.end()) {
-            vendor.credential = found->second;
-            used_[found->second] = true;
-        } else if (whole_.complete && !is_broken(whole_.credential_maps, name)) {
-            fault(*written.credential->node, "no credential is called " + shown(name) + " in vendors." + vendor.name +
-                                                 ".credential" + suggestion(name, credential_names_));
-        }
-    }
-    /// It is there, but could not be read: that fault is enough.
-    static bool is_broken(const std::vector<const Node*>& maps, const std::string& name) {
-        return std::any_of(maps.begin(), maps.end(), [&](const Node* map) { return map->find(name) != Node::npos; });
+    /// A credential of type mtls is the vendor's client certificate.
+    void show_certificate(Vendor& vendor, const WrittenVendor& written) {
+        if (!vendor.credential) return;
+        const CredentialSpec& spec = config_.credentials[*vendor.credential];
+        const auto* mtls = std::get_if<MtlsSpec>(&spec.kind);
+        if (!mtls) return;
+        const std::string what = "credential " + shown(spec.name) + " in " + path_of(vendor) + ".credential ";
+        if (!vendor.tls.client_cert_file.empty())
+            return fault(*written.credential->node, what +
+                                                        "is a client certificate, and `tls.client` is another one: "
+                                                        "write one of them");
+        for (const Url& url : vendor.endpoints)
+            if (url.scheme == Scheme::http)
+                return fault(*written.credential->node, what +
+                                                            "is a client certificate, and an endpoint is http://: "
+                                                            "none is shown there");
+        vendor.tls.client_cert_file = mtls->cert_file;
+        vendor.tls.client_key_file = mtls->key_file;
     }
 
-    static void take_tls(TlsRules& tls, WrittenVendor& written) {
-        if (!written.tls) return;
-        WrittenTls& own = written.tls->value;
-        take(tls.min, own.min);
-        take(tls.ca_file, own.ca);
-        if (own.pin)
-            for (auto& pin : own.pin->value) tls.pins.push_back(std::move(pin.value));
-        if (!own.client) return;
-        take(tls.client_cert_file, own.client->value.cert);
-        take(tls.client_key_file, own.client->value.key);
+    void bind_route(const Vendor& vendor, Route& route, const Written<std::string>& name, const std::string& path) {
+        route.credential = credentials_.find(name, path);
+        if (!route.credential || !std::holds_alternative<MtlsSpec>(config_.credentials[*route.credential].kind)) return;
+        fault(*name.node, "credential " + shown(name.value) + " in " + path +
+                              " is a client certificate: it is shown when a connection is made, to the vendor as a "
+                              "whole; write it beside `routes`, or make a vendor of these paths");
+        route.credential = vendor.credential;
+    }
+
+    /// What cannot be found in an answer is not searched for: a certificate never was in the request.
+    void settle_scrub(Vendor& vendor, const WrittenVendor& written) {
+        const auto of = credentials_of(vendor);
+        const bool secret = std::any_of(of.begin(), of.end(), [&](std::size_t credential) {
+            return !std::holds_alternative<MtlsSpec>(config_.credentials[credential].kind);
+        });
+        vendor.scrub = secret ? Scrub::identity : Scrub::off;
+        if (written.scrub) vendor.scrub = written.scrub->value;
     }
 
     void take_routes(Vendor& vendor, WrittenVendor& written) {
@@ -365,7 +341,7 @@ class Assembler {
         for (std::size_t i = 0; i < written.routes->value.size(); ++i) {
             auto& item = written.routes->value[i];
             if (!item.value.match) continue;
-            const std::string path = "vendors." + vendor.name + ".routes[" + std::to_string(i) + "]";
+            const std::string path = path_of(vendor) + ".routes[" + std::to_string(i) + "]";
             Route route;
             route.match = std::move(item.value.match->value);
             route.match.line = route.line = line_of(*item.node);
@@ -373,7 +349,7 @@ class Assembler {
             route.timeout = inherit(vendor.timeout, item.value.timeout);
             route.retry = inherit(vendor.retry, item.value.retry);
             route.retry.hedge = inherit(vendor.retry.hedge, item.value.hedge);
-            judge_key_header(vendor, item.value.idempotency, path);
+            if (item.value.credential) bind_route(vendor, route, *item.value.credential, path + ".credential");
             route.idempotency = inherit(vendor.idempotency, item.value.idempotency);
             route.limits = route_limits(item.value.limit, path + ".limit", faults_);
             route.lines = {.timeout = line_of(item.value.timeout),
@@ -422,10 +398,15 @@ class Assembler {
                        const Vendor& to) {
         if (!written || !written->value.request || !written->value.request->value.headers) return;
         const WrittenHeaderEdits& headers = written->value.request->value.headers->value;
+        const auto of_to = credentials_of(to);
+        auto of_from = credentials_of(from);
+        std::erase_if(of_from, [&](std::size_t credential) {
+            return std::find(of_to.begin(), of_to.end(), credential) != of_to.end();
+        });
         const auto judge = [&](const std::string& name, const Node& node, std::string_view key) {
             const std::string place = path + ".request.headers." + std::string(key);
-            judge_header(name, node, place, to);
-            if (from.credential != to.credential) judge_header(name, node, place, from);
+            judge_header(name, node, place, to, of_to);
+            judge_header(name, node, place, from, of_from);
         };
         if (headers.set)
             for (const auto& named : headers.set->value) judge(named.name, *named.key, "set");
@@ -466,15 +447,6 @@ class Assembler {
         return names;
     }
 
-    void warn_of_unused() {
-        if (!whole_.complete || faults_.failed()) return;  // the vendor that uses it may be what could not be read
-        for (const CredentialSpec& spec : config_.credentials)
-            if (!used_[spec.index]) {
-                const Node& key = *credential_keys_.at(spec.name);
-                faults_.add(*key.file, key.at, "no vendor uses credentials." + spec.name, true);
-            }
-    }
-
     struct Claim {
         std::string vendor;
         const Node* node;
@@ -483,12 +455,11 @@ class Assembler {
     WrittenWhole& whole_;
     FaultList& faults_;
     Config config_;
-    std::unordered_map<std::string, const Node*> credential_keys_, vendor_keys_;
-    std::unordered_map<std::string, std::size_t> credential_index_, vendor_index_;
+    CredentialAssembler credentials_;
+    std::unordered_map<std::string, const Node*> vendor_keys_;
+    std::unordered_map<std::string, std::size_t> vendor_index_;
     std::vector<Fallback> fallbacks_;
     std::unordered_map<std::string, Claim> claims_;
-    std::vector<std::string_view> credential_names_;
-    std::vector<bool> used_;  // by credential
 };
 
 }  // namespace

@@ -28,91 +28,14 @@ std::string_view word_of(Mode mode) {
     return {};
 }
 
-std::string_view word_of(TlsRules::Version version) {
-    switch (version) {
-    case TlsRules::Version::tls12: return "1.2";
-    case TlsRules::Version::tls13: return "1.3";
+std::string_view word_of(Scrub scrub) {
+    switch (scrub) {
+    case Scrub::off: return "off";
+    case Scrub::head: return "head";
+    case Scrub::identity: return "identity";
+    case Scrub::deep: return "deep";
     }
     return {};
-}
-
-json::object describe_file(const std::string& path) {
-    return {{"file", path}};
-}
-
-json::value describe(const SecretSource& source) {
-    switch (source.kind) {
-    case SecretSource::Kind::none: return nullptr;
-    case SecretSource::Kind::file: return json::object{{"file", source.name}};
-    case SecretSource::Kind::environment: return json::object{{"env", source.name}};
-    case SecretSource::Kind::vault: {
-        json::object out{{"vault", source.name + "#" + source.field}};
-        if (!source.login.empty()) out["login"] = source.login;
-        return out;
-    }
-    }
-    return nullptr;
-}
-
-void describe_kind(json::object& out, const BearerSpec& spec) {
-    out["value"] = describe(spec.value);
-}
-void describe_kind(json::object& out, const ApiKeySpec& spec) {
-    out["value"] = describe(spec.value);
-    if (!spec.query.empty()) out["query"] = spec.query;
-}
-void describe_kind(json::object& out, const BasicSpec& spec) {
-    if (spec.username_source.written())
-        out["username"] = describe(spec.username_source);
-    else
-        out["username"] = spec.username;
-    out["password"] = describe(spec.password);
-}
-template <class LaterSpec>
-void describe_kind(json::object&, const LaterSpec&) {}
-
-json::object describe(const CredentialSpec& spec) {
-    json::object out{{"type", spec.type()}};
-    std::visit([&](const auto& kind) { describe_kind(out, kind); }, spec.kind);
-    if (!std::holds_alternative<BasicSpec>(spec.kind)) {
-        if (!spec.place.header.empty()) out["header"] = spec.place.header;
-        out["prefix"] = spec.place.prefix;
-    }
-    out["eager"] = spec.rules.eager;
-    return out;
-}
-
-/// A `total` that is only inherited bounds neither tunnels nor streams: it is told once, with the defaults.
-json::object describe(const Timeouts& timeouts, bool with_total) {
-    json::object out{{"connect", format_duration(timeouts.connect)},
-                     {"tls", format_duration(timeouts.tls)},
-                     {"first_byte", format_duration(timeouts.first_byte)},
-                     {"idle", format_duration(timeouts.idle)}};
-    if (with_total) out["total"] = format_duration(timeouts.total);
-    return out;
-}
-
-std::string base64(const std::string& bytes) {
-    static constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const auto at = [&](std::size_t k) { return k < bytes.size() ? static_cast<unsigned char>(bytes[k]) : 0u; };
-        const unsigned group = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
-        for (std::size_t k = 0; k < 4; ++k) out += i + k <= bytes.size() ? alphabet[group >> (18 - 6 * k) & 63] : '=';
-    }
-    return out;
-}
-
-json::object describe(const TlsRules& tls) {
-    json::object out{{"min", word_of(tls.min)}};
-    if (!tls.ca_file.empty()) out["ca"] = describe_file(tls.ca_file);
-    json::array pins;
-    for (const auto& pin : tls.pins) pins.push_back(json::value("sha256/" + base64(pin)));
-    if (!pins.empty()) out["pin"] = std::move(pins);
-    if (!tls.client_cert_file.empty())
-        out["client"] =
-            json::object{{"cert", describe_file(tls.client_cert_file)}, {"key", describe_file(tls.client_key_file)}};
-    return out;
 }
 
 /// One text for each, in a list; nothing where there is none.
@@ -155,13 +78,13 @@ json::object describe_hedge(const RetrySpec& retry) {
     return retry.hedge ? describe(*retry.hedge) : json::object{{"max", 0}};
 }
 
-json::object describe(const Route& route) {
-    json::object out{{"name", route.name},
-                     {"match", route.match.text},
-                     {"timeout", describe(route.timeout, route.timeout.total_written)},
-                     {"retry", describe(route.retry)},
-                     {"hedge", describe_hedge(route.retry)},
-                     {"idempotency", describe(route.idempotency)}};
+json::object describe(const Route& route, const Config& config) {
+    json::object out{{"name", route.name}, {"match", route.match.text}};
+    if (route.credential) out["credential"] = config.credentials[*route.credential].name;
+    out["timeout"] = describe(route.timeout, route.timeout.total_written);
+    out["retry"] = describe(route.retry);
+    out["hedge"] = describe_hedge(route.retry);
+    out["idempotency"] = describe(route.idempotency);
     describe_limits(out, route.limits);
     return out;
 }
@@ -179,6 +102,14 @@ void describe_resilience(json::object& out, const Vendor& vendor, const Config& 
     if (!vendor.chaos.inject.empty()) out["chaos"] = describe(vendor.chaos);
 }
 
+/// A credential of type mtls says it in the place of `tls.client`.
+TlsRules tls_as_written(const Vendor& vendor, const Config& config) {
+    TlsRules tls = vendor.tls;
+    if (vendor.credential && std::holds_alternative<MtlsSpec>(config.credentials[*vendor.credential].kind))
+        tls.client_cert_file.clear();
+    return tls;
+}
+
 json::object describe(const Vendor& vendor, const Config& config) {
     const auto text_of = [](const auto& item) { return item.text(); };
     const auto written = [](const RequestPattern& pattern) { return pattern.text; };
@@ -191,15 +122,16 @@ json::object describe(const Vendor& vendor, const Config& config) {
     describe_list(out, "addresses", vendor.addresses, text_of);
     if (vendor.credential) out["credential"] = config.credentials[*vendor.credential].name;
     json::array endpoints;
-    for (const Url& url : vendor.endpoints)
-        endpoints.push_back(json::object{
-            {"url", std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix}});
+    for (const Url& url : vendor.endpoints) endpoints.push_back(json::object{{"url", text_of_url(url)}});
     if (!endpoints.empty()) out["endpoints"] = std::move(endpoints);
-    if (vendor.mode == Mode::intercept) out["tls"] = describe(vendor.tls);
+    if (vendor.mode == Mode::intercept) {
+        out["scrub"] = word_of(vendor.scrub);
+        out["tls"] = describe(tls_as_written(vendor, config));
+    }
     out["timeout"] = describe(vendor.timeout, vendor.timeout.total_written);
     describe_resilience(out, vendor, config);
     json::array routes;
-    for (const Route& route : vendor.routes) routes.push_back(describe(route));
+    for (const Route& route : vendor.routes) routes.push_back(describe(route, config));
     if (!routes.empty()) out["routes"] = std::move(routes);
     return out;
 }
@@ -235,7 +167,7 @@ json::object describe(const AuthoritySpec& authority, const std::string& state) 
 
 std::string describe_config(const Config& config) {
     json::object credentials, vendors;
-    for (const CredentialSpec& spec : config.credentials) credentials[spec.name] = describe(spec);
+    for (const CredentialSpec& spec : config.credentials) credentials[spec.name] = describe(spec, config);
     for (const Vendor& vendor : config.vendors) vendors[vendor.name] = describe(vendor, config);
 
     json::object out{{"version", 1}, {"listen", describe(config.listen)}};

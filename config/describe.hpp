@@ -18,6 +18,14 @@ boost::json::object describe(const LimitSpec& limit);
 boost::json::object describe(const FallbackSpec& fallback, const Config& config);
 boost::json::object describe(const ChaosSpec& chaos);
 
+boost::json::object describe(const CredentialSpec& spec, const Config& config);
+boost::json::object describe(const TlsRules& tls);
+boost::json::object describe_file(const std::string& path);
+/// "https://host[:port][/path]"
+std::string text_of_url(const Url& url);
+/// A `total` that is only inherited bounds neither tunnels nor streams: it is told once, with the defaults.
+boost::json::object describe(const Timeouts& timeouts, bool with_total);
+
 /// "p95", "500ms".
 std::string text_of(const HedgeSpec& hedge);
 /// "100/s", "200k/m".

@@ -22,6 +22,24 @@ std::optional<std::string> parse_line(const std::string& text, std::string& why)
     return {};
 }
 
+std::optional<std::string> parse_file_name(const std::string& text, std::string& why) {
+    if (!text.empty() && text.size() <= 4095 && text.find('\0') == text.npos) return text;
+    why = text.empty() ? "it is empty" : "it is too long, or holds a NUL";
+    return {};
+}
+
+std::optional<std::string> parse_prefix(const std::string& text, std::string& why) {
+    if (text.size() <= 64 && all_printable(text)) return text;
+    why = "it is at most 64 printable ASCII characters";
+    return {};
+}
+
+/// A lower floor's sentence about a text begins with the text, which the fault names already.
+std::string about_it(const std::string& text, const std::string& sentence) {
+    const std::string lead = "'" + text + "' ";
+    return sentence.starts_with(lead) ? "it " + sentence.substr(lead.size()) : sentence;
+}
+
 std::optional<std::string> parse_header_name(const std::string& text, std::string& why) {
     const Known known = classify(text);
     if (!is_token(text) || text.size() > 128) {
@@ -34,6 +52,22 @@ std::optional<std::string> parse_header_name(const std::string& text, std::strin
     } else {
         return text;
     }
+    return {};
+}
+
+std::string judge_header_name(std::string_view name) {
+    std::string why;
+    parse_header_name(std::string(name), why);
+    return why;
+}
+
+std::optional<std::uint64_t> parse_size_in(const std::string& text, std::uint64_t least, std::uint64_t most,
+                                           std::string& why) {
+    const auto size = parse_size(text);
+    if (size && *size >= least && *size <= most) return size;
+    why = size                  ? "it must be from " + format_size(least) + " to " + format_size(most)
+          : parse_decimal(text) ? "it has no unit (did you mean '" + text + "B'?)"
+                                : "write it as 512B, 64KiB or 10MB";
     return {};
 }
 

@@ -291,6 +291,18 @@ ChaosFault fault_of(WrittenFault& written) {
 
 }  // namespace
 
+void take_tls(TlsRules& tls, Maybe<WrittenTls>& written) {
+    if (!written) return;
+    WrittenTls& own = written->value;
+    take(tls.min, own.min);
+    take(tls.ca_file, own.ca);
+    if (own.pin)
+        for (auto& pin : own.pin->value) tls.pins.push_back(std::move(pin.value));
+    if (!own.client) return;
+    take(tls.client_cert_file, own.client->value.cert);
+    take(tls.client_key_file, own.client->value.key);
+}
+
 RewriteSpec rewrite_of(Maybe<WrittenRewrite>& written) {
     RewriteSpec spec;
     if (!written) return spec;

@@ -182,6 +182,17 @@ struct IntegerRule {
     boost::json::object describe(Schema& schema) const;
 };
 
+/// A rule whose tables another file keeps to itself.
+template <class V>
+struct FarRule {
+    using Value = V;
+    std::optional<V> (*reads)(Reader&, const Place&);
+    boost::json::object (*describes)(Schema&);
+
+    std::optional<V> read(Reader& reader, const Place& at) const { return reads(reader, at); }
+    boost::json::object describe(Schema& schema) const { return describes(schema); }
+};
+
 template <const auto& item>
 struct ListRule {
     using Item = typename std::remove_cvref_t<decltype(item)>::Value;

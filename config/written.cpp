@@ -1,12 +1,12 @@
 #include "config/written.hpp"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <unordered_map>
 
+#include "config/credential_types.hpp"
 #include "config/forms.hpp"
+#include "config/reach.hpp"
 #include "config/resilience.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/http/head.hpp"
@@ -49,20 +49,6 @@ std::optional<std::string> parse_socket_path(const std::string& text, std::strin
     constexpr std::size_t most = 107;  // sun_path of unix(7), without its NUL
     if (text.size() <= most) return parse_absolute_path(text, why);
     why = "it is longer than 107 bytes, the most that a socket's address holds";
-    return {};
-}
-
-std::optional<std::string> parse_file_name(const std::string& text, std::string& why) {
-    if (!text.empty() && text.size() <= 4095 && text.find('\0') == text.npos) return text;
-    why = text.empty() ? "it is empty" : "it is too long, or holds a NUL";
-    return {};
-}
-
-std::optional<std::string> parse_variable_name(const std::string& text, std::string& why) {
-    const auto fits = [](char c) { return (lower(c) >= 'a' && lower(c) <= 'z') || c == '_' || is_digit(c); };
-    if (!text.empty() && text.size() <= 256 && !is_digit(text.front()) && std::all_of(text.begin(), text.end(), fits))
-        return text;
-    why = "it takes the name alone, of letters, digits and '_'";
     return {};
 }
 
@@ -118,49 +104,10 @@ std::optional<HostPattern> parse_host(const std::string& text, std::string& why)
     return {};
 }
 
-/// A lower floor's sentence about a text begins with the text, which the fault names already.
-std::string about_it(const std::string& text, const std::string& sentence) {
-    const std::string lead = "'" + text + "' ";
-    return sentence.starts_with(lead) ? "it " + sentence.substr(lead.size()) : sentence;
-}
-
 std::optional<RequestPattern> parse_request(const std::string& text, std::string& why) {
     auto pattern = parse_request_pattern(text, why);
     if (!pattern) why = about_it(text, why);
     return pattern;
-}
-std::optional<AddressRange> parse_address_range(const std::string& text, std::string& why) {
-    auto range = parse_range(text, why);
-    if (!range) why = about_it(text, why);
-    return range;
-}
-
-std::optional<std::string> parse_pin(const std::string& text, std::string& why) {
-    // SHA-256 is 32 bytes: 43 characters of base64 and one '='.
-    constexpr std::string_view lead = "sha256/";
-    std::array<unsigned char, 33> bytes{};
-    why = "write sha256/ and the base64 of the 32 bytes of the SHA-256 of a certificate's SubjectPublicKeyInfo";
-    if (!text.starts_with(lead) || text.size() != lead.size() + 44) return {};
-    const std::string_view body = std::string_view{text}.substr(lead.size());
-    constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (body.find_first_not_of(alphabet) != 43 || body.back() != '=') return {};
-    if (EVP_DecodeBlock(bytes.data(), reinterpret_cast<const unsigned char*>(body.data()), 44) != 33) return {};
-    return std::string(reinterpret_cast<const char*>(bytes.data()), 32);
-}
-
-std::optional<std::string> parse_query_name(const std::string& text, std::string& why) {
-    const auto fits = [](char c) {
-        return (lower(c) >= 'a' && lower(c) <= 'z') || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
-    };
-    if (!text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), fits)) return text;
-    why = "a parameter's name is letters, digits, '-', '.', '_' and '~'";
-    return {};
-}
-
-std::optional<std::string> parse_prefix(const std::string& text, std::string& why) {
-    if (text.size() <= 64 && all_printable(text)) return text;
-    why = "it is at most 64 printable ASCII characters";
-    return {};
 }
 
 std::string judge_percentile(std::string_view name) {
@@ -170,327 +117,20 @@ std::string judge_percentile(std::string_view name) {
 }
 
 constexpr NameForm vendor_names{"a vendor's name", "^[a-z0-9][a-z0-9_-]{0,62}$", judge_name};
-constexpr NameForm credential_names{"a credential's name", "^[a-z0-9][a-z0-9_-]{0,62}$", judge_name};
 constexpr NameForm percentiles{"a percentile", "^p[0-9]{1,2}(\\.[0-9]+)?$", judge_percentile};
 
 constexpr ScalarRule<std::string> text_rule{"text", "", "", parse_text};
-constexpr ScalarRule<Duration> timeout_rule{"a duration", "2s", duration_pattern, parse_between<1, 30 * in_ms::day>,
-                                            true};
 constexpr ScalarRule<std::string> duration_text{"a duration", "800ms", duration_pattern, parse_any_duration, true};
 constexpr ScalarRule<std::string> ratio_text{"a share", "99.95%", "[0-9]{1,3}(\\.[0-9]+)?%", parse_ratio, true};
 constexpr ScalarRule<std::string> absolute_path{"an absolute path", "/var/lib/sluice", "/.*", parse_absolute_path};
 constexpr ScalarRule<std::string> socket_path{"the absolute path of a socket", "/run/sluice/proxy.sock", "/.{0,106}",
                                               parse_socket_path};
-constexpr ScalarRule<std::string> file_name{"a file's name", "/run/secrets/key", "", parse_file_name};
-constexpr ScalarRule<std::string> variable_name{"the name of a variable", "API_KEY", "[A-Za-z_][A-Za-z0-9_]*",
-                                                parse_variable_name};
 constexpr ScalarRule<ListenAddress> listen_address{"an address and a port", "127.0.0.1:15001",
                                                    "([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}", parse_listen_address,
                                                    true};
 constexpr ScalarRule<std::string> no_proxy_entry{"an entry for no_proxy", ".internal", "[^ ,;]+", parse_no_proxy};
 constexpr ScalarRule<HostPattern> host_rule{"a host", "api.pay.example", "(\\*\\.)?[^/* ]+", parse_host, true};
 constexpr ScalarRule<RequestPattern> request_rule{"a request pattern", "GET /v1/**", "\\S+ /.*", parse_request};
-constexpr ScalarRule<AddressRange> range_rule{"an address range", "10.0.0.0/8", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?",
-                                              parse_address_range};
-constexpr ScalarRule<std::string> pin_rule{
-    "a pin", "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "sha256/[A-Za-z0-9+/]{43}=", parse_pin};
-constexpr ScalarRule<std::string> query_name{"a query parameter's name", "key", "[A-Za-z0-9._~-]+", parse_query_name};
-
-/// A URL may hold `user:password@`, which no fault shows.
-struct UrlRule {
-    using Value = Url;
-    static std::optional<Url> parse(const std::string& text, std::string& why) { return parse_base_url(text, why); }
-    static constexpr ScalarRule<Url> rule{"a URL", "https://api.pay.example", "https?://[^?# @]+", parse};
-
-    std::optional<Url> read(Reader& reader, const Place& at) const {
-        if (at.node.text.find('@') == std::string::npos) return rule.read(reader, at);
-        reader.mask(at.node);
-        reader.fault(at, "a URL without user and password is expected", "a secret goes into a credential");
-        return {};
-    }
-    boost::json::object describe(Schema& schema) const { return rule.describe(schema); }
-};
-constexpr UrlRule url_rule;
-
-/// Shown by `/config` and the like: what comes from the environment may be a secret and has no place in it.
-struct PrefixRule {
-    using Value = std::string;
-    static constexpr ScalarRule<std::string> rule{"a prefix", "Bearer ", "[ -~]{0,64}", parse_prefix};
-
-    std::optional<std::string> read(Reader& reader, const Place& at) const {
-        if (at.node.text.find("${") == std::string::npos) return rule.read(reader, at);
-        reader.fault(at, "a variable",
-                     "a prefix is no secret and is shown; what comes from the environment goes into `value`");
-        return {};
-    }
-    boost::json::object describe(Schema& schema) const { return rule.describe(schema); }
-};
-constexpr PrefixRule prefix_rule;
-
-// ---- files and secrets
-
-constexpr Key<WrittenFile> file_keys[] = {
-    key<&WrittenFile::file, file_name>("file", "A path; a relative one starts from the directory of the policy file.",
-                                       Presence::required),
-};
-constexpr MapRule<WrittenFile> file_map{"file", "A file: {file: /etc/sluice/ca.pem}.", file_keys};
-
-/// `{file: ...}`, its path made whole.
-struct FileRule {
-    using Value = std::string;
-    std::optional<std::string> read(Reader& reader, const Place& at) const {
-        if (at.node.kind == Node::Kind::scalar) {
-            reader.fault(at, shown(at.node.text) + " is not a file", "write {file: /path/to/it}");
-            return {};
-        }
-        auto written = file_map.read(reader, at);
-        if (!written || !written->file) return {};
-        return beside(at.node.file->path, written->file->value);
-    }
-    boost::json::object describe(Schema& schema) const { return file_map.describe(schema); }
-};
-constexpr FileRule file_rule;
-
-constexpr Key<WrittenSecret> secret_keys[] = {
-    key<&WrittenSecret::file, file_name>("file",
-                                         "A file that holds the secret; read again when it changes. A relative path "
-                                         "starts from the directory of the policy file."),
-    key<&WrittenSecret::env, variable_name>("env", "A variable of Sluice's environment that holds the secret."),
-};
-constexpr std::string_view later_secret_keys[] = {"vault"};
-constexpr std::string_view one_of_file_env = "write {file: /run/secrets/x} or {env: NAME}";
-
-void amend_secret(boost::json::object& shape) {
-    shape["minProperties"] = shape["maxProperties"] = 1;
-}
-
-constexpr MapRule<WrittenSecret> secret_map{
-    .name = "secret",
-    .doc = "Where a secret is; never the secret itself: {file: /run/secrets/x} or {env: NAME}.",
-    .keys = secret_keys,
-    .refused = {later_secret_keys, not_yet},
-    .private_values = true,
-    .check = nullptr,
-    .amend = amend_secret,
-};
-
-struct SecretRule {
-    using Value = SecretSource;
-
-    std::optional<SecretSource> read(Reader& reader, const Place& at) const {
-        if (at.node.kind != Node::Kind::map) {
-            if (at.node.kind == Node::Kind::broken) return {};
-            reader.mask(at.node);
-            reader.fault(at, at.node.kind == Node::Kind::scalar ? "a secret in plain text" : "a secret is expected",
-                         advice(at.node.text));
-            return {};
-        }
-        const auto written = secret_map.read(reader, at);
-        if (!written) return {};
-        if (written->file && written->env) {
-            reader.fault(at, "a secret from two places", std::string(one_of_file_env));
-            return {};
-        }
-        if (written->file)
-            return SecretSource{SecretSource::Kind::file, beside(at.node.file->path, written->file->value)};
-        if (written->env) return SecretSource{SecretSource::Kind::environment, written->env->value};
-        if (at.node.items.empty()) reader.fault(at, "a secret is expected", std::string(one_of_file_env));
-        return {};
-    }
-    boost::json::object describe(Schema& schema) const { return secret_map.describe(schema); }
-
-  private:
-    /// "${API_KEY}" tells which variable was meant.
-    static std::string advice(const std::string& text) {
-        std::string why;
-        if (text.starts_with("${") && text.ends_with('}') && parse_variable_name(text.substr(2, text.size() - 3), why))
-            return "write {env: " + text.substr(2, text.size() - 3) + "}, so that it is never a part of the policy";
-        return "secrets are never written into a policy, " + std::string(one_of_file_env);
-    }
-};
-constexpr SecretRule secret_rule;
-
-/// A user's name is no secret by itself, but may be kept like one.
-struct UserRule {
-    using Value = WrittenUser;
-    static std::optional<std::string> parse(const std::string& text, std::string& why) {
-        if (text.find(':') != text.npos) {
-            why = "RFC 7617 has no ':' in a user's name";
-            return {};
-        }
-        return parse_line(text, why);
-    }
-    static constexpr ScalarRule<std::string> plain{"a user's name", "", "[^:]+", parse};
-
-    std::optional<WrittenUser> read(Reader& reader, const Place& at) const {
-        if (at.node.kind == Node::Kind::map) {
-            auto source = secret_rule.read(reader, at);
-            if (!source) return {};
-            return WrittenUser{{}, std::move(*source)};
-        }
-        auto name = plain.read(reader, at);
-        if (!name) return {};
-        return WrittenUser{std::move(*name), {}};
-    }
-    boost::json::object describe(Schema& schema) const {
-        return {{"anyOf", boost::json::array{plain.describe(schema), secret_rule.describe(schema)}}};
-    }
-};
-constexpr UserRule user_rule;
-
-// ---- credentials
-
-constexpr std::string_view type_names[] = {"bearer", "api_key", "basic"};
-constexpr std::string_view later_types[] = {"oauth2_client_credentials",
-                                            "oauth2_refresh_token",
-                                            "oauth2_token_exchange",
-                                            "oauth2_jwt_bearer",
-                                            "aws_sigv4",
-                                            "gcp",
-                                            "azure_workload_identity",
-                                            "github_app",
-                                            "vault",
-                                            "exec",
-                                            "hmac",
-                                            "mtls"};
-constexpr std::string_view later_credential_keys[] = {"refresh_before", "tls",         "addresses",
-                                                      "timeout",        "placeholder", "require"};
-constexpr std::string_view public_credential_keys[] = {"type", "header", "query", "prefix", "eager"};
-
-constexpr WordsRule<std::size_t, 1> bearer_word{{{type_names[0], 0}}};
-constexpr WordsRule<std::size_t, 1> api_key_word{{{type_names[1], 1}}};
-constexpr WordsRule<std::size_t, 1> basic_word{{{type_names[2], 2}}};
-
-constexpr std::string_view eager_doc = "Readiness waits for it, at most 10 s; default true.";
-
-constexpr Key<WrittenCredential> bearer_keys[] = {
-    key<&WrittenCredential::type, bearer_word>("type", "A token in a header (RFC 6750).", Presence::required),
-    key<&WrittenCredential::value, secret_rule>("value", "The token.", Presence::required),
-    key<&WrittenCredential::header, header_name>("header", "The header that carries it; default Authorization."),
-    key<&WrittenCredential::prefix, prefix_rule>("prefix", "What stands before it; default 'Bearer '."),
-    key<&WrittenCredential::eager, boolean_rule>("eager", eager_doc),
-};
-constexpr Key<WrittenCredential> api_key_keys[] = {
-    key<&WrittenCredential::type, api_key_word>("type", "A key in a header or a query parameter.", Presence::required),
-    key<&WrittenCredential::value, secret_rule>("value", "The key.", Presence::required),
-    key<&WrittenCredential::header, header_name>("header", "The header that carries it; this or `query`."),
-    key<&WrittenCredential::query, query_name>("query", "The query parameter that carries it; this or `header`."),
-    key<&WrittenCredential::prefix, prefix_rule>("prefix", "What stands before it; default nothing."),
-    key<&WrittenCredential::eager, boolean_rule>("eager", eager_doc),
-};
-constexpr Key<WrittenCredential> basic_keys[] = {
-    key<&WrittenCredential::type, basic_word>("type", "A user's name and password (RFC 7617).", Presence::required),
-    key<&WrittenCredential::username, user_rule>("username", "The user's name, or a reference to it.",
-                                                 Presence::required),
-    key<&WrittenCredential::password, secret_rule>("password", "The password.", Presence::required),
-    key<&WrittenCredential::eager, boolean_rule>("eager", eager_doc),
-};
-
-void check_api_key(Reader& reader, const Place& at, WrittenCredential&) {
-    const bool header = at.node.find("header") != Node::npos, query = at.node.find("query") != Node::npos;
-    if (header && query)
-        reader.fault_of_key(at, "query", "a second place for the key", "it goes into `header` or into `query`");
-    if (!header && !query) reader.key_fault(at, "'header' or 'query' is missing" + at.in_path());
-}
-void amend_api_key(boost::json::object& shape) {
-    shape["oneOf"] = boost::json::array{boost::json::object{{"required", boost::json::array{"header"}}},
-                                        boost::json::object{{"required", boost::json::array{"query"}}}};
-}
-
-constexpr MapRule<WrittenCredential> credential_maps[] = {
-    {"bearer", "A bearer token.", bearer_keys, {later_credential_keys, not_yet}, true},
-    {"api_key", "An API key.", api_key_keys, {later_credential_keys, not_yet}, true, check_api_key, amend_api_key},
-    {"basic", "Basic authentication.", basic_keys, {later_credential_keys, not_yet}, true},
-};
-
-/// Which keys a credential has depends on its type.
-struct CredentialRule {
-    using Value = WrittenCredential;
-
-    std::optional<WrittenCredential> read(Reader& reader, const Place& at) const {
-        if (!reader.expect(Node::Kind::map, at, "a map")) {
-            reader.mask(at.node);
-            return {};
-        }
-        if (const auto type = read_type(reader, at)) return credential_maps[*type].read(reader, at);
-        mask_private(reader, at.node);
-        return {};
-    }
-
-    boost::json::object describe(Schema& schema) const {
-        return schema.refer("credential", [&] {
-            boost::json::array types;
-            for (const auto& map : credential_maps) types.push_back(map.describe(schema));
-            return boost::json::object{{"oneOf", std::move(types)}};
-        });
-    }
-
-  private:
-    static std::optional<std::size_t> read_type(Reader& reader, const Place& at) {
-        const auto types = credential_types();
-        for (std::size_t i = 0; i + 1 < at.node.items.size(); i += 2) {
-            if (at.node.items[i]->text != "type") continue;
-            const Place here{*at.node.items[i + 1], &at, "type", 0, at.node.items[i]};
-            if (std::find(std::begin(later_types), std::end(later_types), here.node.text) != std::end(later_types)) {
-                reader.fault(here, "credential type " + shown(here.node.text), std::string(not_yet));
-                return {};
-            }
-            if (here.node.text.find("${") != std::string::npos) {
-                reader.fault(here, "a variable",
-                             "which keys a credential has depends on its type: write the type itself");
-                return {};
-            }
-            const int found = read_word(reader, here, types);
-            if (found < 0) return {};
-            return static_cast<std::size_t>(found);
-        }
-        reader.key_fault(at, "'type' is missing" + at.in_path() + ": bearer, api_key or basic");
-        return {};
-    }
-
-    static void mask_private(Reader& reader, const Node& map) {
-        const auto is_public = [](const std::string& key) {
-            return std::find(std::begin(public_credential_keys), std::end(public_credential_keys), key) !=
-                   std::end(public_credential_keys);
-        };
-        for (std::size_t i = 0; i + 1 < map.items.size(); i += 2)
-            if (!is_public(map.items[i]->text)) reader.mask(*map.items[i + 1]);
-    }
-};
-constexpr CredentialRule credential_rule;
-constexpr NamedRule<credential_rule, credential_names> credentials_rule{"a map of credentials by name"};
-
-// ---- timeouts
-
-constexpr Key<WrittenTimeouts> timeout_keys[] = {
-    key<&WrittenTimeouts::connect, timeout_rule>("connect", "DNS and TCP, all addresses; built-in 2s."),
-    key<&WrittenTimeouts::tls, timeout_rule>("tls", "The TLS handshake; built-in 3s."),
-    key<&WrittenTimeouts::first_byte, timeout_rule>("first_byte",
-                                                    "From the request sent to the response's head; built-in 60s."),
-    key<&WrittenTimeouts::idle, timeout_rule>("idle", "No byte in either direction, streams included; built-in 5m."),
-    key<&WrittenTimeouts::total, timeout_rule>(
-        "total",
-        "Everything, waits and retries included; built-in 10m. Written on a vendor or a route it also bounds tunnels, "
-        "upgraded connections and event streams."),
-};
-
-void check_timeouts(Reader& reader, const Place& at, WrittenTimeouts& timeouts) {
-    if (!timeouts.total) return;
-    const std::pair<std::string_view, const Maybe<Duration>*> phases[] = {{"connect", &timeouts.connect},
-                                                                          {"tls", &timeouts.tls},
-                                                                          {"first_byte", &timeouts.first_byte},
-                                                                          {"idle", &timeouts.idle}};
-    const Duration total = timeouts.total->value;
-    for (const auto& [name, phase] : phases)
-        if (*phase && (*phase)->value > total)
-            reader.fault({*(*phase)->node, &at, name, 0, (*phase)->node},
-                         format_duration((*phase)->value) + " is longer than the `total` of " + format_duration(total),
-                         "`total`, in the same map, bounds everything");
-}
-
-constexpr MapRule<WrittenTimeouts> timeouts_rule{
-    "timeout", "When to give up: 504 timeout_<which>.", timeout_keys, {}, false, check_timeouts};
-
 // ---- vendors
 
 constexpr NamedRule<duration_text, percentiles> latency_rule{"a map of durations by percentile"};
@@ -501,23 +141,6 @@ constexpr Key<WrittenSla> sla_keys[] = {
     key<&WrittenSla::recovery_time, duration_text>("recovery_time", "How soon after an outage it is back: 15m."),
 };
 constexpr MapRule<WrittenSla> sla_rule{"sla", "What the vendor promises; shown, never judged.", sla_keys};
-
-constexpr Key<WrittenPair> pair_keys[] = {
-    key<&WrittenPair::cert, file_rule>("cert", "The certificate and its chain, PEM.", Presence::required),
-    key<&WrittenPair::key, file_rule>("key", "Its private key, PEM.", Presence::required),
-};
-constexpr MapRule<WrittenPair> pair_rule{"key_pair", "A certificate and its key.", pair_keys};
-
-constexpr WordsRule<TlsRules::Version, 2> version_words{
-    {{"1.2", TlsRules::Version::tls12}, {"1.3", TlsRules::Version::tls13}}};
-constexpr ListRule<pin_rule> pins_rule{"a list of pins", 1};
-constexpr Key<WrittenTls> tls_keys[] = {
-    key<&WrittenTls::min, version_words>("min", "The oldest version of TLS to accept: \"1.2\" (default) or \"1.3\"."),
-    key<&WrittenTls::ca, file_rule>("ca", "Trust the certificates in this file, and no others."),
-    key<&WrittenTls::pin, pins_rule>("pin", "One certificate of the verified chain must have one of these keys."),
-    key<&WrittenTls::client, pair_rule>("client", "The certificate that Sluice shows to the vendor."),
-};
-constexpr MapRule<WrittenTls> tls_rule{"tls", "How the vendor's TLS is verified.", tls_keys};
 
 constexpr Key<WrittenEndpoint> endpoint_keys[] = {
     key<&WrittenEndpoint::url, url_rule>(
@@ -533,15 +156,16 @@ constexpr Key<WrittenRoute> route_keys[] = {
     key<&WrittenRoute::name, line_rule>("name", "The metric label; default the text of `match`."),
     key<&WrittenRoute::match, request_rule>("match", "METHOD[|METHOD] /glob: '*' is one segment, '**' any number.",
                                             Presence::required),
+    key<&WrittenRoute::credential, line_rule>("credential", "Instead of the vendor's: a narrower one, by name."),
     key<&WrittenRoute::timeout, timeouts_rule>("timeout", "Instead of the vendor's, key by key."),
     key<&WrittenRoute::retry, retry_rule>("retry", "Instead of the vendor's, key by key."),
     key<&WrittenRoute::hedge, hedge_rule>("hedge", "Instead of the vendor's, key by key."),
     key<&WrittenRoute::limit, limits_rule>("limit", "Holds in addition to the vendor's: one map, or a list of them."),
     key<&WrittenRoute::idempotency, idempotency_rule>("idempotency", "Instead of the vendor's, key by key."),
 };
-constexpr std::string_view later_route_keys[] = {"redact", "audit", "residency", "cache",      "queue",
-                                                 "scrub",  "allow", "deny",      "credential", "clients"};
-constexpr std::string_view vendor_only_keys[] = {"breaker", "fallback", "chaos"};
+constexpr std::string_view later_route_keys[] = {"redact", "audit", "residency", "cache",
+                                                 "queue",  "allow", "deny",      "clients"};
+constexpr std::string_view vendor_only_keys[] = {"breaker", "fallback", "chaos", "scrub"};
 constexpr MapRule<WrittenRoute> route_rule{
     .name = "route",
     .doc = "Requests of a vendor that are treated differently.",
@@ -553,8 +177,9 @@ constexpr MapRule<WrittenRoute> route_rule{
 constexpr ListRule<line_rule> data_rule{"a list of data classes"};
 constexpr ListRule<host_rule> hosts_rule{"a list of hosts", 1};
 constexpr ListRule<request_rule> requests_rule{"a list of request patterns"};
-constexpr ListRule<range_rule> ranges_rule{"a list of address ranges"};
 constexpr ListRule<route_rule> routes_rule{"a list of routes"};
+constexpr WordsRule<Scrub, 4> scrub_words{
+    {{"off", Scrub::off}, {"head", Scrub::head}, {"identity", Scrub::identity}, {"deep", Scrub::deep}}};
 constexpr WordsRule<Mode, 2> mode_words{{{"intercept", Mode::intercept}, {"tunnel", Mode::tunnel}}};
 
 constexpr Key<WrittenVendor> vendor_keys[] = {
@@ -575,6 +200,10 @@ constexpr Key<WrittenVendor> vendor_keys[] = {
     key<&WrittenVendor::addresses, ranges_rule>("addresses",
                                                 "Private address ranges where it may be; added to the public ones."),
     key<&WrittenVendor::credential, line_rule>("credential", "The credential that its requests get, by name."),
+    key<&WrittenVendor::scrub, scrub_words>(
+        "scrub",
+        "What of an answer is searched for the credential: off, head, identity (the body too, for which the vendor is "
+        "asked not to compress), deep (compressed bodies too); default identity where it has a credential, else off."),
     key<&WrittenVendor::endpoints, endpoints_rule>("endpoints",
                                                    "Where it is reached, in order: the next is used while the one "
                                                    "before is out; default: at the host and with the "
@@ -594,12 +223,13 @@ constexpr Key<WrittenVendor> vendor_keys[] = {
     key<&WrittenVendor::chaos, chaos_rule>("chaos", "Faults on purpose, as if the vendor had made them."),
     key<&WrittenVendor::routes, routes_rule>("routes", "The first that matches a request is its route."),
 };
-constexpr std::string_view later_vendor_keys[] = {"residency", "redact", "audit", "cache", "queue", "scrub"};
+constexpr std::string_view later_vendor_keys[] = {"residency", "redact", "audit", "cache", "queue"};
 
 /// Rules about requests on a vendor whose requests are never seen would promise what nobody keeps.
 void check_tunnel(Reader& reader, const Place& at) {
     static constexpr std::pair<std::string_view, std::string_view> senseless[] = {
         {"credential", "a credential"},
+        {"scrub", "scrubbing"},
         {"allow", "rules about requests"},
         {"deny", "rules about requests"},
         {"routes", "routes"},
@@ -880,10 +510,6 @@ std::optional<WrittenPolicy> read_policy(Reader& reader, const Node& root, bool 
 
 boost::json::object describe_policy(Schema& schema) {
     return policy_rule.describe(schema);
-}
-
-std::span<const std::string_view> credential_types() {
-    return type_names;
 }
 
 std::string beside(const std::string& file, const std::string& path) {

@@ -1,6 +1,6 @@
 // The policy as it was written: every key that this version knows, with its place, before defaults, inheritance and
-// anything that takes more than one map to judge. The tables of keys in written.cpp and resilience.cpp are the
-// language; decode.cpp makes a Config of it, schema.cpp describes it. Pure.
+// anything that takes more than one map to judge. The tables of keys in written.cpp, credential_types.cpp,
+// reach.cpp and resilience.cpp are the language; decode.cpp makes a Config of it, schema.cpp describes it. Pure.
 #pragma once
 
 #include <string>
@@ -154,22 +154,19 @@ struct WrittenDefaults {
     Maybe<WrittenLimit> limit;
 };
 
+/// "kv/data/llm#key"
+struct VaultReference {
+    std::string path, field;
+};
 struct WrittenSecret {
-    Maybe<std::string> file, env;
+    Maybe<std::string> file, env, login;
+    Maybe<VaultReference> vault;
 };
 
-/// A plain name, or a reference to one.
+/// A plain text, or a reference to one that is a secret.
 struct WrittenUser {
     std::string plain;
     SecretSource source;
-};
-
-struct WrittenCredential {
-    Maybe<std::size_t> type;  // which of the types: the index in CredentialSpec::kind
-    Maybe<SecretSource> value, password;
-    Maybe<WrittenUser> username;
-    Maybe<std::string> header, query, prefix;
-    Maybe<bool> eager;
 };
 
 struct WrittenSla {
@@ -184,6 +181,106 @@ struct WrittenTls {
     Maybe<WrittenPair> client;
 };
 
+/// In the order of the tables of credential_types.cpp.
+enum class CredentialType : unsigned char {
+    bearer,
+    api_key,
+    basic,
+    oauth2_client_credentials,
+    oauth2_refresh_token,
+    oauth2_token_exchange,
+    oauth2_jwt_bearer,
+    aws_sigv4,
+    gcp,
+    azure_workload_identity,
+    github_app,
+    vault,
+    exec,
+    hmac,
+    mtls
+};
+
+struct WrittenOverlap {
+    Maybe<SecretSource> secret;
+};
+struct WrittenAssumeRole {
+    Maybe<std::string> arn, session_name, external_id;
+    Maybe<Duration> duration;
+};
+/// Of kubernetes and jwt: role and a JWT; of approle: role_id and secret_id.
+struct WrittenVaultLogin {
+    Maybe<std::string> role, mount;
+    Maybe<SecretSource> secret;
+};
+/// One of them.
+struct WrittenVaultAuth {
+    Maybe<SecretSource> token;
+    Maybe<WrittenVaultLogin> kubernetes, jwt, approle;
+};
+
+/// Every key that any type has; which ones a type has is in its table.
+struct WrittenCredential {
+    using Texts = std::vector<Written<std::string>>;
+    using Pairs = std::vector<Named<std::string>>;
+
+    Maybe<CredentialType> type;
+    // where it goes, and when another one is needed
+    Maybe<std::string> header, query, prefix, placeholder;
+    Maybe<bool> require, eager;
+    Maybe<Duration> refresh_before;
+    Maybe<std::vector<Written<unsigned>>> refresh_on;
+    Maybe<WrittenOverlap> overlap;
+    // how its issuer is reached
+    Maybe<WrittenTls> tls;
+    Maybe<std::vector<Written<AddressRange>>> addresses;
+    Maybe<WrittenTimeouts> timeout;
+    // bearer, api_key, basic
+    Maybe<SecretSource> value, password;
+    Maybe<WrittenUser> username;
+    // OAuth 2
+    Maybe<Url> token_url;
+    Maybe<ClientAuthSpec::Kind> client_auth;
+    Maybe<std::string> client_id, kid, alg, audience, issuer, subject, claims;
+    Maybe<SecretSource> client_secret, key, refresh_token, subject_token, actor_token;  // `key` of gcp and hmac too
+    Maybe<std::string> subject_token_type, actor_token_type, requested_token_type;
+    Maybe<Texts> scope, resource;
+    Maybe<Pairs> params;
+    Maybe<Duration> lifetime;
+    // aws_sigv4
+    Maybe<std::string> region, service, profile;  // the first two of exec too
+    Maybe<AwsSpec::Source> aws_source;
+    Maybe<std::vector<Written<WrittenAssumeRole>>> assume_role;
+    Maybe<Url> sts_url;
+    Maybe<std::uint64_t> max_body;
+    // gcp
+    Maybe<GcpSpec::Source> gcp_source;
+    Maybe<std::string> impersonate;
+    // azure_workload_identity
+    Maybe<std::string> tenant, token_file, authority_host, azure_scope;
+    // github_app
+    Maybe<std::string> app_id, installation_id;
+    Maybe<Url> api_url;
+    Maybe<Texts> repositories;
+    Maybe<Pairs> permissions;
+    // vault
+    Maybe<Url> address;
+    Maybe<WrittenVaultAuth> auth;
+    Maybe<std::string> name_space, path, field, username_field, password_field;
+    // exec
+    Maybe<Texts> command;
+    Maybe<std::vector<Named<WrittenUser>>> environment;
+    Maybe<Duration> run_time;
+    Maybe<ExecSpec::Format> format;
+    Maybe<std::string> server;
+    // hmac
+    Maybe<HmacSpec::Algorithm> algorithm;
+    Maybe<HmacSpec::Encoding> encoding;
+    Maybe<std::string> string_to_sign;
+    Maybe<Pairs> headers;
+    // mtls
+    Maybe<std::string> cert_file, key_file;
+};
+
 struct WrittenEndpoint {
     Maybe<Url> url;
 };
@@ -196,6 +293,7 @@ struct WrittenRoute {
     Maybe<WrittenHedge> hedge;
     Maybe<WrittenIdempotency> idempotency;
     Maybe<WrittenLimits> limit;
+    Maybe<std::string> credential;
 };
 
 struct WrittenVendor {
@@ -207,6 +305,7 @@ struct WrittenVendor {
     Maybe<std::vector<Written<RequestPattern>>> allow, deny;
     Maybe<std::vector<Written<AddressRange>>> addresses;
     Maybe<std::string> credential;
+    Maybe<Scrub> scrub;
     Maybe<std::vector<Written<WrittenEndpoint>>> endpoints;
     Maybe<WrittenTls> tls;
     Maybe<WrittenTimeouts> timeout;
@@ -239,9 +338,6 @@ std::optional<WrittenPolicy> read_policy(Reader& reader, const Node& root, bool 
 
 /// The schema of a whole policy, its definitions left in `schema.defs`.
 boost::json::object describe_policy(Schema& schema);
-
-/// Of the types that this version knows, in the order of CredentialSpec::kind.
-std::span<const std::string_view> credential_types();
 
 /// A path beside the file that names it: relative ones start from that file's directory.
 std::string beside(const std::string& file, const std::string& path);

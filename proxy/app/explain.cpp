@@ -137,8 +137,9 @@ class Explainer {
         out_.destination = destination_of(vendor, asked.scheme, asked.authority);
         out_.path = out_.destination->prefix + asked.path;
         judge_destination();
-        if (out_.refusal || !vendor.credential || vendor.mode == Mode::tunnel) return;
-        out_.credential = &config_.credentials[*vendor.credential];
+        const auto credential = out_.route && out_.route->credential ? out_.route->credential : vendor.credential;
+        if (out_.refusal || !credential || vendor.mode == Mode::tunnel) return;
+        out_.credential = &config_.credentials[*credential];
         if (out_.destination->scheme == Scheme::http && vendor.endpoints.empty()) {
             refuse(Reason::credential_unavailable,
                    "credential '" + out_.credential->name + "' is not sent over plain http://: ask for https://" +
@@ -198,6 +199,48 @@ std::string place_of(const std::string& file, int line) {
     return line > 0 && !file.empty() ? file + ':' + std::to_string(line) : std::string();
 }
 
+/// What a type does to get or make what is attached, in a few words; never a secret.
+std::string in_words(const CredentialSpec& spec) {
+    struct Words {
+        std::string operator()(const BearerSpec&) const { return {}; }
+        std::string operator()(const ApiKeySpec&) const { return {}; }
+        std::string operator()(const BasicSpec&) const { return {}; }
+        std::string operator()(const OAuthSpec& oauth) const {
+            const std::string scope = oauth.scope.empty() ? "" : " for scope " + joined(oauth.scope, " ");
+            return "a token of " + text_of_url(oauth.token_url) + scope;
+        }
+        std::string operator()(const AwsSpec& aws) const {
+            const std::string role = aws.assume_role.empty() ? "" : " as " + aws.assume_role.back().arn;
+            return "signed for " + aws.service + " in " + aws.region + role;
+        }
+        std::string operator()(const GcpSpec& gcp) const {
+            const std::string whose = gcp.impersonate.empty() ? "" : " of " + gcp.impersonate;
+            if (!gcp.audience.empty()) return "an ID token" + whose + " for " + gcp.audience;
+            return "an access token of Google" + whose;
+        }
+        std::string operator()(const AzureSpec& azure) const { return "a token of Entra ID for " + azure.scope; }
+        std::string operator()(const GithubAppSpec& github) const {
+            return "a token of installation " + github.installation_id + " of App " + github.app_id + " at " +
+                   text_of_url(github.api_url);
+        }
+        std::string operator()(const VaultSpec& vault) const {
+            return vault.path + " of " + text_of_url(vault.address);
+        }
+        std::string operator()(const ExecSpec& exec) const {
+            return "what " + (exec.command.empty() ? std::string("a program") : exec.command.front()) + " prints";
+        }
+        std::string operator()(const HmacSpec&) const { return "each request is signed"; }
+        std::string operator()(const MtlsSpec& mtls) const { return "client certificate " + mtls.cert_file; }
+
+        static std::string joined(const std::vector<std::string>& texts, std::string_view between) {
+            std::string all;
+            for (const auto& text : texts) all += (all.empty() ? "" : std::string(between)) + text;
+            return all;
+        }
+    };
+    return std::visit(Words{}, spec.kind);
+}
+
 /// Where a credential goes and where it comes from; never what it is.
 std::string describe(const CredentialSpec& spec) {
     std::string text;
@@ -205,11 +248,23 @@ std::string describe(const CredentialSpec& spec) {
         text = "query parameter " + key->query;
     else if (!spec.place.header.empty())
         text = "header " + spec.place.header;
-    else
-        text = std::string(spec.type());
+    if (!spec.rules.placeholder.empty())
+        text += std::string(text.empty() ? "" : ", ") + "in the place of " + quoted(spec.rules.placeholder) +
+                (spec.rules.require ? ", which each request must hold" : "");
+    if (const std::string how = in_words(spec); !how.empty()) text += (text.empty() ? "" : ", ") + how;
     std::string from;
     for (const SecretSource* source : spec.secrets()) from += (from.empty() ? " from " : ", ") + source->text();
     return text + from;
+}
+
+std::string_view in_words(Scrub scrub) {
+    switch (scrub) {
+    case Scrub::off: return "off";
+    case Scrub::head: return "head: the credential is masked in headers";
+    case Scrub::identity: return "identity: the credential is masked in headers and in bodies that are not compressed";
+    case Scrub::deep: return "deep: the credential is masked in headers and in bodies, compressed ones too";
+    }
+    return "";
 }
 
 std::string describe(const TlsRules& tls) {
@@ -400,6 +455,8 @@ void print_explanation(Console& console, const Explanation& explanation) {
         const Place place = place_of(explanation, key);
         return place_of(place.file, place.line);
     };
+    if (explanation.credential)
+        print_line(console, "scrub", in_words(vendor.scrub), place_of(file, vendor.lines.scrub));
     print_line(console, "timeouts", describe(explanation.timeout), placed(&PolicyLines::timeout));
     if (!explanation.destination) return;
     const Effective effective(explanation);
@@ -465,6 +522,8 @@ boost::json::object explanation_as_json(const Explanation& explanation) {
     if (explanation.destination) out["upstream"] = upstream_of(explanation);
     if (const CredentialSpec* spec = explanation.credential) {
         out["credential"] = placed({{"name", spec->name}, {"type", spec->type()}}, spec->file, spec->line);
+        const std::string scrub(in_words(vendor.scrub));
+        out["scrub"] = scrub.substr(0, scrub.find(':'));
     }
     const auto put = [&](std::string_view name, boost::json::object object, const Place& place) {
         out[name] = placed(std::move(object), place.file, place.line);

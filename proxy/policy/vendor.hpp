@@ -45,6 +45,14 @@ struct TlsRules {
 
 enum class Mode : unsigned char { intercept, tunnel };
 
+/// What of an answer is searched for the credential that the request was given.
+enum class Scrub : unsigned char {
+    off,
+    head,
+    identity,   // the body too; the vendor is asked for one that is not compressed
+    deep        // the body too, decompressed where it has to be
+};
+
 /// What the operator's catalogue says; shown by `/vendors`, never judged.
 struct Catalogue {
     std::string owner, about, criticality, runbook;
@@ -54,7 +62,7 @@ struct Catalogue {
 
 /// Where the policy says so, for `explain`: lines in the file of the vendor; 0 where nothing is written.
 struct PolicyLines {
-    int timeout = 0, retry = 0, hedge = 0, idempotency = 0, breaker = 0, limit = 0, fallback = 0, chaos = 0;
+    int timeout = 0, retry = 0, hedge = 0, idempotency = 0, breaker = 0, limit = 0, fallback = 0, chaos = 0, scrub = 0;
 };
 
 struct Route {
@@ -86,6 +94,7 @@ struct Vendor {
     AccessRules access;
     std::vector<AddressRange> addresses;
     std::optional<std::size_t> credential;   // in Config::credentials
+    Scrub scrub = Scrub::off;                // where nothing is written: identity, where it or a route of it has a credential
     std::vector<Url> endpoints;              // none: reached at the authority that the application named; else in this order, at most `max_endpoints`
     TlsRules tls;
     Timeouts timeout;                        // after defaults
