@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/inherit.hpp"
+#include "proxy/credentials/sigv4.hpp"
 
 namespace sluice {
 namespace {
@@ -215,6 +216,30 @@ MtlsSpec mtls(WrittenCredential& written) {
     return spec;
 }
 
+/// Of templates that were judged when they were read.
+HmacScheme compiled(const HmacSpec& spec, const Placement& place) {
+    const auto compile = [](const std::string& text, HmacTemplate::Use use) {
+        std::string why;
+        return HmacTemplate::compile(text, use, why).value_or(HmacTemplate{});
+    };
+    HmacScheme scheme{spec.algorithm, spec.encoding, compile(spec.string_to_sign, HmacTemplate::Use::string_to_sign), {}};
+    for (const auto& [name, text] : spec.headers) scheme.headers.push_back({name, compile(text, HmacTemplate::Use::header_value)});
+    // A brace of the prefix is a brace.
+    std::string prefix;
+    for (const char c : place.prefix) prefix.append(c == '{' || c == '}' ? 2 : 1, c);
+    if (!place.header.empty()) scheme.headers.push_back({place.header, compile(prefix + "{signature}", HmacTemplate::Use::header_value)});
+    return scheme;
+}
+
+/// Of a request's body, before it can be signed.
+std::uint64_t body_to_sign(const CredentialSpec& spec) {
+    if (const auto* aws = std::get_if<AwsSpec>(&spec.kind)) return is_s3(aws->service) ? 0 : aws->max_body;
+    if (const auto* hmac = std::get_if<HmacSpec>(&spec.kind)) return hmac->scheme.needs_body() ? hmac->max_body : 0;
+    const auto* exec = std::get_if<ExecSpec>(&spec.kind);
+    const bool signs = exec && exec->format == ExecSpec::Format::credential_process;
+    return signs && !is_s3(exec->service) ? AwsSpec{}.max_body : 0;
+}
+
 CredentialSpec::Kind kind_of(CredentialType type, WrittenCredential& written) {
     switch (type) {
     case CredentialType::bearer: return bearer(written);
@@ -334,6 +359,8 @@ CredentialSpec spec_of(WrittenCredential& written) {
     take(spec.place.header, written.header);
     take(spec.place.prefix, written.prefix);
     spec.rules = rules_of(written);
+    if (auto* hmac = std::get_if<HmacSpec>(&spec.kind)) hmac->scheme = compiled(*hmac, spec.place);
+    spec.body_to_sign = body_to_sign(spec);
     return spec;
 }
 

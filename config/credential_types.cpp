@@ -889,7 +889,22 @@ void check_hmac(Reader& reader, const Place& at, W& written) {
                                  "header " + shown(named.name) + headers.in_path() + " is there already");
             names.push_back(to_lower(named.name));
         }
-    if (written.string_to_sign && signs(written.string_to_sign->value))
+    const auto wrong = [](const std::string& text, HmacTemplate::Use use) {
+        std::string why;
+        return HmacTemplate::compile(text, use, why) ? std::string() : why;
+    };
+    if (written.headers)
+        for (const auto& named : written.headers->value)
+            if (const std::string why = wrong(named.value, HmacTemplate::Use::header_value); !why.empty()) {
+                const Place headers = at.at_key("headers");
+                reader.key_fault({*named.key, &headers, named.name, 0, named.key},
+                                 "the template of header " + shown(named.name) + headers.in_path() + ": " + why);
+            }
+    const bool signs_itself = written.string_to_sign && signs(written.string_to_sign->value);
+    if (written.string_to_sign && !signs_itself)
+        if (const std::string why = wrong(written.string_to_sign->value, HmacTemplate::Use::string_to_sign); !why.empty())
+            reader.fault_of_key(at, "string_to_sign", "a template that cannot be read", why);
+    if (signs_itself)
         reader.fault_of_key(at, "string_to_sign", "{signature} has no value yet", "it is made of this very string");
     if (!has(at, "header") && !in_headers)
         miss(reader, at, "'header'", "something has to carry the signature (or write {signature} in one of `headers`)");

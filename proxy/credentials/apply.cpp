@@ -55,7 +55,7 @@ class Maker {
 
     Result<Attachment> operator()(const Secret& token) const {
         if (token.empty()) return unusable("its value is empty");
-        if (const auto* hmac = std::get_if<HmacSpec>(&spec_.kind)) return Attachment{HmacSigner{hmac->scheme, token, hmac->max_body}, {token}};
+        if (const auto* hmac = std::get_if<HmacSpec>(&spec_.kind)) return Attachment{HmacSigner{hmac->scheme, token}, {token}};
         const auto* key = std::get_if<ApiKeySpec>(&spec_.kind);
         return key && !key->query.empty() ? in_query(key->query, token) : in_header(token);
     }
@@ -83,10 +83,11 @@ class Maker {
 
     Result<Attachment> operator()(const AwsSecretKeys& keys) const {
         const auto* aws = std::get_if<AwsSpec>(&spec_.kind);
-        if (!aws) return unusable("keys of AWS were given for it");
+        const auto* exec = std::get_if<ExecSpec>(&spec_.kind);
+        if (!aws && !(exec && exec->format == ExecSpec::Format::credential_process)) return unusable("keys of AWS were given for it");
         if (keys.access_key_id.empty() || keys.secret_access_key.empty()) return unusable("its keys are empty");
         if (!is_clean(keys.access_key_id) || !is_clean(keys.session_token.reveal())) return unusable("its keys hold a control character");
-        Attachment made{AwsSigner{aws->region, aws->service, keys, aws->max_body}, {keys.secret_access_key}};
+        Attachment made{AwsSigner{aws ? aws->region : exec->region, aws ? aws->service : exec->service, keys}, {keys.secret_access_key}};
         if (!keys.session_token.empty()) made.secrets.push_back(keys.session_token);
         return made;
     }

@@ -164,8 +164,14 @@ struct ExecSpec {
 
 /// A request signer for vendors that have a scheme of their own.
 struct HmacSpec {
+    using Algorithm = HashAlgorithm;
+    using Encoding = HmacEncoding;
+    Algorithm algorithm = Algorithm::sha256;
     SecretSource key;
-    HmacScheme scheme;   // with CredentialSpec::place among its headers
+    Encoding encoding = Encoding::hex;
+    std::string string_to_sign;                                // a template, see hmac_signer.hpp
+    std::vector<std::pair<std::string, std::string>> headers;  // likewise: a timestamp, the key's name
+    HmacScheme scheme;                                         // all of it compiled, with CredentialSpec::place
     std::uint64_t max_body = 1024 * 1024;                      // of a request whose body the template names
     bool operator==(const HmacSpec&) const = default;
 };
@@ -250,12 +256,10 @@ struct OnConnection {};
 struct AwsSigner {
     std::string region, service;
     AwsSecretKeys keys;
-    std::uint64_t max_body = 0;
 };
 struct HmacSigner {
     HmacScheme scheme;
     Secret key;
-    std::uint64_t max_body = 0;
 };
 
 /// A credential that is at hand: what to put where.

@@ -8,6 +8,7 @@
 
 #include "proxy/base/time.hpp"
 #include "proxy/credentials/credential.hpp"
+#include "proxy/credentials/scrub.hpp"
 
 namespace sluice {
 
@@ -23,6 +24,10 @@ struct CredentialState {
     TimePoint usable_until = never;
     std::optional<WallTime> minted, expires;   // nothing: read, not fetched; or it does not end
     std::optional<Attachment> previous;        // `overlap`
+    std::shared_ptr<const Needles> needles;    // both of them, to be looked for in answers; null: nothing to look for
 };
+
+/// For CredentialState::needles; either may be null.
+std::shared_ptr<const Needles> needles_of(const Attachment* attachment, const Attachment* previous);
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pause.hpp"
+#include "proxy/exchange/scrubbing.hpp"
 
 namespace sluice {
 
@@ -226,19 +227,18 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     co_return done;
 }
 
-BodySource* answer_body(Core& core, Exchange& ex) {
-    BodySource* body = ex.trip->response_body;
-    if (!body) return nullptr;
-    const bool changes = ex.fault && (ex.fault->kind == ChaosFault::Kind::slow_body || ex.fault->kind == ChaosFault::Kind::truncate);
+BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
+    BodySource* body = decode_answer(ex, ex.trip->response_body, framing);
+    const bool changes = body && ex.fault && (ex.fault->kind == ChaosFault::Kind::slow_body || ex.fault->kind == ChaosFault::Kind::truncate);
     if (changes) {
         ex.faulty.begin(*body, *ex.fault, core.timer, Core::now());
         body = &ex.faulty;
     }
-    if (ex.learning || ex.counting) {
+    if (body && (ex.learning || ex.counting)) {
         ex.watched.begin(*body, ex.learning ? &ex.throttle : nullptr, ex.counting ? &ex.usage : nullptr);
         body = &ex.watched;
     }
-    return body;
+    return scrub_answer(ex, body);
 }
 
 void learn_from_answer(Exchange& ex) {

@@ -22,8 +22,8 @@ void let_go(Exchange& ex);
 /// After `Transport::finish`: gives back what else the attempt had.
 void leave_attempt(Exchange& ex);
 
-/// The body of the answer, with whoever looks at it on its way; null: none.
-BodySource* answer_body(Core& core, Exchange& ex);
+/// The body of the answer, with whoever looks at it on its way, and its framing; null: none. Masks what may not be seen in its head.
+BodySource* answer_body(Core& core, Exchange& ex, Framing& framing);
 
 /// What the answer that was heard last says of the vendor's limits; once an answer.
 void learn_from_answer(Exchange& ex);

@@ -43,6 +43,9 @@ void Exchange::clear() {
     attached.reset();
     attached_previous = other_secret = renewed = body_signed = false;
     resigned.clear();
+    decoded.end();
+    scrubbed.end();
+    scrubbed_in_head = 0;
     replay.clear();
     token_cost = 0;
     failed_at = 0;

@@ -7,9 +7,11 @@
 
 #include "config/config.hpp"
 #include "proxy/exchange/core.hpp"
+#include "proxy/exchange/decoded_body.hpp"
 #include "proxy/exchange/replay_body.hpp"
 #include "proxy/exchange/resigned_body.hpp"
 #include "proxy/exchange/response_body.hpp"
+#include "proxy/exchange/scrubbed_body.hpp"
 #include "proxy/policy/vendor_state.hpp"
 #include "proxy/ports/ports.hpp"
 
@@ -81,6 +83,9 @@ struct Exchange {
     const ChaosFault* fault = nullptr;       // injected into the latest attempt
     WatchedBody watched;
     FaultyBody faulty;
+    DecodedBody decoded;
+    ScrubbedBody scrubbed;
+    unsigned scrubbed_in_head = 0;           // secrets that were masked there
     WholeBody rewritten;                     // an answer of ours, or made anew
     std::shared_ptr<void> winner;            // of several attempts at once: what `trip` refers to
     std::optional<RoundTrip> trip;           // under way; kept here rather than in a coroutine's frame, which is only recycled under 1 KiB

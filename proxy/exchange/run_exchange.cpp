@@ -8,6 +8,7 @@
 #include "proxy/exchange/hedge.hpp"
 #include "proxy/exchange/pause.hpp"
 #include "proxy/exchange/reply.hpp"
+#include "proxy/exchange/scrubbing.hpp"
 #include "proxy/http/retry_after.hpp"
 #include "proxy/policy/attempt_plan.hpp"
 
@@ -48,6 +49,7 @@ class Record {
         record.phases = ex_.phases;
         record.duration = std::chrono::steady_clock::now() - ex_.phases.started;   // what this very event took is in it
         record.traffic = ex_.traffic;
+        record.scrubbed = ex_.scrubbed_in_head + ex_.scrubbed.finds();
         core_.journal.record(record);
     }
     Record(const Record&) = delete;
@@ -122,6 +124,7 @@ void add_idempotency_key(Core& core, Exchange& ex) {
 void begin_at_vendor(Core& core, Exchange& ex) {
     if (ex.retry().max > 0) ex.serving->live->budget->note_request(ex.phases.started);
     add_idempotency_key(core, ex);
+    ask_for_searchable(ex);
 }
 
 bool counts_tokens(const Exchange& ex) {
@@ -213,7 +216,8 @@ Failure failure_of(Core& core, const Exchange& ex, Step::Why why, Result<void>& 
 Task<Result<void>> deliver_rewritten(Core& core, Exchange& ex) {
     RoundTrip& trip = *ex.trip;
     Framing framing = trip.response_framing;
-    Result<BodySource*> rewritten = co_await rewrite_answer(ex, answer_body(core, ex), framing);
+    BodySource* const body = answer_body(core, ex, framing);
+    Result<BodySource*> rewritten = co_await rewrite_answer(ex, body, framing);
     if (!rewritten) co_return std::move(rewritten.error());
     ex.status = ex.response.status;
     sign_response(ex);
@@ -232,9 +236,15 @@ Task<Result<void>> deliver(Core& core, Exchange& ex) {
     ex.response.fields.remove_hop_by_hop();
     if (!ex.fallbacks.empty()) return deliver_rewritten(core, ex);
     ex.status = ex.response.status;
+    if (trip.upgraded) {
+        scrub_answer(ex, nullptr);
+        sign_response(ex);
+        return ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, *trip.activity);
+    }
+    Framing framing = trip.response_framing;
+    BodySource* const body = answer_body(core, ex, framing);
     sign_response(ex);
-    if (trip.upgraded) return ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, *trip.activity);
-    return ex.application->deliver(ex.response, trip.response_framing, answer_body(core, ex), ex.limits, *trip.activity);
+    return ex.application->deliver(ex.response, framing, body, ex.limits, *trip.activity);
 }
 
 // A place under every limit of the vendor that serves; nearly always there is one, and no coroutine is needed for it.

@@ -124,6 +124,7 @@ std::shared_ptr<const CredentialState> SecretFiles::Impl::state_of(const Result<
         state->attachment = *reading;
         state->serial = board.next_serial();
         state->previous = std::move(previous);
+        state->needles = needles_of(&*state->attachment, state->previous ? &*state->previous : nullptr);
     } else {
         state->fault = reading.error().detail;
     }

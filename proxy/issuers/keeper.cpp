@@ -54,6 +54,7 @@ struct CredentialKeeper::Kept {
     RenewalPlan plan;
     IssuerMemory memory;
     std::optional<Attachment> attachment;
+    std::shared_ptr<const Needles> needles;   // of the attachment
     std::uint64_t serial = 0, flights = 0;
     std::optional<WallTime> minted, expires;
     Errand* errand = nullptr;  // under way
@@ -149,6 +150,7 @@ void CredentialKeeper::previous_taken(std::shared_ptr<CredentialSlot> slot) {
 void CredentialKeeper::post(Kept& kept, std::string fault, bool coming) {
     auto state = std::make_shared<CredentialState>();
     state->attachment = kept.attachment;
+    if (kept.attachment) state->needles = kept.needles;
     state->fault = std::move(fault);
     state->since = std::chrono::system_clock::now();
     state->coming = coming;
@@ -239,6 +241,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         co_return;
     }
     kept->attachment = std::move(*made);
+    kept->needles = needles_of(&*kept->attachment, nullptr);
     kept->serial = board_.next_serial();
     kept->fault.clear();
     kept->minted = asked;

@@ -175,6 +175,7 @@ struct ExchangeRecord {
     Phases phases;
     Duration duration{};
     Traffic traffic;
+    std::uint64_t scrubbed = 0;                // secrets that were masked in the answer
 };
 
 /// Metrics and log: exactly one record an exchange, on every path.

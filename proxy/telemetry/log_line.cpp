@@ -203,7 +203,7 @@ std::string_view name_of(Level level) {
 
 constexpr Key level_key{"level"}, event_key{"event"}, request_id_key{"request_id"}, vendor_key{"vendor"},
     route_key{"route"}, listener_key{"listener"}, method_key{"method"}, authority_key{"authority"}, path_key{"path"},
-    status_key{"status"}, outcome_key{"outcome"}, reason_key{"reason"}, detail_key{"detail"}, attempts_key{"attempts"},
+    status_key{"status"}, outcome_key{"outcome"}, reason_key{"reason"}, detail_key{"detail"}, attempts_key{"attempts"}, scrubbed_key{"scrubbed"},
     duration_key{"duration_ms"}, dns_key{"dns_ms"}, connect_key{"connect_ms"}, tls_key{"tls_ms"},
     first_byte_key{"first_byte_ms"}, to_vendor_key{"bytes_to_vendor"}, from_vendor_key{"bytes_from_vendor"},
     gone_key{"gone"}, tunnel_key{"tunnel"}, reported_key{"reported"};
@@ -256,6 +256,7 @@ void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record,
     if (record.reason) line.word(reason_key, sluice::name_of(*record.reason));
     line.text(detail_key, record.detail, 512);
     line.number(attempts_key, record.attempts);
+    if (record.scrubbed) line.number(scrubbed_key, record.scrubbed);
     line.milliseconds(duration_key, record.duration);
     line.milliseconds(dns_key, record.phases.dns);
     line.milliseconds(connect_key, record.phases.connect);

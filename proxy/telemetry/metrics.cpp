@@ -202,6 +202,7 @@ void WorkerMeters::record(const ExchangeRecord& record) {
     if (record.phases.first_byte) meters.first_byte.observe(*record.phases.first_byte);
     if (record.reason) meters.rejected[static_cast<std::size_t>(*record.reason)].add(1);
     meters.to_vendor.add(record.traffic.to_vendor);
+    if (record.scrubbed) meters.scrubbed.add(record.scrubbed);
     meters.from_vendor.add(record.traffic.from_vendor);
 }
 
@@ -505,6 +506,11 @@ void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors
         {"sluice_bytes_total", "Bytes of bodies and tunnels, by direction.", MetricType::Counter, {}}, "direction",
         {{"to_vendor", sum_of<&VendorMeters::to_vendor>}, {"from_vendor", sum_of<&VendorMeters::from_vendor>}},
         vendors));
+    out.add(plain_family({"sluice_scrubbed_secrets_total",
+                          "Secrets of a credential that were found in answers, and masked.",
+                          MetricType::Counter,
+                          {}},
+                         "", {{"", sum_of<&VendorMeters::scrubbed>}}, vendors));
 }
 
 void add_process_families(Exposition& out, bool last_load_successful, WallTime loaded_at,

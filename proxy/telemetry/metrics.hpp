@@ -104,7 +104,8 @@ struct VendorMeters {
     };
 
     Cell<std::int64_t> inflight, active, idle;
-    Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor, prompt_tokens, completion_tokens;
+    Cell<std::uint64_t> handshakes_full, handshakes_resumed, to_vendor, from_vendor, prompt_tokens, completion_tokens,
+        scrubbed;
     std::array<Cell<std::uint64_t>, reason_count> rejected;
     TimeHistogram first_byte, wait;
     Chain<Requests> requests;
