@@ -267,7 +267,7 @@ std::string_view in_words(Scrub scrub) {
     return "";
 }
 
-std::string describe(const TlsRules& tls) {
+std::string describe_in_words(const TlsRules& tls) {
     std::string text = tls.min == TlsRules::Version::tls13 ? "TLS 1.3, " : "TLS 1.2 or later, ";
     text += tls.ca_file.empty() ? "the system's roots" : "roots of " + tls.ca_file;
     if (!tls.pins.empty()) text += ", " + std::to_string(tls.pins.size()) + " pinned key(s)";
@@ -442,7 +442,7 @@ void print_explanation(Console& console, const Explanation& explanation) {
     if (explanation.destination) {
         print_line(console, "upstream", upstream_of(explanation));
         if (explanation.destination->scheme == Scheme::https && explanation.way != Explanation::Way::tunnel) {
-            print_line(console, "tls", describe(vendor.tls));
+            print_line(console, "tls", describe_in_words(vendor.tls));
         }
     }
     if (const CredentialSpec* spec = explanation.credential) {
