@@ -61,6 +61,7 @@ struct Config {
     std::vector<Vendor> vendors;
     std::vector<Vendor> issuers;  // how what credentials call is reached: a vendor's rules, of no hosts; indexes go on
                                   // after `unmatched_vendor`
+    std::optional<std::size_t> vault_of_environment;  // in `issuers`: of `{vault: ...}` without a login
     Vendor unmatched_vendor;  // `_other`: tunnel mode, the defaults' timeouts, no retry, breaker or limit; index:
                               // vendors.size()
     std::string digest;       // SHA-256 of what was read, hex: tells two policies apart

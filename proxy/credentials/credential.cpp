@@ -70,7 +70,9 @@ std::vector<const SecretSource*> CredentialSpec::secrets() const {
         [&](const HmacSpec& hmac) { add(hmac.key); },
         [](const AwsSpec&) {},
         [](const AzureSpec&) {},
-        [](const ExecSpec&) {},
+        [&](const ExecSpec& exec) {
+            for (const auto& [_, source] : exec.secret_environment) add(source);
+        },
         [](const MtlsSpec&) {},
     };
     std::visit(visitor, kind);

@@ -153,10 +153,12 @@ struct VaultSpec {
 struct ExecSpec {
     enum class Format : unsigned char { exec_credential, credential_process, docker };
     std::vector<std::string> command;   // the program, looked for in PATH, and its arguments
-    std::vector<std::pair<std::string, std::string>> environment;   // all it has, beside PATH and HOME
+    std::vector<std::pair<std::string, std::string>> environment;   // all it has, beside PATH and HOME ...
+    std::vector<std::pair<std::string, SecretSource>> secret_environment;   // ... and these, read for each run
     Duration timeout = 10s;
     Format format = Format::exec_credential;
     std::string server;   // docker: what is asked for on its standard input
+    std::string region, service;   // credential_process: what its keys of AWS sign for
     bool operator==(const ExecSpec&) const = default;
 };
 
@@ -231,6 +233,7 @@ struct Minted {
     std::optional<Duration> lifetime;   // from when it was asked for; nothing: the issuer did not say
     std::string subject;                // whose it is, for the audit: never a secret
     std::vector<std::string> scope;     // as granted, where the issuer says so
+    std::optional<Duration> renew_after;   // what does not end may still be another one by now: read again then, usable on
 };
 
 /// A value that is the same for every request.
