@@ -84,7 +84,7 @@ class Maker {
     Result<Attachment> operator()(const AwsSecretKeys& keys) const {
         const auto* aws = std::get_if<AwsSpec>(&spec_.kind);
         const auto* exec = std::get_if<ExecSpec>(&spec_.kind);
-        if (!aws && !(exec && exec->format == ExecSpec::Format::credential_process)) return unusable("keys of AWS were given for it");
+        if (!aws && (!exec || exec->region.empty() || exec->service.empty())) return unusable("keys of AWS were given for it, and no region and service that they sign for");
         if (keys.access_key_id.empty() || keys.secret_access_key.empty()) return unusable("its keys are empty");
         if (!is_clean(keys.access_key_id) || !is_clean(keys.session_token.reveal())) return unusable("its keys hold a control character");
         Attachment made{AwsSigner{aws ? aws->region : exec->region, aws ? aws->service : exec->service, keys}, {keys.secret_access_key}};
@@ -285,7 +285,8 @@ void withhold(const CredentialSpec& spec, RequestHead& head) {
         head.fields.remove_lookalikes(name);
     };
     drop_header(spec.place.header);
-    if (std::holds_alternative<AwsSpec>(spec.kind)) {
+    const auto* exec = std::get_if<ExecSpec>(&spec.kind);
+    if (std::holds_alternative<AwsSpec>(spec.kind) || (exec && exec->format == ExecSpec::Format::credential_process)) {
         drop_header("X-Amz-Security-Token");
         drop_header("X-Amz-Date");
     } else if (const auto* hmac = std::get_if<HmacSpec>(&spec.kind)) {

@@ -239,6 +239,7 @@ struct Minted {
     std::optional<Duration> lifetime;   // from when it was asked for; nothing: the issuer did not say
     std::string subject;                // whose it is, for the audit: never a secret
     std::vector<std::string> scope;     // as granted, where the issuer says so
+    std::optional<Duration> renew_after;   // what does not end may still be another one by now: read again then, usable on
 };
 
 /// A value that is the same for every request.

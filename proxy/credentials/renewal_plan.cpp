@@ -10,13 +10,14 @@ Duration scaled(Duration time, double by) { return Duration(static_cast<Duration
 
 }  // namespace
 
-bool RenewalPlan::fetched(TimePoint now, std::optional<Duration> lifetime, double draw) {
+bool RenewalPlan::fetched(TimePoint now, std::optional<Duration> lifetime, double draw, std::optional<Duration> renew_after) {
     const Duration life = std::min(lifetime.value_or(times_.unknown), times_.longest);
     const TimePoint usable = lifetime ? began_ + life - times_.spare : never;
     if (usable <= now) return false;
     const Duration before = times_.before.value_or(std::max<Duration>(life / 5, 30s));
     const Duration early = std::min(scaled(before, 1 + draw / 4), life / 2);
     due_ = began_ + life - early;
+    if (renew_after) due_ = std::min(due_, std::max(began_ + scaled(*renew_after, 1 - draw / 5), now));
     usable_until_ = usable;
     fetched_at_ = now;
     failures_ = 0;

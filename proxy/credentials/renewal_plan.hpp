@@ -32,7 +32,8 @@ class RenewalPlan {
 
     void began(TimePoint now) { began_ = now; }
     /// `lifetime` from when it was asked for; nothing: it has no end that is known. `draw` in 0 .. 1 (below 1), the spread. False: it has ended already, which is a failure like another; call `failed`.
-    bool fetched(TimePoint now, std::optional<Duration> lifetime, double draw);
+    /// `renew_after`: due by then whatever its lifetime is.
+    bool fetched(TimePoint now, std::optional<Duration> lifetime, double draw, std::optional<Duration> renew_after = {});
     void failed(TimePoint now, double draw);
 
     /// The vendor refuses what was fetched last. True: it is due now. Not again and again: who is refused whatever was fetched would make its issuer pay.

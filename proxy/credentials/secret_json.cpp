@@ -64,6 +64,12 @@ class Duplicates {
 
 SecretJson::SecretJson() : memory_(std::make_unique<Memory>()) {}
 SecretJson::~SecretJson() { value_.reset(); }
+SecretJson::SecretJson(SecretJson&&) noexcept = default;
+SecretJson& SecretJson::operator=(SecretJson&& other) noexcept {
+    value_ = std::move(other.value_);   // before its memory goes
+    memory_ = std::move(other.memory_);
+    return *this;
+}
 
 std::optional<SecretJson> SecretJson::parse(std::string_view text) {
     SecretJson parsed;

@@ -17,8 +17,8 @@ class SecretJson {
     /// Nothing: not one JSON text (RFC 8259), nested over 32 deep, or a name twice in one object, of which readers take different ones.
     static std::optional<SecretJson> parse(std::string_view text);
 
-    SecretJson(SecretJson&&) noexcept = default;
-    SecretJson& operator=(SecretJson&&) noexcept = default;
+    SecretJson(SecretJson&&) noexcept;
+    SecretJson& operator=(SecretJson&&) noexcept;
     ~SecretJson();
 
     const boost::json::value& value() const { return *value_; }

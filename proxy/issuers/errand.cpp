@@ -7,6 +7,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/read_secret.hpp"
+#include "proxy/issuers/vault.hpp"
 #include "proxy/ports/clock.hpp"
 
 namespace sluice {
@@ -201,7 +202,8 @@ Task<Result<Secret>> Errand::secret(const SecretSource& source) {
         co_return std::move(*read);
     }
     case SecretSource::Kind::vault: {
-        co_return failure(source.text() + " cannot be read by this version");
+        Result<Secret> read = co_await read_vault_secret(*this, source);
+        co_return read;
     }
     }
     co_return Secret();

@@ -49,6 +49,14 @@ struct IssuerMemory {
     void forget(std::string_view what);
 };
 
+/// What one errand has read of Vault: two values of one path are of one reading, since of what is made to order (a database's user) each reading is another one.
+struct VaultReadings {
+    std::map<std::string, Secret, std::less<>> answers;   // by login and path
+    std::optional<Duration> lifetime;                     // of what ends first, from now
+    std::optional<Duration> renew_after;                  // of what should be read again first
+    unsigned depth = 0;                                   // logins that need another login's secret
+};
+
 /// Threads for what may block: a program that is run. Its destructor waits until the last has ended.
 class AsideThreads {
   public:
@@ -58,6 +66,8 @@ class AsideThreads {
 
     /// `work` is to look at `stopping` now and then, and to end soon once it is set.
     void run(std::function<void(const std::atomic<bool>& stopping)> work);
+    /// For good: whatever runs is to end.
+    void stop() { stopping_ = true; }
 
   private:
     std::atomic<bool> stopping_{false};
@@ -82,6 +92,7 @@ class Errand {
     const CredentialSpec& spec() const { return spec_; }
     const Config& config() const { return *config_; }
     IssuerMemory& memory() { return memory_; }
+    VaultReadings& vault_readings() { return vault_readings_; }
     const std::string& state_directory() const { return tools_.state; }
     TimePoint deadline() const { return deadline_; }
     static TimePoint now();
@@ -121,6 +132,7 @@ class Errand {
     const CredentialSpec spec_;   // a copy: the policy's may go
     IssuerMemory& memory_;
     const TimePoint deadline_;
+    VaultReadings vault_readings_;
     std::vector<Secret> hidden_;
     std::vector<std::string> notes_;
     RoundTrip* trip_ = nullptr;   // under way

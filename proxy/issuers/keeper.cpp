@@ -100,6 +100,7 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
 }
 
 void CredentialKeeper::stop(std::function<void()> idle) {
+    tools_.aside.stop();
     for (auto& [_, kept] : std::exchange(kept_, {})) {
         kept->ended = true;
         if (kept->errand) kept->errand->abort();
@@ -235,7 +236,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     }
     Result<Attachment> made = got ? make_attachment(kept->spec, *got) : Result<Attachment>(got.error());
     const TimePoint now = Clock::now();
-    if (made && !kept->plan.fetched(now, got->lifetime, draw_share())) made = errand.failure("what its issuer gave has ended already");
+    if (made && !kept->plan.fetched(now, got->lifetime, draw_share(), got->renew_after)) made = errand.failure("what its issuer gave has ended already");
     if (!made) {
         failed(*kept, made.error().detail, now - began);
         co_return;

@@ -85,11 +85,11 @@ void Issuing::follow(std::shared_ptr<const PolicySnapshot> policy) {
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
-Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time) {
+Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time, IssuerMemory* memory) {
     Loop& loop = impl_->loop;
     impl_->transport.adopt(policy.contexts);
-    IssuerMemory memory;
-    Errand errand(impl_->tools, policy.config, policy.contexts, spec, memory, later(Loop::now(), time));
+    IssuerMemory none;
+    Errand errand(impl_->tools, policy.config, policy.contexts, spec, memory ? *memory : none, later(Loop::now(), time));
     std::optional<Result<Minted>> got;
     spawn(fetch_credential(errand), [&](const std::exception_ptr& broken, std::optional<Result<Minted>> minted) {
         if (broken) minted = errand.failure("the fetch broke");
