@@ -100,7 +100,7 @@ struct AssumeRoleSpec {
 struct AwsSpec {
     enum class Source : unsigned char { automatic, environment, file, web_identity, container, imds };
     std::string region, service;
-    Source source = Source::automatic;   // automatic: the first of the others, in this order, that has any
+    Source source = Source::automatic;   // automatic: environment, web identity, file, container, imds: the first that has any
     std::string profile;                 // of `file`; "": AWS_PROFILE, else default
     std::vector<AssumeRoleSpec> assume_role;   // one after the other
     Url sts{Scheme::https, {}, {}};      // host "": the region's own
@@ -116,6 +116,7 @@ struct GcpSpec {
     std::string audience;             // instead: an ID token
     std::string impersonate;          // another service account's e-mail address
     Duration lifetime = 1h;           // of an impersonated token
+    Url iam{Scheme::https, {"iamcredentials.googleapis.com", 443, false}, {}};   // the IAM Credentials API, which impersonates
     bool operator==(const GcpSpec&) const = default;
 };
 

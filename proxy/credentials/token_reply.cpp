@@ -1,27 +1,18 @@
 #include "proxy/credentials/token_reply.hpp"
 
 #include "proxy/base/text.hpp"
+#include "proxy/credentials/reply_words.hpp"
 #include "proxy/credentials/secret_json.hpp"
 
 namespace sluice {
 
 namespace {
 
-constexpr std::size_t most_quoted = 200;
-
-// An issuer's own words, as far as they can stand in a log line.
-std::string quoted(std::string_view text) {
-    std::string out;
-    for (const char c : text.substr(0, most_quoted)) out += c >= ' ' && c <= '~' ? c : '?';
-    if (text.size() > most_quoted) out += "...";
-    return out;
-}
-
 std::vector<std::string> split_scope(std::string_view text) {
     std::vector<std::string> all;
     while (!text.empty()) {
         const std::size_t space = text.find(' ');
-        if (space != 0) all.push_back(quoted(text.substr(0, space)));
+        if (space != 0) all.push_back(quoted_words(text.substr(0, space)));
         text.remove_prefix(space == text.npos ? text.size() : space + 1);
     }
     return all;
@@ -34,8 +25,8 @@ TokenDenied denied(unsigned status, std::string_view body) {
     out.what = "answered " + std::to_string(status);
     const auto reply = SecretJson::parse(body);
     if (!reply) return out;
-    out.error = quoted(reply->text("error").value_or(""));
-    const std::string description = quoted(reply->text("error_description").value_or(""));
+    out.error = quoted_words(reply->text("error").value_or(""));
+    const std::string description = quoted_words(reply->text("error_description").value_or(""));
     if (!out.error.empty()) out.what += ' ' + out.error;
     if (!description.empty()) out.what += ": " + description;
     out.final = is_final(out.error);
@@ -63,7 +54,7 @@ std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::s
     const auto token = reply->text("access_token");
     if (!token || token->empty()) return useless("there is no access_token in it");
     const std::string_view type = reply->text("token_type").value_or("Bearer");
-    if (!same_text(type, "Bearer") && !same_text(type, "N_A")) return useless("the token_type is '" + quoted(type) + "', not Bearer");
+    if (!same_text(type, "Bearer") && !same_text(type, "N_A")) return useless("the token_type is '" + quoted_words(type) + "', not Bearer");
     std::string wrong;
     const bool written = reply->find("expires_in") && !reply->find("expires_in")->is_null();
     const auto lifetime = read_lifetime(reply->number("expires_in"), written, wrong);

@@ -1,6 +1,10 @@
 #include "proxy/issuers/fetch.hpp"
 
+#include "proxy/issuers/aws.hpp"
+#include "proxy/issuers/azure.hpp"
 #include "proxy/issuers/exec.hpp"
+#include "proxy/issuers/gcp.hpp"
+#include "proxy/issuers/github.hpp"
 #include "proxy/issuers/oauth.hpp"
 #include "proxy/issuers/vault.hpp"
 
@@ -10,60 +14,48 @@ namespace {
 
 constexpr Duration look_again = 5min;   // where nobody tells of a change
 
-// Of a type that is only read, not given out: which of its secrets is what.
-struct ToRead {
-    const SecretSource* secret = nullptr;
-    const BasicSpec* basic = nullptr;
-};
-ToRead to_read(const CredentialSpec& spec) {
-    if (const auto* bearer = std::get_if<BearerSpec>(&spec.kind)) return {&bearer->value};
-    if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind)) return {&key->value};
-    if (const auto* hmac = std::get_if<HmacSpec>(&spec.kind)) return {&hmac->key};
-    if (const auto* basic = std::get_if<BasicSpec>(&spec.kind)) return {&basic->password, basic};
-    return {};
-}
-
 // One whose secret is in Vault (any other is read by `files`).
-Task<Result<Minted>> read_credential(Errand& errand, const ToRead& what) {
+Task<Result<Minted>> read_credential(Errand& errand, const SecretSource& source, const BasicSpec* basic = nullptr) {
     Minted minted;
-    Result<Secret> secret = co_await errand.secret(*what.secret);
+    Result<Secret> secret = co_await errand.secret(source);
     if (!secret) co_return std::move(secret.error());
-    if (what.basic) {
-        Result<Secret> username = co_await errand.secret(what.basic->username_source);
+    if (basic) {
+        Result<Secret> username = co_await errand.secret(basic->username_source);
         if (!username) co_return std::move(username.error());
-        if (!what.basic->username_source.written()) *username = Secret(std::string(what.basic->username));
+        if (!basic->username_source.written()) *username = Secret(std::string(basic->username));
         minted.what = UserPassword{std::move(*username), std::move(*secret)};
     } else {
         minted.what = std::move(*secret);
     }
-    minted.subject = what.secret->name;
+    minted.subject = source.name;
     minted.lifetime = errand.vault_readings().lifetime;
     minted.renew_after = errand.vault_readings().renew_after;
     if (!minted.lifetime && !minted.renew_after) minted.renew_after = look_again;
     co_return minted;
 }
 
+struct Fetch {
+    Errand& errand;
+
+    Task<Result<Minted>> operator()(const BearerSpec& bearer) const { return read_credential(errand, bearer.value); }
+    Task<Result<Minted>> operator()(const ApiKeySpec& key) const { return read_credential(errand, key.value); }
+    Task<Result<Minted>> operator()(const BasicSpec& basic) const { return read_credential(errand, basic.password, &basic); }
+    Task<Result<Minted>> operator()(const HmacSpec& hmac) const { return read_credential(errand, hmac.key); }
+    Task<Result<Minted>> operator()(const OAuthSpec& oauth) const { return fetch_oauth(errand, oauth); }
+    Task<Result<Minted>> operator()(const AwsSpec& aws) const { return fetch_aws(errand, aws); }
+    Task<Result<Minted>> operator()(const GcpSpec& gcp) const { return fetch_gcp(errand, gcp); }
+    Task<Result<Minted>> operator()(const AzureSpec& azure) const { return fetch_azure(errand, azure); }
+    Task<Result<Minted>> operator()(const GithubAppSpec& github) const { return fetch_github(errand, github); }
+    Task<Result<Minted>> operator()(const VaultSpec& vault) const { return fetch_vault(errand, vault); }
+    Task<Result<Minted>> operator()(const ExecSpec& exec) const { return fetch_exec(errand, exec); }
+    Task<Result<Minted>> operator()(const MtlsSpec&) const { return refuse("a certificate is shown, not fetched"); }
+
+  private:
+    Task<Result<Minted>> refuse(const char* why) const { co_return errand.failure(why); }
+};
+
 }  // namespace
 
-Task<Result<Minted>> fetch_credential(Errand& errand) {
-    const CredentialSpec& spec = errand.spec();
-    if (const auto* oauth = std::get_if<OAuthSpec>(&spec.kind)) {
-        Result<Minted> minted = co_await fetch_oauth(errand, *oauth);
-        co_return minted;
-    }
-    if (const auto* vault = std::get_if<VaultSpec>(&spec.kind)) {
-        Result<Minted> minted = co_await fetch_vault(errand, *vault);
-        co_return minted;
-    }
-    if (const auto* exec = std::get_if<ExecSpec>(&spec.kind)) {
-        Result<Minted> minted = co_await fetch_exec(errand, *exec);
-        co_return minted;
-    }
-    if (const ToRead what = to_read(spec); what.secret) {
-        Result<Minted> minted = co_await read_credential(errand, what);
-        co_return minted;
-    }
-    co_return errand.failure("its type, " + std::string(spec.type()) + ", cannot be fetched by this version");
-}
+Task<Result<Minted>> fetch_credential(Errand& errand) { return std::visit(Fetch{errand}, errand.spec().kind); }
 
 }  // namespace sluice

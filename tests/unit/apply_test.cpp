@@ -161,7 +161,7 @@ TEST_CASE("a secret that cannot stand in its place is refused, and never shown")
         {spec(secret_username), user("hun:ter2", "hunter2"), "its username holds a ':' (RFC 7617 2)"},
         {spec(secret_username), user("hunter2\n", "hunter2"), "its username holds a control character"},
         {spec(AwsSpec{}), {AwsSecretKeys{"AKIA1", Secret(), Secret()}}, "its keys are empty"},
-        {spec(BearerSpec{}), {AwsSecretKeys{"AKIA1", Secret("hunter2"), Secret()}}, "keys of AWS were given for it"},
+        {spec(BearerSpec{}), {AwsSecretKeys{"AKIA1", Secret("hunter2"), Secret()}}, "keys of AWS were given for it, and no region and service that they sign for"},
     };
     for (const Case& one : cases) {
         CAPTURE(one.why);
