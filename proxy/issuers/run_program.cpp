@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -194,7 +194,7 @@ class SignalsBlocked {
 // A program that has been started. Its id stays ours until it is reaped, which the destructor does last.
 class Child {
   public:
-    explicit Child(pid_t pid) : pid_(pid), handle_(::pidfd_open(pid, 0)) {}
+    explicit Child(pid_t pid) : pid_(pid), handle_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}   // glibc 2.36 declares its own for C only
     Child(const Child&) = delete;
     ~Child() {
         signal(SIGKILL);
