@@ -1,0 +1,304 @@
+// Credentials that are fetched, in the real proxy: a token endpoint and a vendor that knows its tokens.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+// Grants tok-1-SECRETSECRET, tok-2-... for client credentials, and rotates refresh tokens.
+class TokenEndpoint {
+  public:
+    enum class Mood { good, refuses, garbage, hangs };
+
+    TokenEndpoint() : vendor_([this](Wire& wire) { serve(wire); }, vendor_ca()) {}
+    ~TokenEndpoint() { mood = Mood::refuses; }
+
+    std::string yaml(const std::string& name, const std::string& more = "", const std::string& type = "oauth2_client_credentials") const {
+        std::string yaml = "  " + name + ":\n    type: " + type + "\n    token_url: https://" + vendor_.authority() + "/token\n    client_id: us\n    client_secret: {file: @dir/client-secret}\n    addresses: [127.0.0.0/8, \"::1\"]\n    tls: {ca: {file: @dir/vendor-ca.crt}}\n";
+        std::istringstream lines(more);
+        for (std::string line; std::getline(lines, line);) yaml += "    " + line + "\n";
+        return yaml;
+    }
+    bool knows(const std::string& token) const {
+        const std::lock_guard lock(mutex_);
+        return granted_.count(token) > 0;
+    }
+    void revoke_all() {
+        const std::lock_guard lock(mutex_);
+        granted_.clear();
+    }
+    std::vector<std::string> forms() const {
+        const std::lock_guard lock(mutex_);
+        return forms_;
+    }
+    std::string authority() const { return vendor_.authority(); }
+
+    std::atomic<Mood> mood = Mood::good;
+    std::atomic<int> lifetime = 3600, calls = 0;
+    std::atomic<bool> rotates = false, worthless = false;   // `worthless`: the vendor does not take what is granted
+
+  private:
+    void serve(Wire& wire) {
+        while (auto request = wire.read_request()) {
+            const int call = ++calls;
+            std::string status = "200 OK", body;
+            switch (mood) {
+            case Mood::good: {
+                const std::string token = "tok-" + std::to_string(call) + "-SECRETSECRET";
+                const std::lock_guard lock(mutex_);
+                forms_.push_back(request->field("authorization") + " " + request->body);
+                if (!worthless) granted_.insert(token);
+                body = "{\"access_token\":\"" + token + "\",\"token_type\":\"Bearer\",\"expires_in\":" + std::to_string(lifetime);
+                if (rotates) body += ",\"refresh_token\":\"refresh-" + std::to_string(call) + "\"";
+                body += "}";
+                break;
+            }
+            case Mood::refuses:
+                status = "401 Unauthorized";
+                body = R"({"error":"invalid_client","error_description":"not s3cr3t-of-ours"})";
+                break;
+            case Mood::garbage: body = "<html>log in here</html>"; break;
+            case Mood::hangs: wire.read_all(); return;
+            }
+            wire.write("HTTP/1.1 " + status + "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+        }
+    }
+
+    mutable std::mutex mutex_;
+    std::set<std::string> granted_;
+    std::vector<std::string> forms_;
+    FakeVendor vendor_;
+};
+
+// 200 to who shows a token that was granted, else 401; says what it was shown.
+FakeVendor::Serve guarded(const TokenEndpoint& endpoint, Seen* seen = nullptr) {
+    return [&endpoint, seen](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            if (seen) seen->add(*request);
+            const std::string shown = request->field("authorization");
+            const bool good = shown.starts_with("Bearer ") && endpoint.knows(shown.substr(7));
+            const std::string body = "you showed " + shown + " and said " + request->body;
+            wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nX-Shown: " + shown + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+        }
+    };
+}
+
+struct Setting {
+    TokenEndpoint endpoint;
+    Seen seen;
+    FakeVendor vendor{guarded(endpoint, &seen), vendor_ca()};
+
+    std::string policy(const std::string& more_of_credential = "", const std::string& more_of_vendor = "", const std::string& type = "oauth2_client_credentials") const {
+        return "credentials:\n" + endpoint.yaml("pay-oauth", more_of_credential, type) + "vendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: pay-oauth\n" + more_of_vendor);
+    }
+};
+
+// The secret must be there before the proxy is: its directory comes with it, so it is written by a reload.
+void give_secret(const TestProxy& proxy) { proxy.directory().file("client-secret", "s3cr3t-of-ours\n"); }
+
+bool answers(const TestProxy& proxy, unsigned status) {
+    return eventually([&] { return proxy.get("pay.example").status() == status; });
+}
+
+}  // namespace
+
+TEST_CASE("a token is fetched and attached; the application sees neither it nor the client's secret") {
+    Setting setting;
+    TestProxy proxy(setting.policy("scope: [a, b]\naudience: https://pay.example"));
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    const Message answer = proxy.get("pay.example", "/", "Authorization: Bearer of-the-application\r\n");
+    CHECK(answer.status() == 200);
+    CHECK(setting.seen.all().back().field("authorization").starts_with("Bearer tok-"));
+    CHECK(answer.body.find("SECRET") == std::string::npos);
+    CHECK(answer.body.starts_with("you showed Bearer ****"));
+    CHECK(answer.field("x-shown").starts_with("Bearer ****"));
+    CHECK(setting.endpoint.forms().at(0) == "Basic dXM6czNjcjN0LW9mLW91cnM= grant_type=client_credentials&scope=a+b&audience=https%3A%2F%2Fpay.example");
+    CHECK(proxy.logs(R"("event":"credential_minted","credential":"pay-oauth","type":"oauth2_client_credentials","subject":"us","scope":"a b","lifetime":"1h")"));
+    CHECK(proxy.log().find("SECRET") == std::string::npos);
+    CHECK(proxy.log().find("s3cr3t") == std::string::npos);
+    CHECK(proxy.metric("sluice_credential_available{credential=\"pay-oauth\"}") == 1);
+    CHECK(proxy.metric("sluice_credential_expiry_timestamp_seconds{credential=\"pay-oauth\"}") > 1.7e9);
+    CHECK(proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"ok\"}") == 1);
+    CHECK(proxy.metric("sluice_scrubbed_secrets_total{vendor=\"pay\"}") >= 2);
+}
+
+TEST_CASE("a request waits for a token that is being fetched, and one that is fetched on demand is fetched by the first") {
+    Setting setting;
+    TestProxy proxy(setting.policy("eager: false"));
+    give_secret(proxy);
+    CHECK(setting.endpoint.calls == 0);
+    CHECK(proxy.get("pay.example").status() == 200);
+    CHECK(setting.endpoint.calls == 1);
+}
+
+TEST_CASE("many that wait on several workers cause one fetch", "[multi-worker]") {
+    Setting setting;
+    TestProxy proxy(setting.policy("eager: false"), 3);
+    give_secret(proxy);
+    std::vector<std::thread> applications;
+    std::atomic<int> good = 0;
+    for (int i = 0; i < 30; ++i) applications.emplace_back([&] { good += proxy.get("pay.example").status() == 200; });
+    for (std::thread& application : applications) application.join();
+    CHECK(good == 30);
+    CHECK(setting.endpoint.calls == 1);
+}
+
+TEST_CASE("tokens that end are renewed under load, and not one request fails", "[multi-worker]") {
+    Setting setting;
+    setting.endpoint.lifetime = 2;
+    TestProxy proxy(setting.policy("", "retry: {max: 0}"), 2);
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    const int before = setting.endpoint.calls;
+    std::atomic<int> good = 0, bad = 0;
+    std::vector<std::thread> applications;
+    for (int i = 0; i < 4; ++i)
+        applications.emplace_back([&] {
+            Wire wire = proxy.connected("pay.example");
+            while (setting.endpoint.calls < before + 4) {
+                wire.write("GET / HTTP/1.1\r\nHost: pay.example\r\n\r\n");
+                const auto answer = wire.read_response();
+                ++(answer && answer->status() == 200 ? good : bad);
+            }
+        });
+    for (std::thread& application : applications) application.join();
+    CHECK(bad == 0);
+    CHECK(good > 100);
+}
+
+TEST_CASE("an issuer that fails leaves requests refused, closed and with the reason; it recovers by itself") {
+    const auto [mood, words] = GENERATE(table<TokenEndpoint::Mood, std::string>({
+        {TokenEndpoint::Mood::refuses, "answered 401 invalid_client: not ***"},
+        {TokenEndpoint::Mood::garbage, "answered 200 but its body is not a JSON object"},
+        {TokenEndpoint::Mood::hangs, "cannot be asked: "},
+    }));
+    Setting setting;
+    setting.endpoint.mood = mood;
+    TestProxy proxy(setting.policy("timeout: {first_byte: 200ms}"));
+    give_secret(proxy);
+    REQUIRE(eventually([&] { return proxy.get("pay.example").body.find(words) != std::string::npos; }));
+    const Message refused = proxy.get("pay.example");
+    CHECK(refused.status() == 503);
+    CHECK(refused.reason() == "credential_unavailable");
+    CHECK(refused.body.find("credential 'pay-oauth'") != std::string::npos);
+    CHECK(refused.body.find("s3cr3t") == std::string::npos);
+    CHECK(setting.seen.size() == 0);
+    CHECK(proxy.logs("\"event\":\"credential_fetch_failed\""));
+    setting.endpoint.mood = TokenEndpoint::Mood::good;
+    CHECK(answers(proxy, 200));
+    CHECK(proxy.log().find("s3cr3t") == std::string::npos);
+}
+
+TEST_CASE("a token that the vendor refuses is renewed once, and the request sent again with its body") {
+    Setting setting;
+    TestProxy proxy(setting.policy());
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    setting.endpoint.revoke_all();
+    Wire wire = proxy.connected("pay.example");
+    wire.write("POST /charges HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 5\r\n\r\nmoney");
+    const auto answer = wire.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+    CHECK(answer->body.ends_with("and said money"));
+    CHECK(answer->field("sluice-attempts") == "2");
+    CHECK(setting.endpoint.calls == 2);
+}
+
+TEST_CASE("a refused token whose issuer is down, or whose next is refused too, ends in the vendor's own 401") {
+    Setting setting;
+    TestProxy proxy(setting.policy());
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    SECTION("down") { setting.endpoint.mood = TokenEndpoint::Mood::garbage; }
+    SECTION("refused again") { setting.endpoint.worthless = true; }
+    setting.endpoint.revoke_all();
+    const Message answer = proxy.get("pay.example");
+    CHECK(answer.status() == 401);
+    CHECK(answer.body.starts_with("you showed Bearer ***"));
+}
+
+TEST_CASE("a rotated refresh token is on disk before its access token is used, and outlives the process") {
+    Setting setting;
+    setting.endpoint.rotates = true;
+    const std::string policy = setting.policy("refresh_token: {file: @dir/first}\n", "", "oauth2_refresh_token");
+    TestProxy proxy(policy);
+    proxy.directory().file("first", "refresh-0");
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    const auto forms = setting.endpoint.forms();
+    CHECK(forms.at(0).ends_with("grant_type=refresh_token&refresh_token=refresh-0"));
+    std::string kept;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(proxy.directory().path()))
+        if (entry.path().filename() == "pay-oauth.json") {
+            kept = entry.path();
+            CHECK((entry.status().permissions() & std::filesystem::perms::all) == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+        }
+    REQUIRE_FALSE(kept.empty());
+    std::ifstream file(kept);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    CHECK(text.find("\"refresh_token\":\"refresh-1\"") != std::string::npos);
+    CHECK(text.find("refresh-0") == std::string::npos);
+    setting.endpoint.revoke_all();
+    CHECK(proxy.get("pay.example").status() == 200);
+    CHECK(setting.endpoint.forms().at(1).ends_with("refresh_token=refresh-1"));
+}
+
+TEST_CASE("the secret before the last rotation is tried when the new one is refused, and told of") {
+    Seen seen;
+    FakeVendor vendor(
+        [&seen](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                seen.add(*request);
+                const bool good = request->field("authorization") == "Bearer the-old-secret";
+                wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nContent-Length: 0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("credentials:\n  k: {type: bearer, value: {file: @dir/new}, overlap: {secret: {file: @dir/old}}}\nvendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: k"));
+    proxy.directory().file("old", "the-old-secret");
+    proxy.directory().file("new", "the-new-secret");
+    REQUIRE(answers(proxy, 200));
+    CHECK(proxy.logs("the vendor refuses the new secret, and still takes the one before it (overlap)"));
+    const std::size_t before = seen.size();
+    CHECK(proxy.get("pay.example").status() == 200);   // for a while the old one comes first
+    CHECK(seen.size() == before + 1);
+}
+
+TEST_CASE("a placeholder is replaced where the application put it, and one that is required must be there") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen), vendor_ca());
+    TestProxy proxy("credentials:\n  k: {type: bearer, value: {file: @dir/key}, placeholder: PLACE-HOLDER, require: true}\nvendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: k"));
+    proxy.directory().file("key", "s3cr3t-key-of-ours");
+    REQUIRE(eventually([&] { return proxy.get("pay.example", "/a?k=PLACE-HOLDER", "X-Key: PLACE-HOLDER\r\n").status() == 200; }));
+    CHECK(seen.all().back().start_line == "GET /a?k=s3cr3t-key-of-ours HTTP/1.1");
+    CHECK(seen.all().back().field("x-key") == "s3cr3t-key-of-ours");
+    const std::size_t before = seen.size();
+    const Message refused = proxy.get("pay.example", "/a");
+    CHECK(refused.status() == 403);
+    CHECK(refused.reason() == "not_allowed");
+    CHECK(seen.size() == before);
+}
+
+TEST_CASE("a route's narrower credential is attached instead of its vendor's") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen), vendor_ca());
+    TestProxy proxy("credentials:\n  wide: {type: bearer, value: {file: @dir/wide}}\n  narrow: {type: bearer, value: {file: @dir/narrow}}\nvendors:\n" +
+                    vendor_yaml("pay", "pay.example", vendor, true, "credential: wide\nroutes: [{match: \"GET /refunds\", credential: narrow}]"));
+    proxy.directory().file("wide", "the-wide-secret");
+    proxy.directory().file("narrow", "the-narrow-secret");
+    REQUIRE(answers(proxy, 200));
+    REQUIRE(eventually([&] { return proxy.get("pay.example", "/refunds").status() == 200; }));
+    CHECK(seen.all().back().field("authorization") == "Bearer the-narrow-secret");
+    CHECK(proxy.get("pay.example", "/charges").status() == 200);
+    CHECK(seen.all().back().field("authorization") == "Bearer the-wide-secret");
+}
