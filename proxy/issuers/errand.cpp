@@ -116,9 +116,15 @@ std::array<std::uint8_t, 16> Errand::random() {
 }
 
 Failure Errand::failure(std::string what) const {
+    constexpr std::size_t enough = 12;   // an issuer's words are cut, and so may be the secret in them
     for (const Secret& secret : hidden_) {
-        if (secret.size() < 4) continue;
-        for (std::size_t at = what.find(secret.reveal()); at != what.npos; at = what.find(secret.reveal(), at)) what.replace(at, secret.size(), "***");
+        const std::string_view all = secret.reveal(), begin = all.substr(0, enough);
+        if (all.size() < 4) continue;
+        for (std::size_t at = what.find(begin); at != what.npos; at = what.find(begin, at + 3)) {
+            std::size_t size = begin.size();
+            while (size < all.size() && at + size < what.size() && what[at + size] == all[size]) ++size;
+            what.replace(at, size, "***");
+        }
     }
     return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + std::move(what)};
 }
