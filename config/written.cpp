@@ -16,13 +16,6 @@ namespace {
 
 // ---- forms of text
 
-std::optional<std::string> parse_text(const std::string& text, std::string& why) {
-    constexpr std::size_t most = 4096;
-    if (text.size() <= most) return text;
-    why = "it is longer than 4096 bytes";
-    return {};
-}
-
 std::optional<std::string> parse_any_duration(const std::string& text, std::string& why) {
     if (parse_duration(text)) return text;
     why = "write it as 800ms, 15m or 30d";
@@ -116,12 +109,6 @@ std::optional<HostPattern> parse_host(const std::string& text, std::string& why)
         why = "write a name or an address, with a port where it is not 443 or 80";
     }
     return {};
-}
-
-/// A lower floor's sentence about a text begins with the text, which the fault names already.
-std::string about_it(const std::string& text, const std::string& sentence) {
-    const std::string lead = "'" + text + "' ";
-    return sentence.starts_with(lead) ? "it " + sentence.substr(lead.size()) : sentence;
 }
 
 std::optional<RequestPattern> parse_request(const std::string& text, std::string& why) {
