@@ -34,6 +34,7 @@ struct PolicyInputs {
     std::function<std::vector<std::string>(const std::string& pattern)> list_files;
     std::function<std::optional<std::string>(const std::string& name)> environment;
     std::string default_state;  // $XDG_STATE_HOME/sluice, or ~/.local/state/sluice
+    std::string directory;      // where the process is: what makes a relative path absolute
 
     /// The real file system and environment.
     static PolicyInputs system();

@@ -36,12 +36,6 @@ json::value describe(const SeatSpec& seats) {
     return json::object{{"min", seats.least}, {"max", seats.most}};
 }
 
-std::string text_of(const JsonPath& path) {
-    std::string text = "$";
-    for (const auto& member : path) text += "." + member;
-    return text;
-}
-
 void put(json::object& out, std::string_view name, json::object value) {
     if (!value.empty()) out[name] = std::move(value);
 }
@@ -61,9 +55,9 @@ json::object describe(const HeaderEdits& edits) {
 json::object describe(const JsonEdits& edits) {
     json::object out, rename, set;
     json::array drop;
-    for (const auto& [from, to] : edits.rename) rename[text_of(from)] = text_of(to);
-    for (const auto& [path, text] : edits.set) set[text_of(path)] = json::parse(text);
-    for (const auto& path : edits.drop) drop.push_back(json::value(text_of(path)));
+    for (const auto& [from, to] : edits.rename) rename[to_text(from)] = to_text(to);
+    for (const auto& [path, text] : edits.set) set[to_text(path)] = json::parse(text);
+    for (const auto& path : edits.drop) drop.push_back(json::value(to_text(path)));
     put(out, "rename", std::move(rename));
     put(out, "set", std::move(set));
     if (!drop.empty()) out["drop"] = std::move(drop);

@@ -13,7 +13,12 @@ namespace sluice {
 
 inline constexpr std::string_view not_yet = "not implemented in this version of Sluice";
 
+/// A lower floor's sentence about a text begins with the text, which the fault names already.
+std::string about_it(const std::string& text, const std::string& sentence);
+
 bool all_printable(std::string_view text);
+/// At most 4096 bytes.
+std::optional<std::string> parse_text(const std::string& text, std::string& why);
 /// One line, not empty, at most 256 bytes.
 std::optional<std::string> parse_line(const std::string& text, std::string& why);
 std::optional<std::string> parse_file_name(const std::string& text, std::string& why);

@@ -17,51 +17,6 @@ void settle(V& into, const Maybe<W>& written) {
     if (written) into = written->value;
 }
 
-bool is_server_error(std::uint16_t status) {
-    return status >= 500 && status <= 599;
-}
-
-void put_status(RetryOn& on, std::uint16_t status, bool wanted) {
-    if (!wanted && on.server_errors && is_server_error(status)) {  // the others of `5xx` stay
-        on.server_errors = false;
-        for (std::uint16_t other = 500; other <= 599; ++other) put_status(on, other, true);
-    }
-    const auto at = std::lower_bound(on.statuses.begin(), on.statuses.end(), status);
-    const bool there = at != on.statuses.end() && *at == status;
-    if (wanted && !there) on.statuses.insert(at, status);
-    if (!wanted && there) on.statuses.erase(at);
-}
-
-void put(RetryOn& on, const RetryWord& word) {
-    const bool wanted = word.edit != '-';
-    switch (word.kind) {
-    case RetryWord::Kind::connect: on.connect = wanted; return;
-    case RetryWord::Kind::tls: on.tls = wanted; return;
-    case RetryWord::Kind::reset: on.reset = wanted; return;
-    case RetryWord::Kind::timeout: on.timeout = wanted; return;
-    case RetryWord::Kind::server_errors:
-        on.server_errors = wanted;
-        if (!wanted) std::erase_if(on.statuses, is_server_error);
-        return;
-    case RetryWord::Kind::status: return put_status(on, word.status, wanted);
-    }
-}
-
-RetryOn nothing() {
-    return {.connect = false, .tls = false, .reset = false, .timeout = false, .server_errors = false, .statuses = {}};
-}
-
-/// The words edit what is inherited if they begin with '+' or '-', which either all do or none does. What is taken away
-/// goes first: "-5xx" and "+503" leave 503, whatever their order.
-RetryOn inherit_on(const RetryOn& from, const std::vector<Written<RetryWord>>& words) {
-    RetryOn on = words.empty() || words.front().value.edit == 0 ? nothing() : from;
-    for (const auto& word : words)
-        if (word.value.edit == '-') put(on, word.value);
-    for (const auto& word : words)
-        if (word.value.edit != '-') put(on, word.value);
-    return on;
-}
-
 /// At most a month's worth: what a limit counts in must hold it.
 bool too_long(const RateSpec& spec) {
     const double seconds = static_cast<double>(spec.burst) / static_cast<double>(spec.rate.count) *
@@ -183,7 +138,12 @@ RetrySpec inherit(const RetrySpec& from, const Maybe<WrittenRetry>& written) {
     if (!written) return spec;
     const WrittenRetry& own = written->value;
     settle(spec.max, own.max);
-    if (own.on) spec.on = inherit_on(from.on, own.on->value);
+    if (own.on) {
+        std::vector<std::string> words;
+        for (const auto& word : own.on->value) words.push_back(word.value);
+        std::string reported;  // where it stands, by the tables
+        if (auto on = edited(from.on, words, reported)) spec.on = std::move(*on);
+    }
     if (own.backoff) {
         spec.backoff_min = own.backoff->value.least;
         spec.backoff_max = own.backoff->value.most;
@@ -251,16 +211,10 @@ HeaderEdits edits_of(Maybe<WrittenHeaderEdits>& written) {
     return edits;
 }
 
-/// "$.card.number", which has been judged.
+/// A name that was found wrong is reported, and no path.
 JsonPath members_of(std::string_view text) {
-    JsonPath path;
-    text.remove_prefix(std::min<std::size_t>(text.size(), 2));
-    while (!text.empty()) {
-        const auto dot = std::min(text.find('.'), text.size());
-        path.emplace_back(text.substr(0, dot));
-        text.remove_prefix(std::min(dot + 1, text.size()));
-    }
-    return path;
+    std::string reported;
+    return parse_json_path(text, reported).value_or(JsonPath{});
 }
 
 JsonEdits edits_of(Maybe<WrittenJsonEdits>& written) {

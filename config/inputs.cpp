@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 
 #include "config/decode.hpp"
 
@@ -56,7 +57,8 @@ std::string state_directory() {
 }  // namespace
 
 PolicyInputs PolicyInputs::system() {
-    return {read_bounded, list_sorted, variable, state_directory()};
+    std::error_code unknown;  // a directory that is gone: relative paths stay so
+    return {read_bounded, list_sorted, variable, state_directory(), std::filesystem::current_path(unknown).string()};
 }
 
 }  // namespace sluice

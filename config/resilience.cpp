@@ -135,135 +135,53 @@ std::optional<std::string> parse_header_value(const std::string& text, std::stri
     return {};
 }
 
-bool is_member(std::string_view name) {
-    const auto fits = [](char c) {
-        return (lower(c) >= 'a' && lower(c) <= 'z') || is_digit(c) || c == '_' || c == '-' || c == '@' || c == '$';
-    };
-    return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), fits);
-}
-
-std::optional<JsonPath> parse_json_path(const std::string& text, std::string& why) {
-    JsonPath path;
-    std::string_view rest = text;
-    why = "write the members from the root on, as in $.card.number";
-    if (!rest.starts_with("$.")) return {};
-    if (rest.find_first_of("[]*") != rest.npos) why = "only members can be named, no arrays and no wildcards";
-    rest.remove_prefix(1);
-    while (!rest.empty()) {
-        rest.remove_prefix(1);  // the dot
-        const std::string_view member = rest.substr(0, rest.find('.'));
-        if (!is_member(member) || path.size() == 16) return {};
-        path.emplace_back(member);
-        rest.remove_prefix(member.size());
-    }
+std::optional<JsonPath> read_json_path(const std::string& text, std::string& why) {
+    auto path = parse_json_path(text, why);
+    if (!path) why = about_it(text, why);
     return path;
 }
 std::string judge_json_path(std::string_view text) {
     std::string why;
-    return parse_json_path(std::string(text), why) ? "" : why;
+    return read_json_path(std::string(text), why) ? "" : why;
 }
 
 std::optional<std::string> parse_member(const std::string& text, std::string& why) {
-    if (is_member(text)) return text;
+    const auto path = parse_json_path("$." + text, why);
+    if (path && path->size() == 1) return text;
     why = "write one member, such as data";
     return {};
 }
 
+/// Judged with the path that it becomes, by `check_rewrite`.
 std::string judge_rewritten_path(std::string_view text) {
-    std::string_view base = text;
-    if (base.ends_with("/**")) base.remove_suffix(3);
-    if (!text.starts_with('/')) return "it does not begin with '/'";
-    if (text.size() > 1024 || !all_printable(text) || text.find(' ') != text.npos)
-        return "it is at most 1024 printable ASCII characters without a space";
-    if (text.find_first_of("?#") != text.npos) return "the query stays as it is, and is not written";
-    if (base.find('*') != base.npos) return "a '*' can only stand at its end, as in /v1/**";
-    return std::string(judge_path(base.empty() ? "/" : base));
+    return text.size() <= 1024 ? "" : "it is longer than 1024 bytes";
 }
-std::optional<std::string> parse_rewritten_path(const std::string& text, std::string& why) {
-    why = judge_rewritten_path(text);
-    if (why.empty()) return text;
+
+/// What is slower or longer than this is a mistake, and would not fit where times are added up.
+std::optional<ChaosFault> read_fault(const std::string& text, std::string& why) {
+    auto fault = parse_fault(text, why);
+    if (!fault) {
+        why = about_it(text, why);
+    } else if (fault->delay > 1h) {
+        why = "it is longer than 1h";
+    } else if (fault->bytes > 1u << 30) {
+        why = "it is more than 1GiB";
+    } else {
+        return fault;
+    }
     return {};
 }
 
-/// What may stand behind a fault's word.
-struct FaultForm {
-    std::string_view word, example;
-    ChaosFault::Kind kind;
-    bool (*take)(const std::string& argument, ChaosFault& into, std::string& why);
-};
-
-bool take_status(const std::string& argument, ChaosFault& into, std::string& why) {
-    const auto status = parse_decimal(argument);
-    why = "its status must be from 400 to 599";
-    into.status = status ? static_cast<unsigned>(std::min<std::uint64_t>(*status, 1000)) : 0;
-    return into.status >= 400 && into.status <= 599;
-}
-bool take_delay(const std::string& argument, ChaosFault& into, std::string& why) {
-    const auto delay = parse_between<1, in_ms::hour>(argument, why);
-    into.delay = delay.value_or(Duration{});
-    return delay.has_value();
-}
-bool take_bytes(const std::string& argument, ChaosFault& into, std::string& why) {
-    const auto bytes = parse_size_between<0, (1u << 30)>(argument, why);
-    into.bytes = bytes.value_or(0);
-    return bytes.has_value();
-}
-bool take_pace(const std::string& argument, ChaosFault& into, std::string& why) {
-    if (!argument.ends_with("/s")) {
-        why = "its rate is bytes a second, as in 1KiB/s";
-        return false;
-    }
-    const auto bytes = parse_size_between<1, (1u << 30)>(argument.substr(0, argument.size() - 2), why);
-    into.bytes = bytes.value_or(0);
-    return bytes.has_value();
-}
-
-constexpr FaultForm fault_forms[] = {
-    {"status", "status 429", ChaosFault::Kind::status, take_status},
-    {"delay", "delay 500ms", ChaosFault::Kind::delay, take_delay},
-    {"reset", "reset", ChaosFault::Kind::reset, nullptr},
-    {"hang", "hang", ChaosFault::Kind::hang, nullptr},
-    {"slow_body", "slow_body 1KiB/s", ChaosFault::Kind::slow_body, take_pace},
-    {"truncate", "truncate 100B", ChaosFault::Kind::truncate, take_bytes},
-    {"tls_failure", "tls_failure", ChaosFault::Kind::tls_failure, nullptr},
-    {"dns_failure", "dns_failure", ChaosFault::Kind::dns_failure, nullptr},
-};
-
-std::optional<ChaosFault> parse_fault(const std::string& text, std::string& why) {
-    const auto space = std::min(text.find(' '), text.size());
-    const std::string word = text.substr(0, space);
-    const std::string argument(trimmed(std::string_view{text}.substr(space)));
-    std::vector<std::string_view> words;
-    for (const FaultForm& form : fault_forms) {
-        words.push_back(form.word);
-        if (form.word != word) continue;
-        ChaosFault fault;
-        fault.kind = form.kind;
-        fault.text = text;
-        if (form.take ? form.take(argument, fault, why) : argument.empty()) return fault;
-        if (!form.take || argument.empty()) why = "write it as " + std::string(form.example);
-        return {};
-    }
-    why =
-        "one of status, delay, reset, hang, slow_body, truncate, tls_failure and dns_failure" + suggestion(word, words);
-    return {};
-}
-
-/// "X-Test: 1", or the name alone.
 std::optional<HeaderMatch> parse_header_match(const std::string& text, std::string& why) {
-    const auto colon = text.find(':');
-    auto name = parse_header_name(text.substr(0, colon), why);
-    if (!name) return {};
-    const std::string_view rest = colon == text.npos ? std::string_view{} : std::string_view{text}.substr(colon + 1);
-    auto value = parse_header_value(std::string(trimmed(rest)), why);
-    if (value && (colon == text.npos || !value->empty())) return HeaderMatch{std::move(*name), std::move(*value)};
-    if (value) why = "write it as X-Test: 1, or the name alone for any value";
+    ChaosFault read;
+    if (parse_fault_header(text, read, why)) return HeaderMatch{std::move(read.header), std::move(read.value)};
+    why = about_it(text, why);
     return {};
 }
 
 constexpr std::string_view percent_pattern = "[0-9]{1,3}(\\.[0-9]{1,9})?%";
 constexpr std::string_view range_pattern = "([0-9]+(d|h|ms|m|s))+\\.\\.([0-9]+(d|h|ms|m|s))+";
-constexpr std::string_view path_pattern = "\\$(\\.[A-Za-z0-9_@$-]+)+";
+constexpr std::string_view path_pattern = "\\$(\\.[^.\\[\\]*'\"]+)*";
 
 constexpr ScalarRule<double> share_rule{"a share", "20%", percent_pattern, parse_share, true};
 constexpr ScalarRule<double> some_share_rule{"a share", "50%", percent_pattern, parse_some_share, true};
@@ -272,44 +190,32 @@ constexpr ScalarRule<std::string> header_reference{"a reference to a header", "h
                                                    "header [A-Za-z0-9!#$%&'*+.^_`|~-]+", parse_header_reference};
 constexpr ScalarRule<std::string> header_value{"a header's value", "1", "[ -~]*", parse_header_value};
 constexpr ScalarRule<std::string> method_rule{"a method", "POST", "[A-Z][A-Z0-9-]*", parse_method};
-constexpr ScalarRule<JsonPath> json_path_rule{"a path into JSON", "$.card.number", path_pattern, parse_json_path};
-constexpr NameForm json_paths{"a path into JSON", "^\\$(\\.[A-Za-z0-9_@$-]+)+$", judge_json_path};
+constexpr ScalarRule<JsonPath> json_path_rule{"a path into JSON", "$.card.number", path_pattern, read_json_path};
+constexpr NameForm json_paths{"a path into JSON", "^\\$(\\.[^.\\[\\]*'\"]+)*$", judge_json_path};
 constexpr NameForm rewritten_paths{"a path", "^/", judge_rewritten_path};
 
 // ---- retries
 
-constexpr std::pair<std::string_view, RetryWord::Kind> retry_words[] = {
-    {"connect", RetryWord::Kind::connect}, {"tls", RetryWord::Kind::tls},           {"reset", RetryWord::Kind::reset},
-    {"timeout", RetryWord::Kind::timeout}, {"5xx", RetryWord::Kind::server_errors},
-};
+bool is_edit(std::string_view word) {
+    return word.starts_with('+') || word.starts_with('-');
+}
 
 /// A word or a status, maybe behind '+' or '-'. YAML's core schema reads +429 as a number, which is meant as well.
 struct RetryWordRule {
-    using Value = RetryWord;
+    using Value = std::string;
 
-    std::optional<RetryWord> read(Reader& reader, const Place& at) const {
+    std::optional<std::string> read(Reader& reader, const Place& at) const {
+        static constexpr std::string_view words[] = {"connect", "tls", "reset", "timeout", "5xx"};
         constexpr std::string_view what = "connect, tls, reset, timeout, 5xx or a status from 400 to 599";
-        const auto scalar = reader.scalar(at, what);
+        auto scalar = reader.scalar(at, what);
         if (!scalar) return {};
-        RetryWord word;
-        std::string_view text = scalar->text;
-        if (text.starts_with('+') || text.starts_with('-')) {
-            word.edit = text.front();
-            text.remove_prefix(1);
-        }
-        std::vector<std::string_view> names;
-        for (const auto& [name, kind] : retry_words) {
-            names.push_back(name);
-            word.kind = kind;
-            if (name == text) return word;
-        }
-        const auto status = text.size() == 3 ? parse_decimal(text) : std::nullopt;
-        if (status && *status >= 400 && *status <= 599) {
-            word.kind = RetryWord::Kind::status;
-            word.status = static_cast<std::uint16_t>(*status);
-            return word;
-        }
-        reader.wrong(at, *scalar, what, {}, suggestion(text, names));
+        std::string_view word = scalar->text;
+        if (is_edit(word)) word.remove_prefix(1);
+        // `edited` takes any status: to send again what succeeded would be a mistake.
+        const std::uint64_t status = word.size() == 3 ? parse_decimal(word).value_or(0) : 0;
+        const bool known = std::find(std::begin(words), std::end(words), word) != std::end(words);
+        if (known || (status >= 400 && status <= 599)) return std::move(scalar->text);
+        reader.wrong(at, *scalar, what, {}, suggestion(word, words));
         return {};
     }
 
@@ -351,16 +257,15 @@ void check_retry(Reader& reader, const Place& at, WrittenRetry& retry) {
     const auto& words = retry.on->value;
     for (std::size_t i = 1; i < words.size(); ++i) {
         const Place here{*words[i].node, &list, {}, i};
-        const RetryWord& word = words[i].value;
-        if ((word.edit == 0) != (words[0].value.edit == 0))
+        const std::string& word = words[i].value;
+        if (is_edit(word) != is_edit(words[0].value))
             return reader.fault(here, "an entry of another kind than the first",
                                 "either each begins with '+' or '-' and changes what is inherited, or none does");
-        const bool contradicts =
-            std::any_of(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i), [&](const auto& other) {
-                return other.value.kind == word.kind && other.value.status == word.status &&
-                       other.value.edit != word.edit;
-            });
-        if (contradicts) return reader.fault(here, shown(words[i].node->text) + " is both added and taken away");
+        for (std::size_t j = 0; j < i; ++j) {
+            const std::string& other = words[j].value;
+            if (is_edit(word) && other != word && other.substr(1) == word.substr(1))
+                return reader.fault(here, shown(words[i].node->text) + " is both added and taken away");
+        }
     }
 }
 
@@ -602,7 +507,7 @@ struct JsonRule {
     boost::json::object describe(Schema&) const { return {}; }
 };
 constexpr JsonRule json_rule;
-constexpr ScalarRule<std::string> member_rule{"a member's name", "data", "[A-Za-z0-9_@$-]+", parse_member};
+constexpr ScalarRule<std::string> member_rule{"a member's name", "data", "[^.\\[\\]*'\"]+", parse_member};
 constexpr NamedRule<json_path_rule, json_paths> json_renames{"a map of paths, from and to"};
 constexpr NamedRule<json_rule, json_paths> json_sets{"a map of paths and values"};
 constexpr ListRule<json_path_rule> json_drops{"a list of paths"};
@@ -638,7 +543,7 @@ constexpr Key<WrittenEdits> edits_keys[] = {
 };
 constexpr MapRule<WrittenEdits> edits_map{"edits", "Changes to a message.", edits_keys};
 
-constexpr ScalarRule<std::string> rewritten_path{"a path", "/api/v1/**", "/[^?# ]*", parse_rewritten_path};
+constexpr ScalarRule<std::string> rewritten_path{"a path", "/api/v1/**", "/[^?# ]*", parse_text};
 constexpr NamedRule<rewritten_path, rewritten_paths> paths_rule{"a map of paths, from and to"};
 constexpr Key<WrittenRewrite> rewrite_keys[] = {
     key<&WrittenRewrite::path, paths_rule>(
@@ -651,10 +556,11 @@ constexpr Key<WrittenRewrite> rewrite_keys[] = {
 void check_rewrite(Reader& reader, const Place& at, WrittenRewrite& rewrite) {
     if (!rewrite.path) return;
     const Place map = at.at_key("path");
-    for (const auto& edit : rewrite.path->value)
-        if (edit.value.ends_with("/**") && !edit.name.ends_with("/**"))
-            reader.fault(map.at_key(edit.name), shown(edit.value) + " has '/**' and " + shown(edit.name) + " has none",
-                         "what '**' stands for is carried over from the one to the other");
+    for (const auto& edit : rewrite.path->value) {
+        std::string why;
+        if (edit.name.size() <= 1024 && !parse_path_edit(edit.name, edit.value, why))
+            reader.fault(map.at_key(edit.name), "no change of a path", why);
+    }
 }
 constexpr MapRule<WrittenRewrite> rewrite_map{
     "rewrite", "How a request for one vendor becomes one for its fallback.", rewrite_keys, {}, false, check_rewrite};
@@ -670,7 +576,7 @@ constexpr MapRule<WrittenFallback> fallback_map{"fallback", "Another vendor, whe
 
 constexpr ScalarRule<ChaosFault> fault_form{
     "a fault", "status 429",
-    "status [45][0-9]{2}|delay .+|reset|hang|slow_body .+/s|truncate .+|tls_failure|dns_failure", parse_fault};
+    "status [45][0-9]{2}|delay .+|reset|hang|slow_body .+/s|truncate .+|tls_failure|dns_failure", read_fault};
 constexpr ScalarRule<HeaderMatch> header_match{"a header", "X-Test: 1", "[^: ]+(:.*)?", parse_header_match};
 constexpr IntegerRule first_rule{1, 1'000'000'000};
 constexpr IntegerRule seed_rule{0, UINT32_MAX};

@@ -1,6 +1,7 @@
 #include "config/rules.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "proxy/base/text.hpp"
 
@@ -94,6 +95,14 @@ bool Reader::expect(Node::Kind kind, const Place& at, std::string_view what, std
         fault(at, "expected " + std::string(what) + ", found " + std::string(name_of(at.node.kind)),
               meant ? "to turn it off write " + std::string(off) : "");
     return false;
+}
+
+std::string Reader::beside(const Place& at, const std::string& path) const {
+    if (path.starts_with('/')) return path;
+    const std::filesystem::path file = std::filesystem::path(inputs_.directory) / at.node.file->path;
+    std::string whole = (file.parent_path() / path).lexically_normal().string();
+    while (whole.size() > 1 && whole.ends_with('/')) whole.pop_back();
+    return whole;
 }
 
 std::optional<std::string> Reader::expand(const Place& at) {

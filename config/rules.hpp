@@ -75,6 +75,8 @@ class Reader {
     std::optional<Scalar> text(const Place& at, std::string_view what, bool numbers);
     /// False: reported. `off`: what to write instead of `off`, `false`, `none` and the like.
     bool expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off = {});
+    /// A path that is written there: a relative one starts from the directory of its file, and is made absolute.
+    std::string beside(const Place& at, const std::string& path) const;
     /// "'5' is not a duration in ..." without showing what a variable held.
     void wrong(const Place& at, const Scalar& scalar, std::string_view what, const std::string& why,
                const std::string& tail = {});

@@ -16,13 +16,6 @@ namespace {
 
 // ---- forms of text
 
-std::optional<std::string> parse_text(const std::string& text, std::string& why) {
-    constexpr std::size_t most = 4096;
-    if (text.size() <= most) return text;
-    why = "it is longer than 4096 bytes";
-    return {};
-}
-
 std::optional<std::string> parse_any_duration(const std::string& text, std::string& why) {
     if (parse_duration(text)) return text;
     why = "write it as 800ms, 15m or 30d";
@@ -35,20 +28,15 @@ std::optional<std::string> parse_ratio(const std::string& text, std::string& why
     return {};
 }
 
-std::optional<std::string> parse_absolute_path(const std::string& text, std::string& why) {
-    if (!text.starts_with('/'))
-        why = "it does not begin with '/'";
+std::optional<std::string> parse_own_path(const std::string& text, std::string& why) {
+    if (text.empty())
+        why = "it is empty";
+    else if (text.starts_with('~'))
+        why = "only a shell knows what '~' is: write ${HOME} instead";
     else if (text.size() > 4095 || text.find('\0') != text.npos)
         why = "it is too long, or holds a NUL";
     else
         return text;
-    return {};
-}
-
-std::optional<std::string> parse_socket_path(const std::string& text, std::string& why) {
-    constexpr std::size_t most = 107;  // sun_path of unix(7), without its NUL
-    if (text.size() <= most) return parse_absolute_path(text, why);
-    why = "it is longer than 107 bytes, the most that a socket's address holds";
     return {};
 }
 
@@ -122,15 +110,36 @@ constexpr NameForm percentiles{"a percentile", "^p[0-9]{1,2}(\\.[0-9]+)?$", judg
 constexpr ScalarRule<std::string> text_rule{"text", "", "", parse_text};
 constexpr ScalarRule<std::string> duration_text{"a duration", "800ms", duration_pattern, parse_any_duration, true};
 constexpr ScalarRule<std::string> ratio_text{"a share", "99.95%", "[0-9]{1,3}(\\.[0-9]+)?%", parse_ratio, true};
-constexpr ScalarRule<std::string> absolute_path{"an absolute path", "/var/lib/sluice", "/.*", parse_absolute_path};
-constexpr ScalarRule<std::string> socket_path{"the absolute path of a socket", "/run/sluice/proxy.sock", "/.{0,106}",
-                                              parse_socket_path};
 constexpr ScalarRule<ListenAddress> listen_address{"an address and a port", "127.0.0.1:15001",
                                                    "([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}", parse_listen_address,
                                                    true};
 constexpr ScalarRule<std::string> no_proxy_entry{"an entry for no_proxy", ".internal", "[^ ,;]+", parse_no_proxy};
 constexpr ScalarRule<HostPattern> host_rule{"a host", "api.pay.example", "(\\*\\.)?[^/* ]+", parse_host, true};
 constexpr ScalarRule<RequestPattern> request_rule{"a request pattern", "GET /v1/**", "\\S+ /.*", parse_request};
+/// Where Sluice keeps or offers something itself, made whole and absolute: whoever asks from elsewhere means the same
+/// place.
+struct OwnPathRule {
+    using Value = std::string;
+    ScalarRule<std::string> rule;
+    std::size_t most;
+    std::string_view why;  // said of a longer one
+
+    std::optional<std::string> read(Reader& reader, const Place& at) const {
+        const auto written = rule.read(reader, at);
+        if (!written) return {};
+        std::string path = reader.beside(at, *written);
+        if (path.size() <= most) return path;
+        reader.fault(at, shown(path) + " is not " + std::string(rule.what), std::string(why));
+        return {};
+    }
+    boost::json::object describe(Schema& schema) const { return rule.describe(schema); }
+};
+constexpr OwnPathRule directory_path{
+    {"the path of a directory", "/var/lib/sluice", "[^~].*", parse_own_path}, 4095, "it is too long"};
+constexpr OwnPathRule socket_path{{"the path of a socket", "/run/sluice/proxy.sock", "[^~].*", parse_own_path},
+                                  107,  // sun_path of unix(7), without its NUL
+                                  "it is longer than 107 bytes, the most that a socket's address holds"};
+
 // ---- vendors
 
 constexpr NamedRule<duration_text, percentiles> latency_rule{"a map of durations by percentile"};
@@ -382,7 +391,8 @@ constexpr BooleanRule exposed_rule;
 constexpr Key<WrittenListen> listen_keys[] = {
     key<&WrittenListen::proxy, listen_address>(
         "proxy", "The target of HTTP_PROXY and HTTPS_PROXY, and of base-URL mode; default 127.0.0.1:15001."),
-    key<&WrittenListen::unix_path, socket_path>("unix", "The same on a Unix socket."),
+    key<&WrittenListen::unix_path, socket_path>(
+        "unix", "The same on a Unix socket. A relative path starts from the directory of the policy file."),
     key<&WrittenListen::admin, listen_address>("admin",
                                                "Health, metrics and the effective policy; default 127.0.0.1:15000."),
     key<&WrittenListen::metrics, listen_address>(
@@ -434,8 +444,10 @@ constexpr Key<WrittenAuthority> authority_keys[] = {
     key<&WrittenAuthority::ca, ca_rule>("ca",
                                         "persistent (default): its key is kept in `state`; ephemeral: in memory only; "
                                         "or {cert: {file: ...}, key: {file: ...}}."),
-    key<&WrittenAuthority::publish, absolute_path>(
-        "publish", "The directory for ca.crt, bundle.pem and truststore.p12; default <state>/public."),
+    key<&WrittenAuthority::publish, directory_path>(
+        "publish",
+        "The directory for ca.crt, bundle.pem and truststore.p12; default <state>/public. A relative path starts from "
+        "the directory of the policy file."),
     key<&WrittenAuthority::name_constraints, name_constraints_rule>(
         "name_constraints",
         "true: the CA can sign only for the hosts of the policy that it was made under; default false."),
@@ -477,8 +489,10 @@ constexpr Key<WrittenPolicy> policy_keys[] = {
     key<&WrittenPolicy::unmatched, unmatched_words>(
         "unmatched",
         "What becomes of hosts that no vendor has: deny (default), tunnel, or report: tunnel, log and count."),
-    key<&WrittenPolicy::state, absolute_path>(
-        "state", "A directory private to Sluice: the CA's key; default $XDG_STATE_HOME/sluice."),
+    key<&WrittenPolicy::state, directory_path>(
+        "state",
+        "A directory private to Sluice: the CA's key; default $XDG_STATE_HOME/sluice. A relative path starts from the "
+        "directory of the policy file."),
     key<&WrittenPolicy::authority, authority_rule>("authority", "The authority that signs what applications see."),
     key<&WrittenPolicy::no_proxy, no_proxy_rule>("no_proxy", "Added to the NO_PROXY that `sluice env` prints."),
     key<&WrittenPolicy::defaults, defaults_rule>("defaults", "What holds for every vendor."),

@@ -42,17 +42,9 @@ struct DurationRange {
     Duration least{}, most{};
 };
 
-/// One entry of `retry.on`.
-struct RetryWord {
-    enum class Kind : unsigned char { connect, tls, reset, timeout, server_errors, status };
-    Kind kind = Kind::connect;
-    std::uint16_t status = 0;
-    char edit = 0;  // '+' or '-': changes what is inherited; 0: stands in its place
-};
-
 struct WrittenRetry {
     Maybe<unsigned> max;
-    Maybe<std::vector<Written<RetryWord>>> on;
+    Maybe<std::vector<Written<std::string>>> on;  // each a word that `edited` knows
     Maybe<DurationRange> backoff;
     Maybe<double> budget;
     Maybe<std::uint64_t> buffer;

@@ -20,8 +20,8 @@ std::string quoted(std::string_view text) {
 
 std::string read_status(std::string_view argument, ChaosFault& into) {
     const auto status = parse_decimal(argument);
-    if (!status || argument.size() != 3 || *status < 200 || *status > 599) {
-        return quoted(argument) + " is no status from 200 to 599";
+    if (!status || argument.size() != 3 || *status < 400 || *status > 599) {
+        return quoted(argument) + " is no status from 400 to 599";  // what is no failure would be no fault
     }
     into.status = static_cast<unsigned>(*status);
     return {};

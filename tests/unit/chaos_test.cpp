@@ -55,7 +55,7 @@ TEST_CASE("a fault is read from its words") {
     };
     const Case cases[] = {
         {"status 429", Kind::status, 429},
-        {"status 200", Kind::status, 200},
+        {"status 400", Kind::status, 400},
         {"status  599", Kind::status, 599},
         {"delay 500ms", Kind::delay, 500},
         {"delay 1m30s", Kind::delay, 90'000},
@@ -89,9 +89,9 @@ TEST_CASE("a fault that cannot be read says how it is written") {
         {"Reset", "'Reset' is no fault"},
         {" reset", "'' is no fault"},
         {"status", "'status' says nothing after it; write `status 429`"},
-        {"status 99", "'99' is no status from 200 to 599; write `status 429`"},
+        {"status 99", "'99' is no status from 400 to 599; write `status 429`"},
         {"status 0429", "'0429' is no status"},
-        {"status 199", "'199' is no status"},
+        {"status 399", "'399' is no status"},
         {"status 600", "'600' is no status"},
         {"status 4xx", "'4xx' is no status"},
         {"delay 500", "'500' is no duration above zero; write `delay 500ms`"},

@@ -186,6 +186,26 @@ TEST_CASE("timeouts are inherited key by key, from the defaults to the vendor to
     CHECK(config->vendors.at(1).timeout == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
 }
 
+TEST_CASE("a relative place of our own starts from the policy's directory, as its files do, and is told absolute") {
+    const std::string text =
+        "version: 1\nstate: var\nlisten: {unix: ../run/proxy.sock}\nauthority: {publish: ./ca/}\n";
+    const auto places = [&](const std::string& file) {
+        PolicyWorld world;
+        world.files[file] = text;
+        const Decoded decoded = world.load(file);
+        INFO(printed(decoded));
+        REQUIRE(decoded.config);
+        const Config& config = *decoded.config;
+        return std::vector<std::string>{config.state, config.listen.unix_path, config.authority.publish};
+    };
+    CHECK(places("/etc/sluice/sluice.yaml") ==
+          std::vector<std::string>{"/etc/sluice/var", "/etc/run/proxy.sock", "/etc/sluice/ca"});
+    CHECK(places("sluice.yaml") == std::vector<std::string>{"/home/tester/policies/var", "/home/tester/run/proxy.sock",
+                                                            "/home/tester/policies/ca"});
+    CHECK(places("../a/sluice.yaml") ==
+          std::vector<std::string>{"/home/tester/a/var", "/home/tester/run/proxy.sock", "/home/tester/a/ca"});
+}
+
 TEST_CASE("credentials keep references, and a relative file starts from the policy's directory") {
     PolicyWorld world;
     world.files["/etc/sluice/sluice.yaml"] = whole_policy;

@@ -31,6 +31,7 @@ struct PolicyWorld {
             return found;
         };
         inputs.default_state = "/home/tester/.local/state/sluice";
+        inputs.directory = "/home/tester/policies";
         return inputs;
     }
 

@@ -237,18 +237,21 @@ TEST_CASE("a rewrite changes what a message may have, and nobody's credential") 
              "characters"},
         {"request: {headers: {set: {X-A: v, x-a: w}}}",
          "8:71: header 'x-a' is there already" + at + "request.headers.set.x-a"},
-        {"path: {v1: /x}", "8:44: 'v1' is not a path" + at + "path: it does not begin with '/'"},
-        {"path: {/v1: /x/**}", "8:49: '/x/**' has '/**' and '/v1' has none" + at +
-                                   "path./v1: what '**' stands for is carried over from the one to the other"},
-        {"path: {/*/x: /y}", "8:44: '/*/x' is not a path" + at + "path: a '*' can only stand at its end, as in /v1/**"},
+        {"path: {v1: /x}",
+         "8:48: no change of a path" + at + "path.v1: the path 'v1' does not begin with '/'"},
+        {"path: {/v1: /x/**}",
+         "8:49: no change of a path" + at + "path./v1: '/x/**' carries a rest over that '/v1' does not have"},
+        {"path: {/*/x: /y}",
+         "8:50: no change of a path" + at + "path./*/x: the path '/*/x' has a '*' other than a final \"/**\""},
         {"path: {/x: \"/y?z\"}",
-         "8:48: '/y?z' is not a path" + at + "path./x: the query stays as it is, and is not written"},
+         "8:48: no change of a path" + at +
+             "path./x: the path '/y?z' holds a query or a fragment: the query is kept as it is"},
         {"request: {body: {drop: [card]}}",
          "8:61: 'card' is not a path into JSON" + at +
-             "request.body.drop[0]: write the members from the root on, as in $.card.number"},
+             "request.body.drop[0]: it is no path of members: it does not begin with '$'; write `$.card.number`"},
         {"request: {body: {set: {\"$.a[0]\": 1}}}",
          "8:60: '$.a[0]' is not a path into JSON" + at +
-             "request.body.set: only members can be named, no arrays and no wildcards"},
+             "request.body.set: it is no path of members: there are no arrays in it; write `$.card.number`"},
         {"request: {body: {rename: {$.a: $.a.b}}}",
          "8:63: '$.a'" + at + "request.body.rename and where it moves lie inside each other"},
         {"request: {body: {set: {$.a: [1, yes]}}}", "8:69: 'yes' is not a value that JSON has" + at +
@@ -279,21 +282,25 @@ TEST_CASE("chaos names a fault, a share and a route that exist") {
         {"chaos: {inject: []}", {"2:51: a list of faults without any in vendors.a.chaos.inject"}},
         {"chaos: {inject: [{fault: statuss 429}]}",
          {"2:60: 'statuss 429'" + form +
-          "one of status, delay, reset, hang, slow_body, truncate, tls_failure and dns_failure (did you mean "
-          "'status'?)"}},
+          "'statuss' is no fault; write one of `status 429`, `delay 500ms`, `reset`, `hang`, `slow_body 1KiB/s`, "
+          "`truncate 100B`, `tls_failure`, `dns_failure` (did you mean 'status'?)"}},
         {"chaos: {inject: [{fault: status 200}]}",
-         {"2:60: 'status 200'" + form + "its status must be from 400 to 599"}},
-        {"chaos: {inject: [{fault: status}]}", {"2:60: 'status'" + form + "write it as status 429"}},
-        {"chaos: {inject: [{fault: hang 5s}]}", {"2:60: 'hang 5s'" + form + "write it as hang"}},
-        {"chaos: {inject: [{fault: delay 5}]}", {"2:60: 'delay 5'" + form + "it has no unit (did you mean '5s'?)"}},
+         {"2:60: 'status 200'" + form + "'200' is no status from 400 to 599; write `status 429`"}},
+        {"chaos: {inject: [{fault: status}]}",
+         {"2:60: 'status'" + form + "it says nothing after it; write `status 429`"}},
+        {"chaos: {inject: [{fault: hang 5s}]}",
+         {"2:60: 'hang 5s'" + form + "'hang' takes nothing after it; write `hang`"}},
+        {"chaos: {inject: [{fault: delay 5}]}",
+         {"2:60: 'delay 5'" + form + "'5' is no duration above zero; write `delay 500ms`"}},
+        {"chaos: {inject: [{fault: delay 2h}]}", {"2:60: 'delay 2h'" + form + "it is longer than 1h"}},
+        {"chaos: {inject: [{fault: truncate 2000MiB}]}", {"2:60: 'truncate 2000MiB'" + form + "it is more than 1GiB"}},
         {"chaos: {inject: [{fault: slow_body 1KiB}]}",
-         {"2:60: 'slow_body 1KiB'" + form + "its rate is bytes a second, as in 1KiB/s"}},
+         {"2:60: 'slow_body 1KiB'" + form + "'1KiB' is no size above zero a second; write `slow_body 1KiB/s`"}},
         {"chaos: {inject: [{fault: reset, rate: 0%}]}",
          {"2:73: '0%' is not a share in vendors.a.chaos.inject[0].rate: it must be above 0%"}},
         {"chaos: {inject: [{fault: reset, header: \"X-A:\"}]}",
-         {"2:75: 'X-A:' is not a header in vendors.a.chaos.inject[0].header: write it as X-Test: 1, or the name alone "
-          "for "
-          "any value"}},
+         {"2:75: 'X-A:' is not a header in vendors.a.chaos.inject[0].header: no value after the colon; write `X-A: 1`, "
+          "or `X-A` for any"}},
         {"routes: [{name: charges, match: GET /}], chaos: {inject: [{fault: reset, route: chargez}]}",
          {"2:115: no route of this vendor is called 'chargez' in vendors.a.chaos.inject[0].route (did you mean "
           "'charges'?)"}},

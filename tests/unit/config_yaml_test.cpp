@@ -127,7 +127,7 @@ TEST_CASE("a fault's line holds nothing that a terminal would obey, or that is n
         {"version: 1\nstate: /a\x1b[2J\n", "state: /a?[2J"},
         {"version: 1\nstate: /\xC2\x9B\x32J\n", "state: /\xC2\xB7\x32J"},
         {"version: 1\nstate: /\xC3\xA4\xFF\n", "state: /???"},
-        {"version: 1\nstate: \"\\e[2J\xC3\xA4\"\n", "state: \"\\e[2J\xC3\xA4\""},
+        {"version: 1\nworkers: \"\\e[2J\xC3\xA4\"\n", "workers: \"\\e[2J\xC3\xA4\""},
     };
     for (const auto& [policy, source] : table) {
         const Decoded decoded = PolicyWorld{}.decode(policy);
@@ -135,14 +135,14 @@ TEST_CASE("a fault's line holds nothing that a terminal would obey, or that is n
         CHECK(decoded.faults[0].source == source);
         CHECK(decoded.faults[0].text().find('\x1b') == std::string::npos);
     }
-    CHECK(told(PolicyWorld{}.decode("version: 1\nstate: \"\\e[2J\\u009b\"\n")) ==
+    CHECK(told(PolicyWorld{}.decode("version: 1\nworkers: \"\\e[2J\\u009b\"\n")) ==
           std::vector<std::string>{
-              "2:8: '\\x1b[2J\\xc2\\x9b' is not an absolute path in state: it does not begin with '/'"});
+              "2:10: '\\x1b[2J\\xc2\\x9b' is not auto or a whole number from 1 to 256 in workers"});
 }
 
 TEST_CASE("a value that is nothing has the place of its key") {
     CHECK(told(PolicyWorld{}.decode("version: 1\nlisten:\n  unix:\n\n\n# far below\nworkers: 2\n")) ==
-          std::vector<std::string>{"3:3: expected the absolute path of a socket, found nothing in listen.unix"});
+          std::vector<std::string>{"3:3: expected the path of a socket, found nothing in listen.unix"});
 }
 
 TEST_CASE("nesting is bounded") {
