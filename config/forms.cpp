@@ -116,11 +116,6 @@ std::optional<Duration> parse_duration_in(const std::string& text, Duration leas
     return {};
 }
 
-std::string about_it(const std::string& text, const std::string& sentence) {
-    const std::string lead = "'" + text + "' ";
-    return sentence.starts_with(lead) ? "it " + sentence.substr(lead.size()) : sentence;
-}
-
 std::optional<std::string> parse_text(const std::string& text, std::string& why) {
     constexpr std::size_t most = 4096;
     if (text.size() <= most) return text;
