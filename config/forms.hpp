@@ -15,6 +15,15 @@ inline constexpr std::string_view not_yet = "not implemented in this version of 
 
 /// A lower floor's sentence about a text begins with the text, which the fault names already.
 std::string about_it(const std::string& text, const std::string& sentence);
+
+bool all_printable(std::string_view text);
+/// At most 4096 bytes.
+std::optional<std::string> parse_text(const std::string& text, std::string& why);
+/// One line, not empty, at most 256 bytes.
+std::optional<std::string> parse_line(const std::string& text, std::string& why);
+std::optional<std::string> parse_file_name(const std::string& text, std::string& why);
+/// At most 64 bytes that may stand before a value in a header.
+std::optional<std::string> parse_prefix(const std::string& text, std::string& why);
 /// A header that Sluice may set on a message: neither one of the connection nor one of Sluice's own.
 std::optional<std::string> parse_header_name(const std::string& text, std::string& why);
 std::string judge_header_name(std::string_view name);
