@@ -39,11 +39,12 @@ std::set<std::string, std::less<>> secret_variables(const Config& config) {
 /// What the process was started with, before anything of ours changed it.
 struct Inheritance {
     std::vector<int> descriptors;  // in order
-    rlimit descriptor_limit{};
+    rlimit descriptor_limit{}, core_limit{};
 
     static Inheritance take() {
         Inheritance inherited;
         ::getrlimit(RLIMIT_NOFILE, &inherited.descriptor_limit);
+        ::getrlimit(RLIMIT_CORE, &inherited.core_limit);
         if (DIR* folder = ::opendir("/proc/self/fd")) {
             const int own = ::dirfd(folder);
             while (const dirent* entry = ::readdir(folder)) {
@@ -88,6 +89,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
                          const sigset_t& mask, int report) {
     inherited.keep_only_descriptors();
     ::setrlimit(RLIMIT_NOFILE, &inherited.descriptor_limit);
+    ::setrlimit(RLIMIT_CORE, &inherited.core_limit);
     ::signal(SIGPIPE, SIG_DFL);
     ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
     ::execvpe(command[0], command, environment);

@@ -122,26 +122,27 @@ boost::json::object described(const Config& config) {
     return boost::json::parse(describe_config(config)).as_object();
 }
 
-/// The files that the vendors' TLS rules name.
+/// The files that the TLS rules of vendors and issuers name.
 std::vector<std::string> tls_files(const Config& config) {
     std::set<std::string> files;
-    for (const Vendor& vendor : config.vendors) {
-        for (const std::string* file : {&vendor.tls.ca_file, &vendor.tls.client_cert_file, &vendor.tls.client_key_file})
-            if (!file->empty()) files.insert(*file);
-    }
+    for (const auto* reached : {&config.vendors, &config.issuers})
+        for (const Vendor& one : *reached)
+            for (const std::string* file : {&one.tls.ca_file, &one.tls.client_cert_file, &one.tls.client_key_file})
+                if (!file->empty()) files.insert(*file);
     return {files.begin(), files.end()};
 }
 
-Fault fault_of(const Vendor& vendor, const std::string& what) {
+/// `path`: "vendors.pay".
+Fault fault_of(const Vendor& vendor, const std::string& what, const std::string& path) {
     Fault fault;
     fault.file = vendor.file;
     fault.line = vendor.line;
     fault.column = 1;
-    fault.message = what + " in vendors." + vendor.name + ".tls";
+    fault.message = what + " in " + path + ".tls";
     return fault;
 }
 
-/// Vendors whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and
+/// Vendors and issuers whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and
 /// everything else runs; but a reload must not take away what works.
 std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts& contexts,
                                       const PolicySnapshot& before) {
@@ -150,7 +151,20 @@ std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts
         const std::string& fault = contexts.fault_of(vendor);
         const Vendor* was = before.config->find(vendor.name);
         if (!fault.empty() && !(was && before.contexts->fault_of(*was) == fault))
-            faults.push_back(fault_of(vendor, fault));
+            faults.push_back(fault_of(vendor, fault, "vendors." + vendor.name));
+    }
+    const auto issuer_named = [&before](const std::string& name) {
+        const auto& all = before.config->issuers;
+        const auto found = std::find_if(all.begin(), all.end(), [&name](const Vendor& one) { return one.name == name; });
+        return found == all.end() ? nullptr : &*found;
+    };
+    for (const CredentialSpec& spec : config.credentials) {
+        if (!spec.issuer || spec.is_static()) continue;
+        const Vendor& issuer = config.issuers[*spec.issuer];
+        const std::string& fault = contexts.fault_of(issuer);
+        const Vendor* was = issuer_named(issuer.name);
+        if (!fault.empty() && !(was && before.contexts->fault_of(*was) == fault))
+            faults.push_back(fault_of(issuer, fault, "credentials." + spec.name));
     }
     return faults;
 }
@@ -215,6 +229,10 @@ void harden_process() {
     ::prctl(PR_SET_DUMPABLE, 0);
     ::signal(SIGPIPE, SIG_IGN);
     rlimit limit{};
+    if (::getrlimit(RLIMIT_CORE, &limit) == 0) {  // a core pattern that is a pipe ignores it; PR_SET_DUMPABLE does not
+        limit.rlim_cur = 0;
+        ::setrlimit(RLIMIT_CORE, &limit);
+    }
     if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         ::setrlimit(RLIMIT_NOFILE, &limit);

@@ -192,6 +192,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     }
     trip.request_framing = ex.framing;   // a body that was read ahead has a length
     if (ex.body_signed) trip.request_body = &ex.resigned;
+    trip.needles = needles_for(ex);
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);
     const TimePoint sent = Core::now();

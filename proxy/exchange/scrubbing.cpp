@@ -4,15 +4,10 @@
 
 namespace sluice {
 
-namespace {
-
-// Counted on this thread, as the state that they belong to.
-std::shared_ptr<const Needles> needles_of(const Exchange& ex) {
+const Needles* needles_for(const Exchange& ex) {
     if (!ex.attached || !ex.attached->needles || ex.attached->needles->empty() || ex.serving->scrub == Scrub::off) return nullptr;
-    return {ex.attached, ex.attached->needles.get()};
+    return ex.attached->needles.get();
 }
-
-}  // namespace
 
 void ask_for_searchable(Exchange& ex) {
     if (ex.tunnel || !ex.credential()) return;
@@ -27,7 +22,7 @@ void ask_for_searchable(Exchange& ex) {
 }
 
 BodySource* decode_answer(Exchange& ex, BodySource* body, Framing& framing) {
-    if (ex.serving->scrub != Scrub::deep || !needles_of(ex)) return body;
+    if (ex.serving->scrub != Scrub::deep || !needles_for(ex)) return body;
     const auto codings = codings_of(ex.response);
     if (!codings || codings->count == 0) return body;   // one that nobody knows is searched as it is
     prepare_decoded_head(ex.response);
@@ -38,11 +33,11 @@ BodySource* decode_answer(Exchange& ex, BodySource* body, Framing& framing) {
 }
 
 BodySource* scrub_answer(Exchange& ex, BodySource* body) {
-    auto needles = needles_of(ex);
+    const Needles* needles = needles_for(ex);
     if (!needles) return body;
     ex.scrubbed_in_head = scrub_head(*needles, ex.response);
     if (!body || ex.serving->scrub == Scrub::head) return body;
-    ex.scrubbed.begin(*body, std::move(needles));
+    ex.scrubbed.begin(*body, {ex.attached, needles});   // counted on this thread, as the state that they belong to
     return &ex.scrubbed;
 }
 

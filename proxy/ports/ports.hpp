@@ -107,7 +107,8 @@ struct RoundTrip {
     bool upgrade = false;                   // asks for a websocket: a 101 is welcome, `request_body` is raw and pulled only after it
     Limits limits;
     Activity* activity = nullptr;
-    ReplySink* application = nullptr;       // for interim answers
+    ReplySink* application = nullptr;       // for interim answers ...
+    const Needles* needles = nullptr;       // ... in which these are masked; null: none
     Phases* phases = nullptr;
     Traffic* traffic = nullptr;
 

@@ -245,6 +245,7 @@ Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& c
                 co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, status < 100 ? "the vendor answered with status " + std::to_string(status) : "too many interim answers"};
             trip.response->fields.remove_hop_by_hop();
             trip.response->fields.remove(Known::sluice);
+            if (trip.needles) scrub_head(*trip.needles, *trip.response);
             Result<void> informed = co_await trip.application->inform(*trip.response);
             if (!informed) co_return informed;
             continue;
