@@ -113,7 +113,7 @@ BreakerSpec inherit(const BreakerSpec& from, const Maybe<WrittenBreaker>& writte
 IdempotencySpec inherit(const IdempotencySpec& from, Maybe<WrittenIdempotency>& written) {
     IdempotencySpec spec = from;
     if (!written) return spec;
-    take(spec.header, written->value.header);
+    if (written->value.header) spec.header = written->value.header->value;  // judged later, beside credentials
     if (written->value.generate) {
         spec.generate.clear();
         for (auto& method : written->value.generate->value) spec.generate.push_back(std::move(method.value));

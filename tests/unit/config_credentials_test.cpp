@@ -50,7 +50,8 @@ std::vector<std::string> texts(const std::vector<AddressRange>& ranges) {
 
 TEST_CASE("a client's credentials: what it shows the token endpoint follows from what it has") {
     using Auth = ClientAuthSpec::Kind;
-    const std::string common = "type: oauth2_client_credentials, token_url: \"https://auth.example:8443/t?v=2\", client_id: c, ";
+    const std::string common =
+        "type: oauth2_client_credentials, token_url: \"https://auth.example:8443/t?v=2\", client_id: c, ";
     const auto secret = load_one(common + "client_secret: {env: S}");
     const auto& oauth = spec_in<OAuthSpec>(secret);
     CHECK(oauth.grant == OAuthSpec::Grant::client_credentials);
@@ -62,20 +63,24 @@ TEST_CASE("a client's credentials: what it shows the token endpoint follows from
     CHECK(secret->credentials[0].file == "policy.yaml");
 
     const auto key = load_one(common + "key: {file: /k.pem}, kid: a, alg: ES256");
-    CHECK(spec_in<OAuthSpec>(key).client == ClientAuthSpec{Auth::private_key_jwt, "c", {}, {file("/k.pem"), "a", "ES256"}});
+    CHECK(spec_in<OAuthSpec>(key).client ==
+          ClientAuthSpec{Auth::private_key_jwt, "c", {}, {file("/k.pem"), "a", "ES256"}});
     const auto tls = load_one(common + "tls: {client: {cert: {file: /c}, key: {file: /k}}}");
     CHECK(spec_in<OAuthSpec>(tls).client.kind == Auth::tls);
     CHECK(tls->issuers.at(0).tls.client_cert_file == "/c");
     CHECK(spec_in<OAuthSpec>(load_one(common + "client_auth: none")).client.kind == Auth::none);
-    CHECK(spec_in<OAuthSpec>(load_one(common + "client_auth: client_secret_post, client_secret: {env: S}")).client.kind ==
-          Auth::secret_post);
+    CHECK(
+        spec_in<OAuthSpec>(load_one(common + "client_auth: client_secret_post, client_secret: {env: S}")).client.kind ==
+        Auth::secret_post);
 }
 
 TEST_CASE("keys that all tokens have: scope, audience, place, placeholder, renewal") {
     const auto config = load_one(
-        "type: oauth2_client_credentials, token_url: \"https://auth.example/t\", client_id: c, client_secret: {env: S}, "
+        "type: oauth2_client_credentials, token_url: \"https://auth.example/t\", client_id: c, client_secret: {env: "
+        "S}, "
         "scope: [a.read, b], audience: x, resource: [\"https://r.example\"], params: {tenant: \"7\"}, header: X-Token, "
-        "prefix: '', placeholder: SLUICE_TOKEN, require: true, refresh_before: 2m, refresh_on: [401, 403], eager: false");
+        "prefix: '', placeholder: SLUICE_TOKEN, require: true, refresh_before: 2m, refresh_on: [401, 403], eager: "
+        "false");
     const auto& oauth = spec_in<OAuthSpec>(config);
     CHECK(oauth.scope == std::vector<std::string>{"a.read", "b"});
     CHECK(oauth.audience == "x");
@@ -91,13 +96,15 @@ TEST_CASE("keys that all tokens have: scope, audience, place, placeholder, renew
 }
 
 TEST_CASE("the other grants of OAuth have their own keys") {
-    const auto refresh = load_one("type: oauth2_refresh_token, token_url: \"https://auth.example\", client_id: c, refresh_token: {file: r}");
+    const auto refresh = load_one(
+        "type: oauth2_refresh_token, token_url: \"https://auth.example\", client_id: c, refresh_token: {file: r}");
     CHECK(spec_in<OAuthSpec>(refresh).grant == OAuthSpec::Grant::refresh_token);
     CHECK(spec_in<OAuthSpec>(refresh).refresh_token == file("r"));
     CHECK(spec_in<OAuthSpec>(refresh).client.kind == ClientAuthSpec::Kind::none);
 
     const auto exchange = load_one(
-        "type: oauth2_token_exchange, token_url: \"https://auth.example\", subject_token: {env: S}, actor_token: {env: A}, "
+        "type: oauth2_token_exchange, token_url: \"https://auth.example\", subject_token: {env: S}, actor_token: {env: "
+        "A}, "
         "actor_token_type: \"urn:x:y\", requested_token_type: jwt");
     const auto& exchanged = spec_in<OAuthSpec>(exchange);
     CHECK(exchanged.subject_token_type == "urn:ietf:params:oauth:token-type:access_token");
@@ -105,7 +112,8 @@ TEST_CASE("the other grants of OAuth have their own keys") {
     CHECK(exchanged.requested_token_type == "urn:ietf:params:oauth:token-type:jwt");
 
     const auto jwt = load_one(
-        "type: oauth2_jwt_bearer, token_url: \"https://auth.example\", key: {env: K}, issuer: me, claims: {n: 1, l: [a, true]}");
+        "type: oauth2_jwt_bearer, token_url: \"https://auth.example\", key: {env: K}, issuer: me, claims: {n: 1, l: "
+        "[a, true]}");
     const auto& bearer = spec_in<OAuthSpec>(jwt);
     CHECK(bearer.key == SigningKeySpec{variable("K"), "", ""});
     CHECK(bearer.subject == "me");
@@ -124,8 +132,10 @@ TEST_CASE("AWS: a source, roles one after the other, and signatures in the place
     CHECK(plain->credentials[0].place == Placement{"Authorization", ""});
 
     const auto roles = load_one(
-        "type: aws_sigv4, region: r, service: s, source: file, profile: p, sts_url: \"https://sts.example\", max_body: 1MiB, "
-        "assume_role: [{arn: \"arn:aws:iam::1:role/a\"}, {arn: \"arn:aws:iam::2:role/b\", session_name: me, external_id: e, "
+        "type: aws_sigv4, region: r, service: s, source: file, profile: p, sts_url: \"https://sts.example\", max_body: "
+        "1MiB, "
+        "assume_role: [{arn: \"arn:aws:iam::1:role/a\"}, {arn: \"arn:aws:iam::2:role/b\", session_name: me, "
+        "external_id: e, "
         "duration: 15m}]");
     const auto& chain = spec_in<AwsSpec>(roles);
     REQUIRE(chain.assume_role.size() == 2);
@@ -138,7 +148,8 @@ TEST_CASE("AWS: a source, roles one after the other, and signatures in the place
 }
 
 TEST_CASE("Google, Azure and GitHub") {
-    const auto google = load_one("type: gcp, key: {file: k.json}, scope: [s], impersonate: a@p.iam.gserviceaccount.com, lifetime: 30m");
+    const auto google =
+        load_one("type: gcp, key: {file: k.json}, scope: [s], impersonate: a@p.iam.gserviceaccount.com, lifetime: 30m");
     const auto& gcp = spec_in<GcpSpec>(google);
     CHECK(gcp.source == GcpSpec::Source::service_account);
     CHECK(gcp.key == file("k.json"));
@@ -146,11 +157,14 @@ TEST_CASE("Google, Azure and GitHub") {
     CHECK(gcp.lifetime == Duration(30min));
     CHECK(spec_in<GcpSpec>(load_one("type: gcp, source: metadata")).source == GcpSpec::Source::metadata);
 
-    const auto& azure = spec_in<AzureSpec>(load_one(
-        "type: azure_workload_identity, scope: \"https://x/.default\", tenant: t, token_file: /t, authority_host: \"https://login.example/\""));
-    CHECK(azure == AzureSpec{"t", "", "/t", "https://login.example", "https://x/.default"});
+    const auto entra = load_one(
+        "type: azure_workload_identity, scope: \"https://x/.default\", tenant: t, token_file: /t, authority_host: "
+        "\"https://login.example/\"");
+    CHECK(spec_in<AzureSpec>(entra) == AzureSpec{"t", "", "/t", "https://login.example", "https://x/.default"});
 
-    const auto installation = load_one("type: github_app, app_id: 12, installation_id: 34, key: {file: k}, permissions: {contents: read}, repositories: [a, 7]");
+    const auto installation = load_one(
+        "type: github_app, app_id: 12, installation_id: 34, key: {file: k}, permissions: {contents: read}, "
+        "repositories: [a, 7]");
     const auto& github = spec_in<GithubAppSpec>(installation);
     CHECK(github.app_id == "12");
     CHECK(github.installation_id == "34");
@@ -198,7 +212,9 @@ TEST_CASE("programs, signatures and certificates") {
     CHECK(spec_in<ExecSpec>(process).region == "r");
     CHECK(process->credentials[0].place == Placement{"Authorization", ""});
 
-    const auto signer = load_one("type: hmac, key: {env: K}, string_to_sign: \"{method}\\n{path}\", header: X-Sig, overlap: {secret: {env: OLD}}, headers: {X-Time: \"{timestamp}\"}");
+    const auto signer = load_one(
+        "type: hmac, key: {env: K}, string_to_sign: \"{method}\\n{path}\", header: X-Sig, overlap: {secret: {env: "
+        "OLD}}, headers: {X-Time: \"{timestamp}\"}");
     const auto& hmac = spec_in<HmacSpec>(signer);
     CHECK(hmac.algorithm == HmacSpec::Algorithm::sha256);
     CHECK(hmac.encoding == HmacSpec::Encoding::hex);
@@ -207,7 +223,9 @@ TEST_CASE("programs, signatures and certificates") {
     CHECK(hmac.max_body == 1u << 20);
     CHECK(signer->credentials[0].place == Placement{"X-Sig", ""});
     CHECK(signer->credentials[0].rules.overlap == variable("OLD"));
-    CHECK(load_one("type: hmac, key: {env: K}, string_to_sign: x, headers: {A: \"k={signature}\"}")->credentials[0].place == Placement{"", ""});
+    CHECK(load_one("type: hmac, key: {env: K}, string_to_sign: x, headers: {A: \"k={signature}\"}")
+              ->credentials[0]
+              .place == Placement{"", ""});
 
     const auto certificate = load_one("type: mtls, cert: {file: /c}, key: {file: /k}");
     CHECK(spec_in<MtlsSpec>(certificate) == MtlsSpec{"/c", "/k"});
@@ -257,8 +275,9 @@ TEST_CASE("sources that are the machine's own may be reached at exactly their do
     const auto aws = [](const std::string& source) {
         return texts(load_one("type: aws_sigv4, region: r, service: s, source: " + source)->issuers.at(0).addresses);
     };
-    const std::vector<std::string> container = {"169.254.170.2/32", "169.254.170.23/32", "fd00:ec2::23/128", "127.0.0.0/8", "::1/128"};
-    const std::vector<std::string> imds = {"169.254.169.254/32", "fd00:ec2::254/128"};
+    const std::vector<std::string> container = {"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "127.0.0.0/8",
+                                                "::1"};
+    const std::vector<std::string> imds = {"169.254.169.254", "fd00:ec2::254"};
     auto all = container;
     all.insert(all.end(), imds.begin(), imds.end());
     CHECK(aws("container") == container);
@@ -266,7 +285,8 @@ TEST_CASE("sources that are the machine's own may be reached at exactly their do
     CHECK(aws("auto") == all);
     CHECK(aws("environment").empty());
     CHECK(aws("web_identity").empty());
-    CHECK(texts(load_one("type: gcp, source: metadata")->issuers.at(0).addresses) == std::vector<std::string>{"169.254.169.254/32"});
+    CHECK(texts(load_one("type: gcp, source: metadata")->issuers.at(0).addresses) ==
+          std::vector<std::string>{"169.254.169.254"});
     CHECK(load_one("type: gcp, key: {env: K}, scope: [s]")->issuers.at(0).addresses.empty());
 }
 
@@ -282,9 +302,10 @@ TEST_CASE("{vault: ...} without a login means the only one there is, else Sluice
     CHECK(environment->credentials[0].issuer == 0u);
     CHECK(environment->issuers[0].name == "vault of the environment");
     CHECK(texts(environment->issuers[0].addresses) ==
-          std::vector<std::string>{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1/128"});
+          std::vector<std::string>{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1"});
 
-    const auto login = load("credentials:\n" + user + "  v: {type: vault, address: \"https://v.example\", auth: {token: {env: T}}}\n" + vendor);
+    const auto login = load("credentials:\n" + user +
+                            "  v: {type: vault, address: \"https://v.example\", auth: {token: {env: T}}}\n" + vendor);
     CHECK(std::get<BasicSpec>(login->credentials[0].kind).username_source.login == "v");
     CHECK_FALSE(login->vault_of_environment);
     CHECK(login->credentials[0].issuer == login->credentials[1].issuer);
@@ -308,7 +329,7 @@ TEST_CASE("a route may name a narrower credential than its vendor") {
     const auto config = load(R"(
 credentials:
   wide: {type: bearer, value: {env: W}}
-  narrow: {type: api_key, header: X-Key, value: {env: N}}
+  narrow: {type: api_key, header: X-Key, value: {env: NARROW}}
 vendors:
   a: {hosts: [a.example], credential: wide, routes: [{match: GET /x, credential: narrow}, {match: GET /y}]}
   b: {hosts: [b.example], scrub: deep, routes: [{match: GET /x, credential: narrow}]}
@@ -326,20 +347,30 @@ vendors:
 
 TEST_CASE("every type is described in words that load to the same credential") {
     const char* credentials[] = {
-        "type: oauth2_client_credentials, token_url: \"https://a.example/t?x=1\", client_id: c, key: {env: K}, kid: k, alg: PS256, scope: [a], audience: x, resource: [r], params: {p: q}, placeholder: SLUICE_KEY, require: true, refresh_before: 1m, refresh_on: [403], tls: {client: {cert: {file: /c}, key: {file: /k}}}",
-        "type: oauth2_refresh_token, token_url: \"https://a.example\", client_id: c, client_auth: client_secret_post, client_secret: {env: S}, refresh_token: {vault: \"kv/data/r#t\"}",
+        "type: oauth2_client_credentials, token_url: \"https://a.example/t?x=1\", client_id: c, key: {env: K}, kid: k, "
+        "alg: PS256, scope: [a], audience: x, resource: [r], params: {p: q}, placeholder: SLUICE_KEY, require: true, "
+        "refresh_before: 1m, refresh_on: [403], tls: {client: {cert: {file: /c}, key: {file: /k}}}",
+        "type: oauth2_refresh_token, token_url: \"https://a.example\", client_id: c, client_auth: client_secret_post, "
+        "client_secret: {env: S}, refresh_token: {vault: \"kv/data/r#t\"}",
         "type: oauth2_token_exchange, token_url: \"https://a.example\", subject_token: {env: S}, actor_token: {env: A}",
-        "type: oauth2_jwt_bearer, token_url: \"https://a.example\", key: {env: K}, issuer: i, claims: {a: [1, {b: null}]}, eager: false",
-        "type: aws_sigv4, region: r, service: s, profile: p, assume_role: {arn: \"arn:aws:iam::1:role/a\", external_id: e}, sts_url: \"https://s.example\", timeout: {connect: 1s}, addresses: [127.0.0.0/8]",
+        "type: oauth2_jwt_bearer, token_url: \"https://a.example\", key: {env: K}, issuer: i, claims: {a: [1, {b: "
+        "null}]}, eager: false",
+        "type: aws_sigv4, region: r, service: s, profile: p, assume_role: {arn: \"arn:aws:iam::1:role/a\", "
+        "external_id: e}, sts_url: \"https://s.example\", timeout: {connect: 1s}, addresses: [127.0.0.0/8]",
         "type: gcp, source: external_account, key: {file: /k}, audience: a, impersonate: a@b.example, lifetime: 10m",
         "type: gcp, source: metadata",
-        "type: azure_workload_identity, scope: s, tenant: t, client_id: c, token_file: /f, authority_host: \"https://l.example\"",
-        "type: github_app, app_id: 1, installation_id: 2, key: {env: K}, repositories: [a], permissions: {contents: read}",
-        "type: vault, address: \"https://v.example\", auth: {jwt: {role: r, token: {env: T}, mount: m}}, namespace: n, path: p, field: f, overlap: {secret: {env: O}}",
-        "type: vault, address: \"https://v.example\", auth: {approle: {role_id: r, secret_id: {env: T}}}, path: p, username_field: u, password_field: f",
+        "type: azure_workload_identity, scope: s, tenant: t, client_id: c, token_file: /f, authority_host: "
+        "\"https://l.example\"",
+        "type: github_app, app_id: 1, installation_id: 2, key: {env: K}, repositories: [a], permissions: {contents: "
+        "read}",
+        "type: vault, address: \"https://v.example\", auth: {jwt: {role: r, token: {env: T}, mount: m}}, namespace: "
+        "ns, path: p, field: f, overlap: {secret: {env: O}}",
+        "type: vault, address: \"https://v.example\", auth: {approle: {role_id: r, secret_id: {env: T}}}, path: p, "
+        "username_field: u, password_field: f",
         "type: exec, command: [a, \"\"], env: {A: b, C: {env: D}}, format: docker, server: s",
         "type: exec, command: [a], format: credential_process, region: r, service: s",
-        "type: hmac, key: {env: K}, string_to_sign: x, headers: {A: \"{signature}\"}, encoding: base64url, algorithm: sha512",
+        "type: hmac, key: {env: K}, string_to_sign: x, headers: {A: \"{signature}\"}, encoding: base64url, algorithm: "
+        "sha512",
         "type: hmac, key: {env: K}, string_to_sign: x, header: A, prefix: \"v=\", max_body: 2KiB",
         "type: mtls, cert: {file: /c}, key: {file: /k}",
         "type: api_key, query: q, value: {env: K}, placeholder: SLUICE_KEY, refresh_on: []",
@@ -358,6 +389,7 @@ TEST_CASE("every type is described in words that load to the same credential") {
 }
 
 TEST_CASE("a login that nobody uses is a warning of its own") {
-    CHECK(told(PolicyWorld{}.decode("version: 1\ncredentials:\n  v: {type: vault, address: \"https://v.example\", auth: {token: {env: T}}}\n")) ==
+    CHECK(told(PolicyWorld{}.decode("version: 1\ncredentials:\n  v: {type: vault, address: \"https://v.example\", "
+                                    "auth: {token: {env: T}}}\n")) ==
           std::vector<std::string>{"3:3: warning: no {vault: ...} uses credentials.v"});
 }

@@ -465,9 +465,11 @@ TEST_CASE("a credential has the keys of its type, and a vendor names one that ex
         {"credentials: {k: {type: basic, username: \"a:b\", password: {env: K}}}",
          {"2:42: 'a:b' is not a user's name in credentials.k.username: RFC 7617 has no ':' in a user's name"}},
         {"credentials: {k: {type: bearer, value: {env: K, file: /k}}}",
-         {"2:40: a secret from two places in credentials.k.value: write {file: /run/secrets/x}, {env: NAME} or {vault: path#key}"}},
+         {"2:40: a secret from two places in credentials.k.value: write {file: /run/secrets/x}, {env: NAME} or {vault: "
+          "path#key}"}},
         {"credentials: {k: {type: bearer, value: {}}}",
-         {"2:40: a secret is expected in credentials.k.value: write {file: /run/secrets/x}, {env: NAME} or {vault: path#key}"}},
+         {"2:40: a secret is expected in credentials.k.value: write {file: /run/secrets/x}, {env: NAME} or {vault: "
+          "path#key}"}},
         {"credentials: {k: {type: bearer, value: {env: $K}}}",
          {"2:46: '$K' is not the name of a variable in credentials.k.value.env: it takes the name alone, of letters, "
           "digits "
