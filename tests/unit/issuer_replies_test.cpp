@@ -165,7 +165,7 @@ TEST_CASE("an agent's answer that cannot be used is refused in words") {
     CHECK(holds(agent_fault(replaced(agent_answer, "\"Success\"", "\"AssumeRoleUnauthorizedAccess\",\"Message\":\"no\"")), "AssumeRoleUnauthorizedAccess no"));
     CHECK(holds(agent_fault(replaced(agent_answer, "\"ASIAEXAMPLE\"", "17")), "AccessKeyId"));
     CHECK(holds(agent_fault(replaced(agent_answer, "\"tokentoken\"", "[1]")), "Token is no text"));
-    CHECK(holds(agent_fault(replaced(agent_answer, "\"2026-07-16T14:00:00Z\"", "1e400")), "not a JSON object"));
+    CHECK(holds(agent_fault(replaced(agent_answer, "\"2026-07-16T14:00:00Z\"", "1e400")), "Expiration is no text"));
     CHECK(holds(agent_fault(replaced(agent_answer, "\"2026-07-16T14:00:00Z\"", "1784188800")), "Expiration is no text"));
     CHECK(holds(agent_fault(replaced(agent_answer, "2026-07-16T14", "1999-07-16T14")), "ended already"));
     CHECK(holds(agent_fault(replaced(agent_answer, "tokentoken", "token\\r\\ntoken")), "session token"));
