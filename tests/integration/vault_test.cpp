@@ -431,7 +431,8 @@ TEST_CASE("what is made to order lives as long as its lease, is renewed until ma
         fetching.pass(48min);
         vault.revoke_tokens();
         user_of(fetching.fetch());
-        CHECK(vault.count("GET /v1/database/creds/reader") == 3);
+        CHECK(vault.count("GET /v1/database/creds/reader") == 4);   // one of them refused
+        CHECK(vault.count("POST /v1/auth/kubernetes/login") == 2);
     }
     CHECK(vault.complaints() == std::vector<std::string>{});
 }
