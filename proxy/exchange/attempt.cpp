@@ -4,6 +4,7 @@
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pause.hpp"
+#include "proxy/exchange/reply.hpp"
 #include "proxy/exchange/scrubbing.hpp"
 
 namespace sluice {
@@ -120,6 +121,7 @@ Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFaul
     case ChaosFault::Kind::status:
         ex.response.clear();
         ex.response.status = fault.status;
+        ex.response.phrase = phrase_of(fault.status);
         ex.response.fields.add("Content-Length", "0");
         trip.response_framing = {Framing::Kind::length, 0};
         trip.response_body = nullptr;

@@ -18,7 +18,7 @@ std::string overload_answer(std::string_view request_id) {
     const std::string body = problem(Reason::overloaded, overload_detail, {}, request_id);
     ResponseHead head;
     head.status = status_of(Reason::overloaded);
-    head.phrase = "Service Unavailable";
+    head.phrase = phrase_of(head.status);
     head.fields.add("Sluice-Reason", name_of(Reason::overloaded));
     head.fields.add("Retry-After", "1");
     head.fields.add("Content-Type", "application/problem+json");
