@@ -149,7 +149,7 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
         CredentialWait wait;
         desk.wait_for(*ex.credential(), wait);
         const bool here = co_await pause(core, ex, wait.wakeup, ex.limits.total);
-        if (!here) co_return Failure::application_gone();
+        if (!here) co_return cut_short(ex);
         if (Core::now() >= ex.limits.total)
             co_return unavailable("credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + desk.current(*ex.credential())->fault);
     }

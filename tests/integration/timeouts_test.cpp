@@ -274,7 +274,7 @@ TEST_CASE("four workers serve many applications at once", "[multi-worker]") {
     FakeVendor vendor(echo(), vendor_ca());
     TemporaryDirectory secrets;
     const std::string secret = secrets.file("token", "first-token");
-    TestProxy proxy("credentials: {key: {type: bearer, value: {file: " + secret + "}}}\nvendors:\n" + vendor_yaml("v", "v.example", vendor, true, "credential: key"), 4);
+    TestProxy proxy("credentials: {key: {type: bearer, value: {file: " + secret + "}}}\nvendors:\n" + vendor_yaml("v", "v.example", vendor, true, "credential: key\nscrub: off"), 4);
     std::atomic<int> good{0}, second{0};
     std::vector<std::thread> applications;
     for (int i = 0; i < 8; ++i)

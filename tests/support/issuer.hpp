@@ -38,7 +38,7 @@ class Variable {
 /// What a decoder would make of a policy with this one credential, whose issuer trusts `vendor_ca` and may be on loopback.
 class IssuerRig {
   public:
-    explicit IssuerRig(CredentialSpec::Kind kind, bool loopback = true) : log_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), telemetry_(1, log_, LogFormat::json) {
+    explicit IssuerRig(CredentialSpec::Kind kind, bool loopback = true) : log_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), telemetry_(64, log_, LogFormat::json) {
         directory_.file("vendor-ca.crt", vendor_ca().pem());
         auto config = std::make_shared<Config>();
         CredentialSpec spec;
