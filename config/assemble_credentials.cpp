@@ -165,7 +165,7 @@ std::optional<std::size_t> CredentialAssembler::find(const Written<std::string>&
         return {};
     }
     used_[found->second] = true;
-    if (!is_login(config_.credentials[found->second])) return found->second;
+    if (!config_.credentials[found->second].is_login()) return found->second;
     fault(*name.node,
           "credential " + shown(name.value) + " in " + path +
               " is a login for {vault: ...} elsewhere: without `path` there is nothing in it that a request "
@@ -178,7 +178,7 @@ void CredentialAssembler::warn_of_unused() {
     for (const CredentialSpec& spec : config_.credentials) {
         if (used_[spec.index]) continue;
         const Node& key = *keys_.at(spec.name);
-        const std::string what = is_login(spec) ? "no {vault: ...} uses credentials." : "no vendor uses credentials.";
+        const std::string what = spec.is_login() ? "no {vault: ...} uses credentials." : "no vendor uses credentials.";
         faults_.add(*key.file, key.at, what + spec.name, true);
     }
 }

@@ -387,11 +387,6 @@ Vendor issuer_of_environment() {
     return vendor;
 }
 
-bool is_login(const CredentialSpec& spec) {
-    const auto* vault = std::get_if<VaultSpec>(&spec.kind);
-    return vault && vault->path.empty();
-}
-
 std::vector<std::string> headers_of(const CredentialSpec& spec) {
     std::vector<std::string> headers;
     if (!spec.place.header.empty()) headers.push_back(spec.place.header);

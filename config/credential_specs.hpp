@@ -25,9 +25,6 @@ Vendor issuer_of(const CredentialSpec& spec, WrittenCredential& written);
 /// The same of the Vault that Sluice's environment names.
 Vendor issuer_of_environment();
 
-/// A `vault` credential without `path`: for `{vault: ...}` elsewhere, never for a vendor.
-bool is_login(const CredentialSpec& spec);
-
 /// The headers that are the credential's alone.
 std::vector<std::string> headers_of(const CredentialSpec& spec);
 

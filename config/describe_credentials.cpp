@@ -330,7 +330,7 @@ json::object describe(const CredentialSpec& spec, const Config& config) {
     json::object out{{"type", spec.type()}};
     std::visit([&](const auto& kind) { describe_kind(out, kind); }, spec.kind);
     describe_place(out, spec);
-    if (!std::holds_alternative<MtlsSpec>(spec.kind) && !is_login(spec)) describe_rules(out, spec.rules);
+    if (!std::holds_alternative<MtlsSpec>(spec.kind) && !spec.is_login()) describe_rules(out, spec.rules);
     if (spec.issuer && calls_an_issuer(spec)) describe_issuer(out, config.issuers[*spec.issuer]);
     return out;
 }

@@ -55,6 +55,7 @@ json::object credential(const CredentialSpec& spec, const CredentialSlots& slots
     const auto state = slots.at(spec.index)->state();
     const bool available = state->attachment && now < state->usable_until;
     json::object out{{"name", spec.name}, {"type", spec.type()}, {"available", available}};
+    if (state->idle) out["idle"] = true;
     if (!available || !state->fault.empty()) out["fault"] = state->fault;
     out["since"] = seconds(state->since);
     if (state->minted) out["minted"] = seconds(*state->minted);
@@ -62,8 +63,10 @@ json::object credential(const CredentialSpec& spec, const CredentialSlots& slots
     return out;
 }
 
-json::object route(const Route& route) {
-    return {{"name", route.name}, {"match", route.match.text}, {"timeout", timeouts(route.timeout)}};
+json::object route(const Route& route, const Config& config, const CredentialSlots& slots, TimePoint now) {
+    json::object out{{"name", route.name}, {"match", route.match.text}, {"timeout", timeouts(route.timeout)}};
+    if (route.credential) out["credential"] = credential(config.credentials[*route.credential], slots, now);
+    return out;
 }
 
 json::object vendor(const Vendor& vendor, const Config& config, const CredentialSlots& slots,
@@ -80,7 +83,7 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
     if (vendor.credential) out["credential"] = credential(config.credentials[*vendor.credential], slots, now);
     if (const std::string& fault = contexts.fault_of(vendor); !fault.empty()) out["tls_fault"] = fault;
     out["timeout"] = timeouts(vendor.timeout);
-    out["routes"] = texts(vendor.routes, route);
+    out["routes"] = texts(vendor.routes, [&](const Route& one) { return route(one, config, slots, now); });
     if (vendor.live) out["live"] = describe_live(vendor, now);
     return out;
 }

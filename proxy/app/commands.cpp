@@ -9,6 +9,7 @@
 
 #include "proxy/app/breaker_command.hpp"
 #include "proxy/app/checks.hpp"
+#include "proxy/app/credential_command.hpp"
 #include "proxy/app/demo.hpp"
 #include "proxy/app/doctor.hpp"
 #include "proxy/app/execute.hpp"
@@ -46,6 +47,7 @@ class CommandLine {
         add_healthcheck();
         add_status();
         add_breaker();
+        add_credential();
         add_authority();
         add_version();
     }
@@ -202,7 +204,8 @@ class CommandLine {
     void add_doctor() {
         CLI::App* command =
             add("doctor", "Say what keeps this machine's applications from Sluice, and which clients ignore what",
-                "Run it as the application's user, in its environment. Asks the proxy one request, which it refuses.\n"
+                "Run it as the application's user, in its environment. Asks the proxy one request, which it refuses, and\n"
+                "admin which credentials are not at hand.\n"
                 "Exits 0 when nothing is wrong, else 1.\n\n"
                 "Examples:\n"
                 "  sluice doctor\n"
@@ -237,7 +240,8 @@ class CommandLine {
     void add_status() {
         CLI::App* command =
             add("status", "Show a running Sluice's vendors, and what of them is not at hand",
-                "Open breakers, limits that hold somebody up, and chaos are told too, and change nothing in that.\n"
+                "Open breakers, limits that hold somebody up, chaos, and credentials that are not renewed though they still hold\n"
+                "are told too, and change nothing in that.\n"
                 "Exits 0 when it is ready and nothing is missing, else 1.\n\n"
                 "Examples:\n"
                 "  sluice status\n"
@@ -266,6 +270,34 @@ class CommandLine {
         take_config(command);
         take_admin(command);
         take_output(command);
+    }
+
+    void add_credential() {
+        CLI::App* group =
+            add("credential", "Get a credential of the policy, and say what came or why nothing did",
+                "Example:\n"
+                "  sluice credential test pay", [] { return code_of(Exit::usage); });
+        group->require_subcommand(1);
+        CLI::App* command = group->add_subcommand("test", "Get it as a running Sluice would; it is never shown");
+        command->footer(
+            "Asks the issuer (or reads the file) under the policy's own rules, and says whose it is, how long it lives, where\n"
+            "it goes and to which vendors; of a failure what to do. What an issuer makes to order (a lease of Vault, an\n"
+            "installation token) stays valid until it ends. Run it as Sluice's user, in its environment.\n"
+            "Of oauth2_refresh_token the chain in `state` goes on: what comes is kept there before it is used, and a Sluice\n"
+            "that runs takes it from there the next time. Both at once may look like theft to the issuer, so this is refused\n"
+            "where a Sluice on the policy's admin listener has it; one that cannot be asked from here is not seen.\n"
+            "Exits 0 when it came, 1 when not, 2 when there is none of that name, 78 when the policy is bad.\n\n"
+            "Examples:\n"
+            "  sluice credential test pay\n"
+            "  sluice credential test pay --config sluice.yaml -o json | jq .lifetime_seconds");
+        command->callback([this] {
+            chosen_ = [this] { return test_credential(config_, credential_, output(), streams_); };
+        });
+        command->add_option("NAME", credential_.name, "As the policy names it")->required();
+        take_config(command);
+        take_output(command);
+        command->add_flag("--force", credential_.force,
+                          "Though a running Sluice, or another user, has the same chain of refresh tokens");
     }
 
     void add_authority() {
@@ -316,6 +348,7 @@ class CommandLine {
     bool stay_ = false, path_only_ = false;
     ExecOptions exec_;
     BreakerQuestion breaker_;
+    CredentialQuestion credential_;
 };
 
 }  // namespace

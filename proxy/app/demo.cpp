@@ -7,11 +7,14 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 #include <sstream>
 #include <thread>
 
 #include "config/decode.hpp"
 #include "proxy/app/demo_client.hpp"
+#include "proxy/app/demo_issuer.hpp"
 #include "proxy/app/demo_vendor.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/app/signals.hpp"
@@ -24,8 +27,11 @@ namespace {
 constexpr const char* vendor_host = "api.vendor.demo";
 constexpr const char* shaky_host = "shaky.vendor.demo";
 constexpr const char* busy_host = "busy.vendor.demo";
+constexpr const char* token_host = "token.vendor.demo";
 const std::string other_host = "not-allowed.demo";
 constexpr const char* vendor_key = "demo-key-that-no-application-has";
+constexpr const char* client_secret = "demo-client-secret-that-no-application-has";
+constexpr Duration most_patience = 20s;  // for what takes a few seconds
 
 /// A directory (0700) that is gone when the demo is over.
 class TemporaryDirectory {
@@ -54,17 +60,17 @@ class TemporaryDirectory {
 
 /// A vendor of the policy: the demo's own server, by another name each time. `more`: its further keys, a line each.
 std::string vendor_text(const char* name, const char* about, const char* host, std::uint16_t port, const std::string& ca,
-                        std::initializer_list<const char*> more) {
+                        std::initializer_list<const char*> more, const char* credential = "demo-key") {
     std::ostringstream vendor;
     vendor << "  " << name << ":\n    about: " << about << "\n    hosts: [" << host
            << "]\n    endpoints: [{url: \"https://localhost:" << port
            << "\"}]\n    addresses: [127.0.0.0/8, \"::1/128\"]   # this vendor alone may be on loopback\n    tls: {ca: {file: "
-           << quoted(ca) << "}}\n    credential: demo-key\n";
+           << quoted(ca) << "}}\n    credential: " << credential << "\n";
     for (const char* line : more) vendor << "    " << line << "\n";
     return vendor.str();
 }
 
-std::string policy_text(const TemporaryDirectory& directory, std::uint16_t port) {
+std::string policy_text(const TemporaryDirectory& directory, std::uint16_t port, std::uint16_t issuer_port) {
     const std::string ca = directory.file("vendor-ca.crt");
     std::ostringstream policy;
     policy << "version: 1\n"
@@ -80,6 +86,12 @@ std::string policy_text(const TemporaryDirectory& directory, std::uint16_t port)
               "  demo-key: {type: bearer, value: {file: "
            << quoted(directory.file("vendor.key"))
            << "}}\n"
+              "  demo-token:\n    type: oauth2_client_credentials\n    token_url: \"https://localhost:"
+           << issuer_port << DemoIssuer::path << "\"\n    client_id: " << DemoIssuer::client_id << "\n    client_secret: {file: "
+           << quoted(directory.file("client.secret"))
+           << "}\n    scope: [demo.read]\n    addresses: [127.0.0.0/8, \"::1/128\"]\n    tls: {ca: {file: "
+           << quoted(directory.file("issuer-ca.crt"))
+           << "}}\n"
               "vendors:\n"
            << vendor_text("demo", "A vendor inside of this very process", vendor_host, port, ca,
                           {"timeout: {first_byte: 1s}"})
@@ -87,7 +99,8 @@ std::string policy_text(const TemporaryDirectory& directory, std::uint16_t port)
                           {"timeout: {first_byte: 300ms}", "retry: {backoff: 50ms..100ms}",
                            "breaker: {consecutive: 3, open_for: 1s..1m, probes: 1}"})
            << vendor_text("busy", "The same, with too many callers", busy_host, port, ca,
-                          {"retry: {on: [+429]}", "limit: {rate: 100/s, learn: true, when_full: {wait: 3s}}"});
+                          {"retry: {on: [+429]}", "limit: {rate: 100/s, learn: true, when_full: {wait: 3s}}"})
+           << vendor_text("account", "The same, for whom has a token of its issuer", token_host, port, ca, {}, "demo-token");
     return policy.str();
 }
 
@@ -123,8 +136,8 @@ class Background {
 /// Tells what each side sees, and holds it against what should have happened.
 class Story {
   public:
-    Story(Console& out, const Supervisor& supervisor, const DemoVendor& vendor)
-        : out_(out), supervisor_(supervisor), vendor_(vendor) {}
+    Story(Console& out, const Supervisor& supervisor, const DemoVendor& vendor, DemoIssuer& issuer)
+        : out_(out), supervisor_(supervisor), vendor_(vendor), issuer_(issuer) {}
 
     void introduce() {
         out_ << out_.paint(Colour::bold,
@@ -148,6 +161,11 @@ class Story {
         hanging_vendor();
         recovered_vendor();
         throttling_vendor();
+        act("Third act: the vendor wants tokens that live for four seconds, and the application has none at all");
+        minted_token();
+        renewed_token();
+        issuer_out();
+        issuer_back();
         return fine_;
     }
 
@@ -213,6 +231,77 @@ class Story {
         expect(answer.took >= 1s, "not before the second was over");
     }
 
+    void minted_token() {
+        begin("A token was fetched from its issuer (TLS, a private CA of its own) before anybody asked");
+        const DemoAnswer answer = request({.host = token_host, .path = std::string(DemoVendor::guarded_path)}, "no Authorization");
+        expect(answer.status == 200, "a 200: the vendor has accepted the token");
+        line("application", "read " + answer.body.substr(0, answer.body.find('\n')));
+        expect(!issuer_.is_any_in(answer.body) && answer.body.find("Bearer ****") != std::string::npos,
+               "the vendor's answer repeats the token, and it came masked");
+    }
+
+    /// Requests until `enough`, each as soon as the one before is answered; the last answer.
+    template <class Enough>
+    DemoAnswer ask_until(Enough enough, std::map<std::string, int>& statuses) {
+        const TimePoint end = std::chrono::steady_clock::now() + most_patience;
+        DemoAnswer answer;
+        do {
+            answer = ask({supervisor_.addresses().proxy, supervisor_.published().ca_crt, token_host, {}, std::string(DemoVendor::guarded_path)});
+            ++statuses[answer.status ? std::to_string(answer.status) : answer.fault];
+            tokens_seen_ |= issuer_.is_any_in(answer.body);
+            std::this_thread::sleep_for(10ms);  // this machine has other things to do
+        } while (!enough(answer) && std::chrono::steady_clock::now() < end);
+        return answer;
+    }
+
+    void say(const std::map<std::string, int>& statuses) {
+        std::string text;
+        for (const auto& [status, times] : statuses) text += (text.empty() ? "" : ", ") + std::to_string(times) + " times " + status;
+        line("application", "got " + text);
+    }
+
+    std::set<std::string> tokens_at_vendor() const {
+        const auto seen = vendor_.seen();
+        std::set<std::string> tokens;
+        for (std::size_t i = already_seen_; i < seen.size(); ++i) tokens.insert(seen[i].authorization);
+        return tokens;
+    }
+
+    void renewed_token() {
+        begin("It is renewed before it ends, while the application sends one request after the other");
+        std::map<std::string, int> statuses;
+        ask_until([this](const DemoAnswer& answer) { return answer.status != 200 || tokens_at_vendor().size() >= 3; }, statuses);
+        std::string tokens;
+        for (const std::string& token : tokens_at_vendor()) tokens += (tokens.empty() ? "" : ", ") + masked(token);
+        line("vendor", "saw " + tokens);
+        say(statuses);
+        line("issuer", "has given out " + std::to_string(issuer_.given()) + " tokens since the start");
+        expect(tokens_at_vendor().size() >= 3, "at least three tokens, one after the other");
+        expect(statuses.size() == 1 && statuses.contains("200"), "not one 401, nor any other failure");
+    }
+
+    void issuer_out() {
+        begin("The issuer is out: requests go on with the token at hand, and are refused once it has ended");
+        issuer_.set_out(true);
+        std::map<std::string, int> statuses;
+        const DemoAnswer answer = ask_until([](const DemoAnswer& one) { return one.status != 200; }, statuses);
+        say(statuses);
+        say(answer);
+        expect(statuses.contains("200"), "answers from the vendor, though the issuer is out");
+        expect(answer.status == 503 && answer.reason == "credential_unavailable" && !answer.retry_after.empty(),
+               "then a 503 credential_unavailable with a Retry-After, and never an expired token");
+    }
+
+    void issuer_back() {
+        begin("The issuer is back: Sluice finds out by itself, without a restart");
+        issuer_.set_out(false);
+        std::map<std::string, int> statuses;
+        const DemoAnswer answer = ask_until([](const DemoAnswer& one) { return one.status == 200; }, statuses);
+        say(statuses);
+        expect(answer.status == 200, "a 200 from the vendor");
+        expect(!tokens_seen_, "in all these answers, not one token");
+    }
+
     void act(const std::string& title) { out_ << "\n" << out_.paint(Colour::bold, "== " + title) << "\n"; }
 
     void begin(const std::string& title) {
@@ -267,8 +356,10 @@ class Story {
     Console& out_;
     const Supervisor& supervisor_;
     const DemoVendor& vendor_;
+    DemoIssuer& issuer_;
     int number_ = 0;
     std::size_t already_seen_ = 0;
+    bool tokens_seen_ = false;  // by the application
     bool fine_ = true;
 };
 
@@ -278,7 +369,8 @@ void show_metrics(Console& out, const ListenAddress& admin) {
     std::istringstream lines(fetch_plain(admin, "/metrics"));
     for (std::string line; std::getline(lines, line);) {
         const bool told = line.starts_with("sluice_requests_total{") || line.starts_with("sluice_rejected_total{") ||
-                          line.starts_with("sluice_attempts_total{") || line.starts_with("sluice_breaker_");
+                          line.starts_with("sluice_attempts_total{") || line.starts_with("sluice_breaker_") ||
+                          line.starts_with("sluice_credential_refresh_total{") || line.starts_with("sluice_scrubbed_secrets_total{");
         if (told && !line.ends_with(" 0")) out << "   " << line << "\n";
     }
 }
@@ -300,6 +392,9 @@ void show_what_to_try(Console& out, const Supervisor& supervisor, const Temporar
     offer("a vendor that hangs: the fourth time its breaker is open, 503 at once",
           through + "https://" + shaky_host + std::string(DemoVendor::slow_path));
     offer("a vendor that throttles: 200, a second later", through + "https://" + busy_host + std::string(DemoVendor::busy_path));
+    offer("a token that is fetched and renewed; the answer repeats it, masked",
+          through + "https://" + token_host + std::string(DemoVendor::guarded_path));
+    offer("get a token by hand, and see whose it is", "sluice credential test demo-token --config " + directory.file("sluice.yaml"));
     offer("a host that no policy names: 403 to CONNECT", through + "https://" + other_host + "/");
     offer("a spoofed Host: 421", through + "-H 'Host: " + other_host + "' " + vendor + "/v1/hello");
     offer("what Prometheus scrapes", "curl --noproxy '*' " + admin + "/metrics");
@@ -331,17 +426,22 @@ bool show(bool stay, Streams& streams) {
     const TemporaryDirectory directory;
     CertResult<CertAuthority> authority = CertAuthority::make(std::chrono::system_clock::now());
     if (!authority) throw StartFault(authority.error().what);
-    const DemoVendor vendor(*authority);
+    CertResult<CertAuthority> issuers_authority = CertAuthority::make(std::chrono::system_clock::now());
+    if (!issuers_authority) throw StartFault(issuers_authority.error().what);
+    DemoIssuer issuer(*issuers_authority, client_secret);
+    const DemoVendor vendor(*authority, [&issuer](const std::string& value) { return issuer.accepts(value); });
+    directory.write("issuer-ca.crt", issuers_authority->pem());
+    directory.write("client.secret", client_secret);
     directory.write("vendor-ca.crt", authority->pem());
     directory.write("vendor.key", vendor_key);
-    const std::string policy = directory.write("sluice.yaml", policy_text(directory, vendor.port()));
+    const std::string policy = directory.write("sluice.yaml", policy_text(directory, vendor.port(), issuer.port()));
     const LogFile log(directory.file("sluice.log"));
 
     Supervisor supervisor(load_policy_of_demo(policy, streams), {.log_fd = log.fd(), .drain = 2s, .policy = policy});
     const SignalReader reader(signals, supervisor.io(), [&supervisor](const Signal&) { supervisor.drain(); });
     Background background(supervisor);
 
-    Story story(streams.out, supervisor, vendor);
+    Story story(streams.out, supervisor, vendor, issuer);
     story.introduce();
     const bool as_expected = story.tell();
     show_metrics(streams.out, supervisor.addresses().admin);

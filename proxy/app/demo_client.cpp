@@ -121,6 +121,7 @@ void fill(DemoAnswer& answer, const http::response<http::string_body>& response)
     answer.reason = std::string(response["Sluice-Reason"]);
     answer.attempts = std::string(response["Sluice-Attempts"]);
     answer.retry_after = std::string(response["Retry-After"]);
+    answer.body = response.body();
 }
 
 void talk(const DemoRequest& request, DemoAnswer& answer) {

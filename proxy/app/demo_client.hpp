@@ -22,6 +22,7 @@ struct DemoAnswer {
     bool of_connect = false;      // the CONNECT itself was refused
     std::string outcome, reason;  // Sluice-Outcome, Sluice-Reason
     std::string attempts, retry_after;
+    std::string body;
     std::string fault;            // in words
     Duration took{};
 };

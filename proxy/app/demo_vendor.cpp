@@ -1,89 +1,22 @@
 #include "proxy/app/demo_vendor.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <openssl/ssl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/message.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <boost/beast/http/write.hpp>
 #include <deque>
-#include <list>
 #include <mutex>
-#include <sstream>
-#include <stdexcept>
-#include <thread>
+#include <utility>
 
-#include "certs/trust.hpp"
 #include "proxy/app/console.hpp"
+#include "proxy/app/demo_server.hpp"
 
 namespace sluice {
 
 namespace {
 
-namespace http = boost::beast::http;
-using Parser = http::request_parser<http::string_body>;
-
-struct SslDeleter {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-
-constexpr std::size_t most_connections = 32;
 constexpr std::size_t most_remembered = 1000;
 
-SslCtxPtr server_context(const CertAuthority& authority) {
-    CertResult<KeyPtr> key = make_key();
-    if (!key) throw std::runtime_error(key.error().what);
-    CertResult<X509Ptr> leaf = authority.mint("localhost", key->get(), std::chrono::system_clock::now());
-    if (!leaf) throw std::runtime_error(leaf.error().what);
-    SslCtxPtr context(SSL_CTX_new(TLS_server_method()));
-    if (!context || SSL_CTX_use_certificate(context.get(), leaf->get()) != 1 ||
-        SSL_CTX_use_PrivateKey(context.get(), key->get()) != 1) {
-        throw std::runtime_error("the demo vendor's TLS could not be set up");
-    }
-    return context;
-}
-
-/// A free port of 127.0.0.1.
-int listen_on_loopback(std::uint16_t& port) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    socklen_t size = sizeof address;
-    if (fd < 0 || ::bind(fd, generic, size) != 0 || ::listen(fd, 64) != 0 || ::getsockname(fd, generic, &size) != 0) {
-        if (fd >= 0) ::close(fd);
-        throw std::runtime_error("the demo vendor cannot listen on 127.0.0.1");
-    }
-    port = ntohs(address.sin_port);
-    return fd;
-}
-
-/// The n-th request for a path, from 0.
-std::string answer_to(const DemoVendor::Seen& seen, std::size_t n, bool keep_alive) {
-    const bool fails = seen.path == DemoVendor::flaky_path && n % 3 != 2;
-    const bool throttles = seen.path == DemoVendor::busy_path && n % 2 == 0;
-    http::response<http::string_body> response(fails       ? http::status::service_unavailable
-                                               : throttles ? http::status::too_many_requests
-                                                           : http::status::ok,
-                                               11);
-    if (throttles) response.set(http::field::retry_after, "1");
-    response.set(http::field::content_type, "application/json");
-    response.body() = "{\"message\":\"hello from the vendor\",\"the_vendor_saw\":{\"host\":" + quoted(seen.host) +
-                      ",\"path\":" + quoted(seen.path) + ",\"authorization\":" + quoted(masked(seen.authorization)) +
-                      "}}\n";
-    response.keep_alive(keep_alive);
-    response.prepare_payload();
-    std::ostringstream out;
-    out << response;
-    return out.str();
+std::string hello(const DemoVendor::Seen& seen, const std::string& authorization) {
+    return "{\"message\":\"hello from the vendor\",\"the_vendor_saw\":{\"host\":" + quoted(seen.host) +
+           ",\"path\":" + quoted(seen.path) + ",\"authorization\":" + quoted(authorization) + "}}\n";
 }
 
 }  // namespace
@@ -95,101 +28,30 @@ std::string masked(const std::string& value) {
 }
 
 struct DemoVendor::Impl {
-    explicit Impl(const CertAuthority& authority)
-        : context(server_context(authority)), listener(listen_on_loopback(port)) {
-        accepting = std::thread([this] { accept_all(); });
-    }
+    Impl(const CertAuthority& authority, Accepts who)
+        : accepts(std::move(who)),
+          server(authority, [this](const DemoServer::Request& request) { return answer(request); }) {}
 
-    ~Impl() {
-        leaving = true;
-        ::shutdown(listener, SHUT_RDWR);
-        accepting.join();
-        ::close(listener);
-        for (Connection& connection : connections) ::shutdown(connection.fd, SHUT_RDWR);
-        for (Connection& connection : connections) {
-            connection.thread.join();
-            ::close(connection.fd);
-        }
-    }
-
-    /// Its descriptor is closed by whoever joins the thread, so that nobody shuts down a number that means something
-    /// else by then.
-    struct Connection {
-        int fd = -1;
-        std::atomic<bool> done{false};
-        std::thread thread;
-    };
-
-    void accept_all() {
-        while (!leaving) {
-            const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-            if (fd < 0) continue;
-            reap();
-            if (connections.size() >= most_connections) {
-                ::close(fd);
-                continue;
-            }
-            Connection& connection = connections.emplace_back();
-            connection.fd = fd;
-            connection.thread = std::thread([this, &connection] {
-                serve(connection.fd);
-                ::shutdown(connection.fd, SHUT_RDWR);
-                connection.done = true;
-            });
-        }
-    }
-
-    void reap() {
-        connections.remove_if([](Connection& connection) {
-            if (!connection.done) return false;
-            connection.thread.join();
-            ::close(connection.fd);
-            return true;
-        });
-    }
-
-    void serve(int fd) {
-        const std::unique_ptr<SSL, SslDeleter> ssl(SSL_new(context.get()));
-        if (!ssl || SSL_set_fd(ssl.get(), fd) != 1 || SSL_accept(ssl.get()) != 1) return;
-        boost::beast::flat_buffer buffer;
-        while (serve_one(ssl.get(), buffer)) {
-        }
-        SSL_shutdown(ssl.get());
-    }
-
-    bool serve_one(SSL* ssl, boost::beast::flat_buffer& buffer) {
-        Parser parser;
-        parser.body_limit(1024 * 1024);
-        parser.eager(true);
-        while (!parser.is_done()) {
-            boost::system::error_code error;
-            const std::size_t used = parser.put(buffer.data(), error);
-            buffer.consume(used);
-            if (error && error != http::error::need_more) return false;
-            if (!parser.is_done() && !read_more(ssl, buffer)) return false;
-        }
+    std::optional<std::string> answer(const DemoServer::Request& request) {
         std::size_t before = 0;
-        const Seen seen = remember(parser.get(), before);
-        if (seen.path == slow_path) {
-            while (read_more(ssl, buffer)) buffer.clear();  // until Sluice has had enough
-            return false;
+        const Seen one = remember(request, before);
+        if (one.path == slow_path) return {};
+        if (one.path == guarded_path) {
+            if (!accepts || !accepts(one.authorization))
+                return demo_response(401, "{\"error\":\"invalid_token\"}\n", request.keep_alive,
+                                     {{"WWW-Authenticate", "Bearer error=\"invalid_token\""}});
+            return demo_response(200, hello(one, one.authorization), request.keep_alive);
         }
-        const bool keep_alive = parser.get().keep_alive();
-        const std::string answer = answer_to(seen, before, keep_alive);
-        return SSL_write(ssl, answer.data(), static_cast<int>(answer.size())) > 0 && keep_alive;
-    }
-
-    static bool read_more(SSL* ssl, boost::beast::flat_buffer& buffer) {
-        const auto room = buffer.prepare(4096);
-        const int got = SSL_read(ssl, room.data(), static_cast<int>(room.size()));
-        if (got > 0) buffer.commit(static_cast<std::size_t>(got));
-        return got > 0;
+        const std::string body = hello(one, masked(one.authorization));
+        if (one.path == flaky_path && before % 3 != 2) return demo_response(503, body, request.keep_alive);
+        if (one.path == busy_path && before % 2 == 0)
+            return demo_response(429, body, request.keep_alive, {{"Retry-After", "1"}});
+        return demo_response(200, body, request.keep_alive);
     }
 
     /// `before`: how many for the same path came before it.
-    Seen remember(const http::request<http::string_body>& request, std::size_t& before) {
-        Seen one{std::string(request.method_string()), std::string(request.target()),
-                 std::string(request[http::field::host]), std::string(request[http::field::authorization])};
+    Seen remember(const DemoServer::Request& request, std::size_t& before) {
+        Seen one{request.method, request.path, request.host, request.authorization};
         const std::lock_guard lock(mutex);
         before = static_cast<std::size_t>(
             std::count_if(seen.begin(), seen.end(), [&](const Seen& other) { return other.path == one.path; }));
@@ -198,21 +60,18 @@ struct DemoVendor::Impl {
         return one;
     }
 
-    SslCtxPtr context;
-    std::uint16_t port = 0;
-    int listener = -1;
-    std::atomic<bool> leaving{false};
-    std::thread accepting;
-    std::list<Connection> connections;  // of the accepting thread; after it has ended, of the destructor
+    const Accepts accepts;
     mutable std::mutex mutex;
     std::deque<Seen> seen;
+    DemoServer server;  // last: its threads use the rest
 };
 
-DemoVendor::DemoVendor(const CertAuthority& authority) : impl_(std::make_unique<Impl>(authority)) {}
+DemoVendor::DemoVendor(const CertAuthority& authority, Accepts accepts)
+    : impl_(std::make_unique<Impl>(authority, std::move(accepts))) {}
 DemoVendor::~DemoVendor() = default;
 
 std::uint16_t DemoVendor::port() const {
-    return impl_->port;
+    return impl_->server.port();
 }
 
 std::vector<DemoVendor::Seen> DemoVendor::seen() const {

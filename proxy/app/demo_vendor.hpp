@@ -1,8 +1,8 @@
-// The vendor of `sluice demo`: a small HTTPS server on loopback that remembers what it was sent. Threads of its own;
-// not for anything but demos and tests.
+// The vendor of `sluice demo`: it remembers what it was sent. Not for anything but demos and tests.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,9 +18,11 @@ class DemoVendor {
         std::string method, path, host, authorization;
     };
 
-    /// Listens on a free port of 127.0.0.1 as "localhost", with a certificate of `authority`. Throws
-    /// std::runtime_error.
-    explicit DemoVendor(const CertAuthority& authority);
+    /// Is it the value of an Authorization that opens `guarded_path`? Any thread.
+    using Accepts = std::function<bool(const std::string& authorization)>;
+
+    /// A DemoServer. Throws std::runtime_error.
+    explicit DemoVendor(const CertAuthority& authority, Accepts accepts = {});
     /// Cuts off what is open.
     ~DemoVendor();
 
@@ -34,6 +36,8 @@ class DemoVendor {
     static constexpr std::string_view flaky_path = "/v1/flaky";
     /// Of each two requests for it the first is answered 429, with a Retry-After of a second.
     static constexpr std::string_view busy_path = "/v1/busy";
+    /// 401 to whom it does not accept. To others it repeats the Authorization in full, as careless vendors do.
+    static constexpr std::string_view guarded_path = "/v1/account";
 
   private:
     struct Impl;

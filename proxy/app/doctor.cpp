@@ -5,14 +5,18 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "proxy/app/admin_client.hpp"
 #include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
+#include "proxy/app/table.hpp"
+#include "proxy/app/told_credential.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -111,6 +115,20 @@ Finding examine_admin(const ListenAddress& listener) {
     const std::string fault = ask_ready(admin, patience);
     if (fault.empty()) return {"admin", Health::fine, "ready at http://" + admin.text(), ""};
     return {"admin", Health::wrong, admin.text() + ": " + fault, "sluice run; its log says more"};
+}
+
+/// As the running Sluice has them; nothing where it cannot be asked, which is told already.
+void examine_credentials(const ListenAddress& listener, std::vector<Finding>& findings) {
+    const ListenAddress admin = as_dialled(listener);
+    if (admin.port == 0) return;
+    const HttpReply reply = http_get(admin, "/vendors", patience);
+    if (reply.status != 200) return;
+    boost::system::error_code error;
+    const json::value told = json::parse(reply.body, error);
+    const json::value* vendors = !error && told.is_object() ? told.get_object().if_contains("vendors") : nullptr;
+    if (vendors && vendors->is_array())
+        for (Finding& finding : examine_catalogue(vendors->get_array(), std::chrono::system_clock::now()))
+            findings.push_back(std::move(finding));
 }
 
 void examine_published(const Config& config, std::vector<Finding>& findings) {
@@ -238,12 +256,35 @@ std::vector<Finding> examine_variables(const Variables& expected, const Config& 
     return findings;
 }
 
+std::vector<Finding> examine_catalogue(const json::array& vendors, WallTime now) {
+    std::vector<Finding> findings;
+    std::set<std::string> seen;
+    for (const json::value& vendor : vendors) {
+        if (!vendor.is_object()) continue;
+        for (const ToldCredential& told : credentials_told(vendor.get_object(), now)) {
+            if (!seen.insert(told.name).second || told.idle || (told.available && told.fault.empty())) continue;
+            const std::string name = printable(told.name), fault = printable(told.fault);
+            const std::string fix = "sluice credential test " + name + ", as Sluice's user";
+            if (told.available) {
+                const std::string end = told.ends_in ? ", and ends in " + format_duration(*told.ends_in) : "";
+                findings.push_back({"credentials", Health::note, name + " is at hand but was not renewed" + end + ": " + fault, fix});
+            } else {
+                findings.push_back({"credentials", Health::wrong, name + " is not available, its requests are answered 503: " + fault, fix});
+            }
+        }
+    }
+    if (findings.empty() && !seen.empty())
+        findings.push_back({"credentials", Health::fine, "are at hand: " + std::to_string(seen.size()), ""});
+    return findings;
+}
+
 int run_doctor(const std::string& given, Output output, Streams& streams) {
     const auto config = load_or_explain(given, streams.err);
     if (!config) return code_of(Exit::bad_policy);
     std::vector<Finding> findings = {{"policy", Health::fine, find_policy(given).value_or(""), ""},
                                      examine_proxy(config->listen.proxy),
                                      examine_admin(config->listen.admin)};
+    examine_credentials(config->listen.admin, findings);
     examine_published(*config, findings);
     const std::string published = published_directory(*config);
     if (config->listen.proxy.port != 0 && !published.empty()) {

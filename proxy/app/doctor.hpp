@@ -2,6 +2,7 @@
 // environment that asks? What is wrong is told with what to do, and so is what each client that is found will ignore.
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ struct Finding {
 /// Values are never told: a proxy's URL may hold a password. Pure.
 std::vector<Finding> examine_variables(const Variables& expected, const Config& config,
                                        const std::function<std::optional<std::string>(const std::string&)>& variable);
+
+/// What of the vendors of a running Sluice's /vendors has no credential, or will have none soon. Pure.
+std::vector<Finding> examine_catalogue(const boost::json::array& vendors, WallTime now);
 
 /// Asks proxy and admin, which costs one refused request; reads nothing but the policy and what is published. Exit 0
 /// when nothing is wrong, else 1.

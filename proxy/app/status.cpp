@@ -9,6 +9,7 @@
 
 #include "proxy/app/admin_client.hpp"
 #include "proxy/app/table.hpp"
+#include "proxy/app/told_credential.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -38,15 +39,15 @@ std::string listed(const json::object& vendor, std::string_view key) {
     return out;
 }
 
-/// What keeps every request from its vendor; "" for nothing.
-std::string trouble_of(const json::object& vendor) {
-    const std::string tls = text_of(vendor, "tls_fault");
-    const json::value* credential = vendor.if_contains("credential");
-    if (!credential || !credential->is_object()) return tls;
-    const json::value* available = credential->get_object().if_contains("available");
-    if (!available || !available->is_bool() || available->get_bool()) return tls;
-    const std::string fault = text_of(credential->get_object(), "fault");
-    return fault.empty() ? "its credential is not available" : fault;
+/// What keeps requests from their vendor.
+std::vector<std::string> troubles_of(const json::object& vendor, const std::vector<ToldCredential>& credentials) {
+    std::vector<std::string> all;
+    if (std::string tls = text_of(vendor, "tls_fault"); !tls.empty()) all.push_back(std::move(tls));
+    for (const ToldCredential& told : credentials) {
+        if (told.available || told.idle) continue;
+        all.push_back(told.fault.empty() ? "credential '" + told.name + "' is not available" : told.fault);
+    }
+    return all;
 }
 
 std::string in_words(std::int64_t milliseconds) {
@@ -87,21 +88,31 @@ std::vector<std::string> remarks_of(const json::object& vendor) {
     return all;
 }
 
+/// A credential that holds, but whose issuer is out.
+std::vector<std::string> remarks_of(const std::vector<ToldCredential>& credentials) {
+    std::vector<std::string> all;
+    for (const ToldCredential& told : credentials)
+        if (told.available && !told.fault.empty()) all.push_back("not renewed: " + told.fault);
+    return all;
+}
+
 struct Row {
     TableRow shown;
     bool troubled = false;
 };
 
 Row row_of(const json::object& vendor) {
-    std::string where = listed(vendor, "endpoints"), credential = "-";
+    std::string where = listed(vendor, "endpoints"), credential;
     if (where.empty()) where = listed(vendor, "hosts");
-    if (const json::value* known = vendor.if_contains("credential"); known && known->is_object())
-        credential = text_of(known->get_object(), "name");
+    const auto credentials = credentials_told(vendor, std::chrono::system_clock::now());
+    for (const ToldCredential& told : credentials) credential += (credential.empty() ? "" : ", ") + summed_up(told);
+    if (credential.empty()) credential = "-";
     Row row{{{text_of(vendor, "name"), text_of(vendor, "mode"), std::move(where), std::move(credential)}}};
-    if (std::string trouble = trouble_of(vendor); !trouble.empty()) {
+    for (std::string& trouble : troubles_of(vendor, credentials)) {
         row.troubled = true;
         row.shown.remarks.emplace_back(Colour::red, std::move(trouble));
     }
+    for (std::string& remark : remarks_of(credentials)) row.shown.remarks.emplace_back(Colour::yellow, std::move(remark));
     for (std::string& remark : remarks_of(vendor)) row.shown.remarks.emplace_back(Colour::yellow, std::move(remark));
     return row;
 }

@@ -49,6 +49,7 @@ TimePoint now() {
 
 constexpr std::size_t descriptors_of_our_own = 256;  // listeners, admin, files, epoll, resolvers
 constexpr std::size_t most_connections = 65536;
+constexpr Duration longest_wait_for_credentials = 10s;  // of readiness
 
 /// Every application's connection is one descriptor, and a second one to its vendor while it is served. Most are idle,
 /// so three quarters are for applications; where the rest runs out, dialling answers 503 `overloaded`.
@@ -96,6 +97,14 @@ void make_state_directory(const std::string& path) {
         throw StartFault("cannot make the state directory " + path + ": " + error.message() +
                          "; make it and give it to this user, or name another with `state:` in the policy");
     }
+}
+
+/// An issuer that rotates them takes each once: the place for the next one must be there before it is given.
+bool keeps_refresh_tokens(const Config& config) {
+    return std::any_of(config.credentials.begin(), config.credentials.end(), [](const CredentialSpec& spec) {
+        const auto* oauth = std::get_if<OAuthSpec>(&spec.kind);
+        return oauth && oauth->grant == OAuthSpec::Grant::refresh_token;
+    });
 }
 
 std::shared_ptr<const CertAuthority> authority_of(const Config& config, std::string& note) {
@@ -302,7 +311,7 @@ struct Supervisor::Impl {
         const std::string directory = published_directory(*config);
         const bool in_state =
             config->authority.kind == AuthoritySpec::Kind::persistent || config->authority.publish.empty();
-        if (in_state) make_state_directory(config->state);
+        if (in_state || keeps_refresh_tokens(*config)) make_state_directory(config->state);
         std::string note;
         authority = authority_of(*config, note);
         if (!note.empty()) telemetry->notice(Level::warning, "authority", {{"detail", note}});
@@ -381,6 +390,7 @@ struct Supervisor::Impl {
     std::vector<CredentialStanding> standings() const {
         std::vector<CredentialStanding> all;
         for (const auto& slot : in_force()->credentials) {
+            if (slot->spec().is_login()) continue;  // nothing by itself
             const auto state = slot->state();
             all.push_back({slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
         }
@@ -590,10 +600,19 @@ struct Supervisor::Impl {
         });
     }
 
-    /// The constructor has bound, published and started before admin can be asked.
+    /// The constructor has bound, published and started before admin can be asked. What is fetched before it is needed
+    /// may take its time, but no issuer that is out keeps all vendors from being served.
     std::vector<std::string> waiting_for() const {
         if (leaving) return {"Sluice is shutting down"};
-        return {};
+        if (now() - started >= longest_wait_for_credentials) return {};
+        std::vector<std::string> reasons;
+        for (const auto& slot : in_force()->credentials) {
+            const CredentialSpec& spec = slot->spec();
+            if (!spec.rules.eager || spec.is_static() || spec.is_login()) continue;
+            const auto state = slot->state();
+            if (!state->attachment) reasons.push_back(state->fault);
+        }
+        return reasons;
     }
 
     void tell_started() {
@@ -638,6 +657,7 @@ struct Supervisor::Impl {
     std::shared_ptr<const Config> config;  // until it has started; then `policy`
     Options options;
     const unsigned worker_count;
+    const TimePoint started = now();
     boost::asio::io_context io{1};
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
     boost::asio::steady_timer drain_end;

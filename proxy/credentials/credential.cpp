@@ -89,6 +89,11 @@ bool CredentialSpec::is_static() const {
     return true;
 }
 
+bool CredentialSpec::is_login() const {
+    const auto* vault = std::get_if<VaultSpec>(&kind);
+    return vault && vault->path.empty();
+}
+
 bool Attachment::same_as(const Attachment& other) const {
     if (how.index() != other.how.index()) return false;
     const auto visitor = Overloaded{

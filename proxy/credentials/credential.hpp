@@ -219,6 +219,8 @@ struct CredentialSpec {
     bool same_as(const CredentialSpec& other) const { return name == other.name && kind == other.kind && place == other.place && rules == other.rules; }
     /// Is it read from files and the environment alone? Else it is fetched, and renewed.
     bool is_static() const;
+    /// Is it how `{vault: ...}` elsewhere logs in, and nothing that a request could be given? Then nobody fetches it by itself.
+    bool is_login() const;
     /// Every secret that is named anywhere in it.
     std::vector<const SecretSource*> secrets() const;
 };

@@ -12,6 +12,8 @@ namespace sluice {
 
 namespace {
 
+constexpr Duration asked_again = 5s;   // an issuer that is out is, within that time (RenewalTimes::longest_pause)
+
 Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
 Failure refused(std::string detail) { return {Origin::sluice, Reason::not_allowed, Replay::safe, std::move(detail)}; }
 
@@ -20,6 +22,13 @@ bool is_usable(const CredentialState& state, TimePoint now) { return state.attac
 bool is_coming(const CredentialState& state) { return state.coming || state.attachment; }
 
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
+
+// What is fetched comes by itself once its issuer is back; what is read waits for a person.
+Failure not_at_hand(const Exchange& ex, std::string detail) {
+    Failure failure = unavailable(std::move(detail));
+    if (!spec_of(ex).is_static()) failure.retry_after = asked_again;
+    return failure;
+}
 
 // What speaks against attaching any credential to this request.
 std::optional<Failure> judge(const Exchange& ex, const Destination& destination) {
@@ -114,7 +123,7 @@ std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Desti
     const std::shared_ptr<const CredentialState>& state = ex.policy->credentials.current(*credential);
     if (is_usable(*state, Core::now())) return put_on(core, ex, state, destination);
     if (is_coming(*state)) return {};
-    return Result<void>(unavailable(state->fault));
+    return Result<void>(not_at_hand(ex, state->fault));
 }
 
 Task<Result<bool>> read_body(Exchange& ex) {
@@ -151,7 +160,7 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
         const bool here = co_await pause(core, ex, wait.wakeup, ex.limits.total);
         if (!here) co_return cut_short(ex);
         if (Core::now() >= ex.limits.total)
-            co_return unavailable("credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + desk.current(*ex.credential())->fault);
+            co_return not_at_hand(ex, "credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + desk.current(*ex.credential())->fault);
     }
 }
 

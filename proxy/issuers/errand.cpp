@@ -164,6 +164,8 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     trip.response = &response;
 
     if (aborted_) co_return failure("broken off");
+    IssuerCall told{head.method, where, 0, {}, {}, {}};
+    const TimePoint began = now();
     trip_ = &trip;
     Result<void> done = co_await tools_.transport.round_trip(trip);
     Result<Secret> whole = Secret();
@@ -171,6 +173,12 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     trip_ = nullptr;
     co_await tools_.transport.finish(trip);
     head.clear();   // it may hold what the issuer is shown
+    told.took = now() - began;
+    told.phases = phases;
+    if (done) told.status = response.status;
+    if (!done) told.reason = done.error().reason;
+    else if (!whole) told.reason = whole.error().reason;
+    calls_.push_back(std::move(told));
     if (!done) co_return failure(where + " cannot be asked: " + done.error().detail);
     if (!whole) co_return failure(where + " answered badly: " + whole.error().detail);
     reply.status = response.status;

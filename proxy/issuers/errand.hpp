@@ -84,6 +84,17 @@ struct IssuerTools {
     AsideThreads aside = {};
 };
 
+inline constexpr Duration errand_time = 20s;   // for all calls of one fetch together; each has its own `timeout`
+
+/// One call of an errand, for people who ask how it went.
+struct IssuerCall {
+    std::string method, where;      // "POST", "https://auth.example/token"
+    unsigned status = 0;            // 0: no answer
+    std::optional<Reason> reason;   // why there was none
+    Phases phases;                  // of a connection that was there already only `first_byte`
+    Duration took{};
+};
+
 class Errand {
   public:
     Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline);
@@ -122,6 +133,7 @@ class Errand {
     /// Something an operator should know though the errand succeeds; told with its outcome.
     void note(std::string what) { notes_.push_back(std::move(what)); }
     const std::vector<std::string>& notes() const { return notes_; }
+    const std::vector<IssuerCall>& calls() const { return calls_; }
     /// Marks what must not be shown.
     void hide(const Secret& secret) { hidden_.push_back(secret); }
 
@@ -135,6 +147,7 @@ class Errand {
     VaultReadings vault_readings_;
     std::vector<Secret> hidden_;
     std::vector<std::string> notes_;
+    std::vector<IssuerCall> calls_;
     RoundTrip* trip_ = nullptr;   // under way
     bool aborted_ = false;
 };

@@ -12,8 +12,6 @@ namespace sluice {
 
 namespace {
 
-constexpr Duration errand_time = 20s;   // for all calls of one fetch together; each has its own `timeout`
-
 double draw_share() {
     std::uint64_t bits = 0;
     while (::getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
@@ -79,7 +77,7 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
     std::vector<KeptPtr> fresh;
     for (std::size_t i = 0; i < slots.size(); ++i) {
         const CredentialSpec& spec = config->credentials[i];
-        if (spec.is_static()) continue;
+        if (spec.is_static() || spec.is_login()) continue;
         const auto was = before.find(slots[i].get());
         KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slots[i]) : was->second;
         kept->spec = spec;

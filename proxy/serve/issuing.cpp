@@ -85,7 +85,7 @@ void Issuing::follow(std::shared_ptr<const PolicySnapshot> policy) {
     impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 
-Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time, IssuerMemory* memory) {
+Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time, IssuerMemory* memory, Told* how) {
     Loop& loop = impl_->loop;
     impl_->transport.adopt(policy.contexts);
     IssuerMemory none;
@@ -97,6 +97,7 @@ Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const Credentia
         loop.stop();
     });
     loop.run();
+    if (how) *how = {errand.notes(), errand.calls()};
     return std::move(*got);
 }
 

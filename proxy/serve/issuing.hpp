@@ -20,8 +20,12 @@ class Issuing {
     /// Another policy's credentials.
     void follow(std::shared_ptr<const PolicySnapshot> policy);
 
-    /// For a command: fetches one credential once, on the calling thread, without a keeper. Before any `follow`. `memory`: of fetches before it; null: there were none.
-    Result<Minted> fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time, IssuerMemory* memory = nullptr);
+    /// For a command: fetches one credential once, on the calling thread, without a keeper. Before any `follow`. `memory`: of fetches before it; null: there were none. `how`, where it is given: what it took.
+    struct Told {
+        std::vector<std::string> notes;
+        std::vector<IssuerCall> calls;
+    };
+    Result<Minted> fetch_once(const PolicySnapshot& policy, const CredentialSpec& spec, Duration time, IssuerMemory* memory = nullptr, Told* how = nullptr);
 
   private:
     struct Impl;

@@ -78,6 +78,26 @@ TEST_CASE("every example loads without a fault and tells editors about the schem
     }
 }
 
+TEST_CASE("every policy that the README shows is a good one") {
+    PolicyInputs inputs = PolicyInputs::system();
+    inputs.environment = [](const std::string&) { return std::nullopt; };
+    inputs.default_state = "/var/lib/sluice";
+    const std::string readme = content(fs::path(SLUICE_SOURCE_DIR) / "README.md");
+    const std::string fence = "```yaml\n";
+    std::size_t shown = 0;
+    for (std::size_t at = readme.find(fence); at != std::string::npos; at = readme.find(fence, at)) {
+        at += fence.size();
+        std::string policy = readme.substr(at, readme.find("```", at) - at);
+        if (policy.find("version:") == std::string::npos) policy.insert(0, "version: 1\n");  // a recipe: a part of one
+        const Decoded decoded = decode_policy(policy, "README.md", inputs);
+        INFO(policy << printed(decoded));
+        CHECK(decoded.config);
+        for (const Fault& fault : decoded.faults) CHECK(fault.message.find("no vendor uses") != std::string::npos);
+        ++shown;
+    }
+    CHECK(shown >= 15);
+}
+
 TEST_CASE("the effective policy is described with its defaults, secrets as references only") {
     PolicyWorld world;
     world.variables = {{"API_KEY", "hunter2"}, {"OWNER", "team-pay"}};

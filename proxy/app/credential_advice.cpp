@@ -1,0 +1,135 @@
+#include "proxy/app/credential_advice.hpp"
+
+#include <array>
+
+namespace sluice {
+
+namespace {
+
+bool holds(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
+/// The key that says what is called.
+std::string_view url_key_of(const CredentialSpec& spec) {
+    if (std::holds_alternative<OAuthSpec>(spec.kind)) return "token_url";
+    if (std::holds_alternative<GithubAppSpec>(spec.kind)) return "api_url";
+    if (std::holds_alternative<VaultSpec>(spec.kind)) return "address";
+    if (std::holds_alternative<AzureSpec>(spec.kind)) return "authority_host";
+    if (std::holds_alternative<AwsSpec>(spec.kind)) return "source";
+    if (std::holds_alternative<GcpSpec>(spec.kind)) return "source";
+    return "the address";
+}
+
+std::string key_of(const CredentialSpec& spec, std::string_view key) {
+    return "credentials." + spec.name + '.' + std::string(key);
+}
+
+std::string about_tls(const CredentialSpec& spec, std::string_view detail) {
+    if (holds(detail, "not trusted"))
+        return "Where a private CA signs its certificate, write `tls: {ca: {file: /path/to/ca.pem}}` in credentials." +
+               spec.name + "; otherwise somebody else answers in its place.";
+    if (holds(detail, "not valid for"))
+        return "Write the name that its certificate has in " + key_of(spec, url_key_of(spec)) + '.';
+    if (holds(detail, "ended on"))
+        return "Whoever runs the issuer has to renew its certificate; is this machine's clock right?";
+    return "Does TLS answer on that port? If it wants a client certificate, write `tls: {client: {cert: ..., key: "
+           "...}}` "
+           "in credentials." +
+           spec.name + '.';
+}
+
+std::string about_connection(const CredentialSpec& spec, std::string_view detail, Reason reason) {
+    const std::string key = key_of(spec, url_key_of(spec));
+    switch (reason) {
+    case Reason::dns_failed: return "Is the name in " + key + " right, and does DNS know it where Sluice runs?";
+    case Reason::connect_failed:
+        return "Is " + key + " right, is the issuer up, and may Sluice reach it from here (firewall, NetworkPolicy)?";
+    case Reason::address_refused:
+        return "Private and loopback addresses are closed unless the policy opens them: if this one is meant, write "
+               "`addresses: [10.0.0.0/8]` (the smallest range that has it) in credentials." +
+               spec.name + '.';
+    case Reason::tls_failed: return about_tls(spec, detail);
+    case Reason::timeout_connect:
+    case Reason::timeout_tls:
+        return "Nothing came back: is " + key + " right, and may Sluice reach it from here (firewall, NetworkPolicy)?";
+    case Reason::timeout_first_byte:
+    case Reason::timeout_idle:
+    case Reason::timeout_total:
+        return "It was reached and is slow: ask whoever runs it, or write a longer `timeout` in credentials." +
+               spec.name + '.';
+    case Reason::upstream_reset:
+    case Reason::upstream_protocol:
+        return "What answers does not speak HTTP as it should: are scheme and port in " + key + " right?";
+    default: return {};  // not of a connection
+    }
+}
+
+struct Known {
+    std::string_view word, advice;
+};
+
+/// RFC 6749 5.2, RFC 7523 3.2, RFC 8693 2.2.2, RFC 8707 2.
+constexpr std::array<Known, 8> oauth_errors{{
+    {"invalid_client",
+     "It does not know the client, or not by this proof: check client_id, the secret (or the key and its kid), and "
+     "client_auth, which must be how the client is registered there."},
+    {"unauthorized_client",
+     "The client is known, but may not use this grant: whoever runs the issuer has to allow it."},
+    {"invalid_scope",
+     "It does not give this client the scope that was asked for: correct `scope`, or have it granted there."},
+    {"unsupported_grant_type",
+     "It does not have this grant at all: is the type of the credential the one that its documents name?"},
+    {"invalid_target",
+     "It does not know the audience or resource that was asked for: correct `audience` or `resource`."},
+    {"unsupported_token_type",
+     "It does not take or give tokens of that type: correct subject_token_type or requested_token_type."},
+    {"invalid_request",
+     "Something is missing or twice: compare `params`, `audience` and `client_auth` with the issuer's documents."},
+    {"access_denied", "Whoever runs the issuer has to allow it."},
+}};
+
+std::string about_grant(const OAuthSpec& oauth) {
+    switch (oauth.grant) {
+    case OAuthSpec::Grant::refresh_token:
+        return "The refresh token has ended, was taken back, or has been used by somebody else: get a new one and put "
+               "it where " +
+               oauth.refresh_token.text() + " is.";
+    case OAuthSpec::Grant::token_exchange:
+        return "The subject token is not accepted: is it still valid, of an issuer that is trusted there, and for that "
+               "audience?";
+    case OAuthSpec::Grant::jwt_bearer:
+        return "The assertion is not accepted: check key, kid, issuer, subject and audience, and this machine's clock.";
+    case OAuthSpec::Grant::client_credentials: break;
+    }
+    return "The grant is not accepted: check `scope` and `params` against the issuer's documents.";
+}
+
+std::string about_answer(const CredentialSpec& spec, std::string_view detail, unsigned status) {
+    const auto* oauth = std::get_if<OAuthSpec>(&spec.kind);
+    if (oauth && holds(detail, "invalid_grant")) return about_grant(*oauth);
+    if (oauth)
+        for (const Known& known : oauth_errors)
+            if (holds(detail, known.word)) return std::string(known.advice);
+    const std::string key = key_of(spec, url_key_of(spec));
+    if (status >= 300 && status < 400)
+        return "A redirect is never followed: write where it leads in " + key + ", if that is the issuer too.";
+    if (status == 404 || status == 405) return "Is the path in " + key + " that of the issuer?";
+    if (status == 401 || status == 403)
+        return "It does not accept what it was shown: check the key or secret, and what it may do there.";
+    if (status == 429) return "It is asked too often: wait, and look who else uses this client.";
+    if (status >= 500) return "The issuer is in trouble; Sluice asks it again by itself.";
+    if (holds(detail, "not a JSON")) return "Probably a login or error page: is " + key + " the token endpoint?";
+    return {};
+}
+
+}  // namespace
+
+std::string advise(const CredentialSpec& spec, std::string_view detail, std::span<const IssuerCall> calls) {
+    if (calls.empty()) return {};  // it is about what was read here, and says so
+    const IssuerCall& last = calls.back();
+    if (last.reason) return about_connection(spec, detail, *last.reason);
+    return about_answer(spec, detail, last.status);
+}
+
+}  // namespace sluice
