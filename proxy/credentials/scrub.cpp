@@ -560,11 +560,11 @@ bool Needles::occurs_in(std::string_view text) const {
 void Scrubber::begin(std::shared_ptr<const Needles> needles) {
     end();
     needles_ = std::move(needles);
-    finds_ = 0;
 }
 
 void Scrubber::end() {
     needles_.reset();
+    finds_ = 0;
     wipe(held_);
     wipe(joined_);
     for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) *buffer = std::string();   // most bodies need none of them

@@ -5,11 +5,10 @@
 namespace sluice {
 
 void ScrubbedBody::begin(BodySource& inner, std::shared_ptr<const Needles> needles) {
+    end();
     inner_ = &inner;
     needles_ = std::move(needles);
     scrubber_.begin(needles_);
-    second_.reset();
-    in_trailers_ = 0;
 }
 
 void ScrubbedBody::end() {
@@ -17,6 +16,7 @@ void ScrubbedBody::end() {
     needles_.reset();
     second_.reset();
     trailers_.wipe_and_clear();
+    in_trailers_ = 0;
 }
 
 // Nothing: all of it is held back.

@@ -15,7 +15,7 @@ class ScrubbedBody final : public BodySource {
     void begin(BodySource& inner, std::shared_ptr<const Needles> needles);
     /// Wipes what is left, and lets go of the needles.
     void end();
-    /// How many were masked.
+    /// How many were masked of the body at hand.
     std::uint64_t finds() const { return scrubber_.finds() + in_trailers_; }
 
     std::optional<Result<Chunk>> next_ready() override;

@@ -246,6 +246,20 @@ TEST_CASE("trailers are scrubbed and come with the last piece, whatever was held
     CHECK(body.finds() == 1);
 }
 
+TEST_CASE("what was found in one body is not counted again for an answer that is not searched") {
+    Fields trailers;
+    trailers.add("X-Echo", "secret-secret");
+    Script script;
+    script.piece("secret-secret").last("", &trailers);
+    ScrubbedBody body;
+    body.begin(script, needles_of("secret-secret"));
+    Loop loop;
+    read_whole(loop, body);
+    CHECK(body.finds() == 2);
+    body.end();
+    CHECK(body.finds() == 0);
+}
+
 TEST_CASE("a failure comes through, interrupting goes through, and another body begins anew") {
     Script script;
     script.piece("secret-").breaks();
