@@ -248,7 +248,8 @@ constexpr Key<WrittenOverlap> overlap_map_keys[] = {
 };
 constexpr MapRule<WrittenOverlap> overlap_rule{
     .name = "overlap",
-    .doc = "While a secret is rotated: the one before is tried when the vendor refuses the new one.",
+    .doc = "While a secret is rotated: the one before is tried when the new one is refused, by the vendor, or a "
+           "client_secret by its issuer.",
     .keys = overlap_map_keys,
     .private_values = true,
 };
@@ -321,7 +322,7 @@ void amend_api_key(boost::json::object& shape) {
 
 constexpr std::string_view overlap_key[] = {"overlap"};
 constexpr RefusedKeys no_overlap{
-    overlap_key, "what is fetched has no secret before it; a rotated client secret overlaps at its issuer"};
+    overlap_key, "what is fetched has no secret before it; only a client_secret has one"};
 
 // ---- OAuth 2
 
@@ -414,7 +415,8 @@ constexpr Key<W> client_credentials_own[] = {
     type_key<CredentialType::oauth2_client_credentials>("A token for the client itself (RFC 6749 4.4)."),
 };
 constexpr auto client_credentials_keys =
-    joined(client_credentials_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, issuer_keys);
+    joined(client_credentials_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, overlap_keys,
+           issuer_keys);
 constexpr Key<W> refresh_token_own[] = {
     type_key<CredentialType::oauth2_refresh_token>("A token by a refresh token (RFC 6749 6)."),
     key<&W::refresh_token, secret_rule>("refresh_token",
@@ -422,7 +424,8 @@ constexpr Key<W> refresh_token_own[] = {
                                         Presence::required),
 };
 constexpr auto refresh_token_keys =
-    joined(refresh_token_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, issuer_keys);
+    joined(refresh_token_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, overlap_keys,
+           issuer_keys);
 constexpr Key<W> token_exchange_own[] = {
     type_key<CredentialType::oauth2_token_exchange>("One token for another (RFC 8693)."),
     key<&W::subject_token, secret_rule>("subject_token", "The token of whom it is about.", Presence::required),
@@ -433,7 +436,8 @@ constexpr Key<W> token_exchange_own[] = {
     key<&W::requested_token_type, token_type>("requested_token_type", "What is wanted; default the issuer's choice."),
 };
 constexpr auto token_exchange_keys =
-    joined(token_exchange_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, issuer_keys);
+    joined(token_exchange_own, client_keys, header_keys, placeholder_keys, renewal_keys, refused_keys, overlap_keys,
+           issuer_keys);
 
 /// What `client_auth` needs, and what it has no use for.
 void check_client_auth(Reader& reader, const Place& at, Auth auth) {
@@ -465,6 +469,7 @@ void check_client(Reader& reader, const Place& at, W& written, bool may_be_nobod
         miss(reader, at, "'client_secret'",
              "a token endpoint wants to know who asks: write it, `key`, `tls.client`, or client_auth: none");
     }
+    if (!secret) refuse(reader, at, "overlap", "a secret before it", "only a client_secret has one");
     const bool nobody = may_be_nobody && !secret && !key && !certificate;
     if (!has(at, "client_id") && !nobody) reader.key_fault(at, "'client_id' is missing" + at.in_path());
     if (!key)
@@ -940,10 +945,10 @@ constexpr MapRule<W> credential_maps[] = {
     {"bearer", "A bearer token.", bearer_keys, only_read, true, check_placeholder},
     {"api_key", "An API key.", api_key_keys, only_read, true, check_api_key, amend_api_key},
     {"basic", "Basic authentication.", basic_keys, only_read, true, check_placeholder, nullptr, basic_place},
-    {"oauth2_client_credentials", "OAuth 2: a client by itself.", client_credentials_keys, no_overlap, true,
+    {"oauth2_client_credentials", "OAuth 2: a client by itself.", client_credentials_keys, {}, true,
      check_client_credentials},
-    {"oauth2_refresh_token", "OAuth 2: a refresh token.", refresh_token_keys, no_overlap, true, check_refresh_token},
-    {"oauth2_token_exchange", "OAuth 2: a token for a token.", token_exchange_keys, no_overlap, true,
+    {"oauth2_refresh_token", "OAuth 2: a refresh token.", refresh_token_keys, {}, true, check_refresh_token},
+    {"oauth2_token_exchange", "OAuth 2: a token for a token.", token_exchange_keys, {}, true,
      check_token_exchange},
     {"oauth2_jwt_bearer", "OAuth 2: an assertion.", jwt_bearer_keys, no_overlap, true, check_placeholder},
     {"aws_sigv4", "AWS.", aws_keys, is_signed, true, check_aws},

@@ -18,6 +18,21 @@ double draw_share() {
     return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
+// A client secret's overlap is its issuer's to take: see oauth.cpp.
+bool overlaps_at_vendor(const CredentialSpec& spec) { return spec.rules.overlap.written() && !std::holds_alternative<OAuthSpec>(spec.kind); }
+
+// Of the same user, where there is one.
+std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& now, Secret secret) {
+    Minted before;
+    if (const auto* pair = std::get_if<UserPassword>(&now.what))
+        before.what = UserPassword{pair->username, std::move(secret)};
+    else
+        before.what = std::move(secret);
+    auto made = make_attachment(spec, before);
+    if (!made) return {};
+    return std::move(*made);
+}
+
 RenewalTimes times_of(const CredentialSpec& spec) {
     RenewalTimes times;
     times.before = spec.rules.refresh_before;
@@ -52,7 +67,8 @@ struct CredentialKeeper::Kept {
     RenewalPlan plan;
     IssuerMemory memory;
     std::optional<Attachment> attachment;
-    std::shared_ptr<const Needles> needles;   // of the attachment
+    std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
+    std::shared_ptr<const Needles> needles;   // of both
     std::uint64_t serial = 0, flights = 0;
     std::optional<WallTime> minted, expires;
     Errand* errand = nullptr;  // under way
@@ -149,7 +165,10 @@ void CredentialKeeper::previous_taken(std::shared_ptr<CredentialSlot> slot) {
 void CredentialKeeper::post(Kept& kept, std::string fault, bool coming) {
     auto state = std::make_shared<CredentialState>();
     state->attachment = kept.attachment;
-    if (kept.attachment) state->needles = kept.needles;
+    if (kept.attachment) {
+        state->previous = kept.previous;
+        state->needles = kept.needles;
+    }
     state->fault = std::move(fault);
     state->since = std::chrono::system_clock::now();
     state->coming = coming;
@@ -222,6 +241,11 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     Errand errand(tools_, kept->config, kept->contexts, kept->spec, kept->memory, later(began, errand_time));
     kept->errand = &errand;
     Result<Minted> got = co_await fetch_credential(errand);
+    std::optional<Attachment> previous;
+    if (got && overlaps_at_vendor(kept->spec)) {
+        Result<Secret> secret = co_await errand.secret(kept->spec.rules.overlap);
+        if (secret) previous = previous_of(kept->spec, *got, std::move(*secret));   // else it is gone, as soon as nobody takes it any more
+    }
     kept->errand = nullptr;
     if (kept->ended) co_return;
     ++kept->flights;
@@ -240,7 +264,8 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         co_return;
     }
     kept->attachment = std::move(*made);
-    kept->needles = needles_of(&*kept->attachment, nullptr);
+    kept->previous = std::move(previous);
+    kept->needles = needles_of(&*kept->attachment, kept->previous ? &*kept->previous : nullptr);
     kept->serial = board_.next_serial();
     kept->fault.clear();
     kept->minted = asked;

@@ -61,9 +61,8 @@ TEST_CASE("a client shows a token endpoint one thing, and has it") {
              "credentials.k.client_auth"}),
         row(", client_secret: {env: S}, scope: [\"a b\"]",
             {"'a b' is not a scope in credentials.k.scope[0]: one scope an entry"}),
-        row(", client_secret: {env: S}, overlap: {secret: {env: O}}",
-            {"unknown key 'overlap' in credentials.k: what is fetched has no secret before it; a rotated client secret "
-             "overlaps at its issuer"}),
+        row(", key: {env: K}, overlap: {secret: {env: O}}",
+            {"a secret before it in credentials.k.overlap: only a client_secret has one"}),
         row(", client_secret: {env: S}, timeout: {total: 1m}",
             {"'1m' is not a duration in credentials.k.timeout.total: it must be from 1ms to 20s"}),
         row(", client_secret: {env: S}, refresh_on: [200]",
