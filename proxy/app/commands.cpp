@@ -273,10 +273,10 @@ class CommandLine {
     }
 
     void add_credential() {
+        names_.push_back("credential");
         CLI::App* group =
-            add("credential", "Get a credential of the policy, and say what came or why nothing did",
-                "Example:\n"
-                "  sluice credential test pay", [] { return code_of(Exit::usage); });
+            app_.add_subcommand("credential", "Get a credential of the policy, and say what came or why nothing did");
+        group->footer("Example:\n  sluice credential test pay");
         group->require_subcommand(1);
         CLI::App* command = group->add_subcommand("test", "Get it as a running Sluice would; it is never shown");
         command->footer(

@@ -26,7 +26,7 @@ std::string key_of(const CredentialSpec& spec, std::string_view key) {
 }
 
 std::string about_tls(const CredentialSpec& spec, std::string_view detail) {
-    if (holds(detail, "not trusted"))
+    if (holds(detail, "not trusted") || holds(detail, "not among the trusted"))
         return "Where a private CA signs its certificate, write `tls: {ca: {file: /path/to/ca.pem}}` in credentials." +
                spec.name + "; otherwise somebody else answers in its place.";
     if (holds(detail, "not valid for"))

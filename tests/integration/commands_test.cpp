@@ -12,31 +12,14 @@
 #include <list>
 #include <sstream>
 
-#include "proxy/app/commands.hpp"
 #include "proxy/app/policy_file.hpp"
+#include "tests/support/command.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
 using namespace sluice::testing;
 
 namespace {
-
-struct Ran {
-    int code = -1;
-    std::string out, err;
-};
-
-Ran sluice_command(const std::vector<std::string>& words, bool coloured = false) {
-    std::ostringstream out, err;
-    Streams streams{Console(out, coloured, coloured), Console(err, coloured, coloured)};
-    std::vector<const char*> argv = {"sluice"};
-    for (const std::string& word : words) argv.push_back(word.c_str());
-    Ran ran;
-    ran.code = run_command_line(static_cast<int>(argv.size()), argv.data(), streams);
-    ran.out = out.str();
-    ran.err = err.str();
-    return ran;
-}
 
 bool holds(const std::string& text, std::string_view part) {
     return text.find(part) != std::string::npos;
@@ -219,6 +202,8 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
         {{"breaker", "pay", "shut"}, "shut"},
         {{"breaker", "pay/../x", "open"}, "cannot be a vendor's name"},
         {{"breaker", "pay", "--endpoint", "api.pay.example"}, "give a state too"},
+        {{"credential"}, "test"},
+        {{"credential", "test"}, "NAME"},
     }));
     const Ran ran = sluice_command(words);
     INFO(ran.err);
@@ -230,7 +215,7 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
 TEST_CASE("each command has help with examples") {
     for (const char* command :
          {"run", "check", "schema", "env", "exec", "explain", "doctor", "demo", "healthcheck", "status",
-          "breaker", "ca", "version"}) {
+          "breaker", "credential", "ca", "version"}) {
         INFO(command);
         const Ran ran = sluice_command({command, "--help"});
         CHECK(ran.code == 0);
@@ -684,6 +669,9 @@ TEST_CASE("the demo goes as it should") {
     CHECK(holds(ran.out, "unknown_vendor"));
     CHECK(holds(ran.out, "authority_mismatch"));
     CHECK(!holds(ran.out, "demo-key-that-no-application-has"));
+    CHECK(holds(ran.out, "Bearer ****"));
+    CHECK(holds(ran.out, "credential_unavailable"));
+    CHECK(!holds(ran.out, "NOT AS EXPECTED"));
 }
 
 TEST_CASE("check --against says what a policy would change in a running Sluice, and what it would refuse") {
