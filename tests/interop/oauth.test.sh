@@ -207,7 +207,8 @@ for name in wrong-basic wrong-certificate wrong-key; do
     ask "$name"
     same "$name: status" "$(status)" 503
     grep -q '"reason":"credential_unavailable"' "$scratch/answer" || fail "$name: $(cat "$scratch/answer")"
-    grep "\"$name\"" "$scratch/sluice.log" | grep -q invalid_client || fail "$name: the log does not say why"
+    eventually 5 grep -q "\"credential\":\"$name\".* invalid_client" "$scratch/sluice.log" ||
+        fail "$name: the log does not say why"
     nothing_tells "$scratch/answer"
     printf '%s: passed\n' "$name"
 done
