@@ -30,7 +30,7 @@ trap 'exit 143' INT TERM
 fail() {
     local file
     printf 'FAILED: %s\n' "$*" >&2
-    for file in sluice.log vendor.log nginx.log live.log client.err; do
+    for file in sluice.log vendor.log nginx.log live.log issuers.log s3.log client.err; do
         [[ -s $scratch/$file ]] || continue
         printf '%s\n' "-- the end of $file" >&2
         tail -n 15 "$scratch/$file" >&2
@@ -218,7 +218,8 @@ started() {
 start_sluice() {
     write_policy 0 0 >"$scratch/started.yaml"
     "$SLUICE" run --config "$scratch/started.yaml" >"$scratch/sluice.log" 2>&1 &
-    pids+=($!)
+    sluice_pid=$!
+    pids+=("$sluice_pid")
     eventually 20 grep -q '"event":"started"' "$scratch/sluice.log" || fail 'sluice run does not start'
     proxy=$(started proxy) admin=$(started admin)
     base_url=http://$proxy
@@ -237,6 +238,12 @@ forget_the_user() {
     mkdir -p "$HOME"
 }
 
+become_the_application() {
+    local environment
+    environment=$("$SLUICE" env --config "$scratch/sluice.yaml") || fail 'sluice env'
+    eval "$environment"
+}
+
 # After this the shell is that of an application: proxy, admin and base_url are addresses, the rest is environment.
 start() {
     require nginx nginx-light
@@ -244,9 +251,7 @@ start() {
     forget_the_user
     start_vendor
     start_sluice
-    local environment
-    environment=$("$SLUICE" env --config "$scratch/sluice.yaml") || fail 'sluice env'
-    eval "$environment"
+    become_the_application
 }
 
 # ---- what every client can do
