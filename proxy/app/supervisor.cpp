@@ -362,7 +362,9 @@ struct Supervisor::Impl {
 
     std::vector<CredentialStanding> standings() const {
         std::vector<CredentialStanding> all;
-        for (const auto& slot : in_force()->credentials) {
+        const Snapshot running = in_force();
+        for (const CredentialSpec& spec : running->config->credentials) {
+            const auto& slot = running->credentials[spec.index];
             const auto state = slot->state();
             all.push_back({slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
         }
