@@ -12,6 +12,8 @@
 namespace sluice {
 namespace {
 
+constexpr std::size_t least_client_password = 8;  // bytes
+
 template <class V>
 int line_of(const Maybe<V>& written) {
     return written ? line_of(*written->node) : 0;
@@ -67,6 +69,7 @@ class Assembler {
         for (auto& vendor : whole_.vendors) add_vendor(vendor);
         for (const Fallback& fallback : fallbacks_) link(fallback);
         refuse_circles();
+        add_clients();
         credentials_.warn_of_unused();
         config_.unmatched_vendor.name = "_other";
         config_.unmatched_vendor.mode = Mode::tunnel;
@@ -439,6 +442,64 @@ class Assembler {
                                                            config_.vendors[at].name + ".fallback.vendor: " + text +
                                                            config_.vendors[at].name);
         }
+    }
+
+    // ---- clients
+
+    void add_clients() {
+        if (!whole_.top.clients) return;
+        std::unordered_map<std::uint32_t, const Node*> uids;
+        for (auto& named : whole_.top.clients->value) {
+            ClientSpec client;
+            client.name = named.name;
+            take_uid(client, named.value, uids);
+            if (named.value.password) client.password = add_password(named);
+            if (named.value.vendors) take_vendors(client, named.value.vendors->value);
+            config_.clients.push_back(std::move(client));
+        }
+    }
+
+    /// One uid tells of one client.
+    void take_uid(ClientSpec& client, const WrittenClient& written,
+                  std::unordered_map<std::uint32_t, const Node*>& uids) {
+        if (!written.uid) return;
+        client.uid = written.uid->value;
+        const auto [first, fresh] = uids.try_emplace(*client.uid, written.uid->node);
+        if (!fresh)
+            fault(*written.uid->node, "uid " + std::to_string(*client.uid) + " in clients." + client.name +
+                                          ".uid belongs to another client already, at " +
+                                          first->second->file->place(first->second->at));
+    }
+
+    /// No credential can have such a name. Where it stands among the slots of all secrets.
+    std::size_t add_password(Named<WrittenClient>& named) {
+        CredentialSpec spec;
+        spec.name = "clients." + named.name;
+        spec.index = config_.credentials.size() + config_.passwords.size();
+        spec.kind = BasicSpec{named.name, {}, std::move(named.value.password->value)};
+        spec.place = {"", ""};
+        spec.rules.least = least_client_password;
+        spec.file = named.key->file->path;
+        spec.line = line_of(*named.key);
+        config_.passwords.push_back(std::move(spec));
+        return config_.passwords.back().index;
+    }
+
+    void take_vendors(ClientSpec& client, const WrittenClientVendors& written) {
+        client.all_vendors = written.all;
+        for (const auto& name : written.names) {
+            const auto found = vendor_index_.find(name.value);
+            if (found != vendor_index_.end()) {
+                client.vendors.push_back(found->second);
+            } else if (whole_.complete && !is_broken(whole_.vendor_maps, name.value)) {
+                const std::string advice = name.value == "all" ? " (every vendor: write `vendors: all`)"
+                                                               : suggestion(name.value, vendor_names());
+                fault(*name.node,
+                      "no vendor is called " + shown(name.value) + " in clients." + client.name + ".vendors" + advice);
+            }
+        }
+        std::sort(client.vendors.begin(), client.vendors.end());
+        client.vendors.erase(std::unique(client.vendors.begin(), client.vendors.end()), client.vendors.end());
     }
 
     std::vector<std::string_view> vendor_names() const {

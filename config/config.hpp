@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/credentials/credential.hpp"
+#include "proxy/policy/clients.hpp"
 #include "proxy/policy/vendor.hpp"
 
 namespace sluice {
@@ -23,7 +24,7 @@ struct ListenAddress {
 
 struct Listen {
     ListenAddress proxy;    // 127.0.0.1:15001
-    bool exposed = false;   // a `proxy` (or `admin`) that is not loopback is meant
+    bool exposed = false;   // a `proxy` (or `admin`) that is not loopback is meant; `clients` say so of a `proxy` too
     std::string unix_path;  // "" for none
     ListenAddress admin;    // 127.0.0.1:15000
     std::optional<ListenAddress> metrics;
@@ -59,6 +60,9 @@ struct Config {
     Defaults defaults;
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
+    std::vector<ClientSpec> clients;        // none: whoever reaches a listener is served
+    std::vector<CredentialSpec> passwords;  // of clients: read and watched like credentials, but never attached, listed
+                                            // or counted; "clients.<name>", indexes go on after `credentials`
     std::vector<Vendor> issuers;  // how what credentials call is reached: a vendor's rules, of no hosts; indexes go on
                                   // after `unmatched_vendor`
     std::optional<std::size_t> vault_of_environment;  // in `issuers`: of `{vault: ...}` without a login

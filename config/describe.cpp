@@ -163,6 +163,20 @@ json::object describe(const AuthoritySpec& authority, const std::string& state) 
     return out;
 }
 
+json::object describe(const ClientSpec& client, const Config& config) {
+    json::object out;
+    if (client.uid) out["uid"] = *client.uid;
+    if (client.password) {
+        const CredentialSpec& spec = config.passwords[*client.password - config.credentials.size()];
+        out["password"] = describe(std::get<BasicSpec>(spec.kind).password);
+    }
+    if (client.all_vendors)
+        out["vendors"] = "all";
+    else
+        describe_list(out, "vendors", client.vendors, [&](std::size_t index) { return config.vendors[index].name; });
+    return out;
+}
+
 }  // namespace
 
 std::string describe_config(const Config& config) {
@@ -185,6 +199,9 @@ std::string describe_config(const Config& config) {
                                    {"limit", describe(config.defaults.limit)}};
     out["credentials"] = std::move(credentials);
     out["vendors"] = std::move(vendors);
+    json::object clients;
+    for (const ClientSpec& client : config.clients) clients[client.name] = describe(client, config);
+    if (!clients.empty()) out["clients"] = std::move(clients);
     return pretty(out);
 }
 

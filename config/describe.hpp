@@ -20,6 +20,8 @@ boost::json::object describe(const ChaosSpec& chaos);
 
 boost::json::object describe(const CredentialSpec& spec, const Config& config);
 boost::json::object describe(const TlsRules& tls);
+/// {"file": "/run/secrets/x"}; null where nothing is written.
+boost::json::value describe(const SecretSource& source);
 boost::json::object describe_file(const std::string& path);
 /// "https://host[:port][/path]"
 std::string text_of_url(const Url& url);

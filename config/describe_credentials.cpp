@@ -28,20 +28,6 @@ std::string base64(const std::string& bytes) {
     return out;
 }
 
-json::value describe(const SecretSource& source) {
-    switch (source.kind) {
-    case SecretSource::Kind::none: return nullptr;
-    case SecretSource::Kind::file: return describe_file(source.name);
-    case SecretSource::Kind::environment: return json::object{{"env", source.name}};
-    case SecretSource::Kind::vault: {
-        json::object out{{"vault", source.name + "#" + source.field}};
-        if (!source.login.empty()) out["login"] = source.login;
-        return out;
-    }
-    }
-    return nullptr;
-}
-
 // ---- what is written only where there is something
 
 void put(json::object& out, std::string_view name, const std::string& text) {
@@ -296,6 +282,20 @@ void describe_issuer(json::object& out, const Vendor& issuer) {
 }
 
 }  // namespace
+
+json::value describe(const SecretSource& source) {
+    switch (source.kind) {
+    case SecretSource::Kind::none: return nullptr;
+    case SecretSource::Kind::file: return describe_file(source.name);
+    case SecretSource::Kind::environment: return json::object{{"env", source.name}};
+    case SecretSource::Kind::vault: {
+        json::object out{{"vault", source.name + "#" + source.field}};
+        if (!source.login.empty()) out["login"] = source.login;
+        return out;
+    }
+    }
+    return nullptr;
+}
 
 json::object describe_file(const std::string& path) {
     return {{"file", path}};

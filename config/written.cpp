@@ -4,6 +4,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "config/client_rule.hpp"
 #include "config/credential_types.hpp"
 #include "config/forms.hpp"
 #include "config/reach.hpp"
@@ -377,14 +378,10 @@ constexpr NamedRule<vendor_rule, vendor_names> vendors_rule{"a map of vendors by
 
 void check_listen(Reader& reader, const Place& at, WrittenListen& listen) {
     const bool exposed = listen.exposed && listen.exposed->value;
-    const std::pair<std::string_view, const Maybe<ListenAddress>*> listeners[] = {
-        {"proxy", &listen.proxy}, {"admin", &listen.admin}, {"metrics", &listen.metrics}};
-    for (const auto& [name, listener] : listeners) {
-        if (name == "metrics" || exposed || !*listener || is_loopback((*listener)->value.address)) continue;
-        reader.fault({*(*listener)->node, &at, name, 0, (*listener)->node},
-                     (*listener)->value.text() + " is not loopback",
-                     "whoever reaches it would use the credentials; say `exposed: true` in `listen` if that is meant");
-    }
+    if (exposed || !listen.admin || is_loopback(listen.admin->value.address)) return;
+    reader.fault(at.at_key("admin"), listen.admin->value.text() + " is not loopback",
+                 "whoever reaches it could force breakers and read the policy; say `exposed: true` in `listen` if that "
+                 "is meant");
 }
 
 constexpr BooleanRule exposed_rule;
@@ -397,7 +394,7 @@ constexpr Key<WrittenListen> listen_keys[] = {
                                                "Health, metrics and the effective policy; default 127.0.0.1:15000."),
     key<&WrittenListen::metrics, listen_address>(
         "metrics", "Only GET /metrics, /live and /ready, for scrapers outside the pod: 0.0.0.0:15090."),
-    key<&WrittenListen::exposed, exposed_rule>("exposed", "A `proxy` or `admin` that is not loopback is meant."),
+    key<&WrittenListen::exposed, exposed_rule>("exposed", "A `proxy` or `admin` that is not loopback is meant; where there are `clients`, a `proxy` may be so anyway."),
 };
 constexpr std::string_view later_listen_keys[] = {"transparent"};
 constexpr MapRule<WrittenListen> listen_rule{"listen",    "Where Sluice listens; port 0 picks one.",
@@ -498,10 +495,25 @@ constexpr Key<WrittenPolicy> policy_keys[] = {
     key<&WrittenPolicy::defaults, defaults_rule>("defaults", "What holds for every vendor."),
     credentials_key,
     vendors_key,
+    key<&WrittenPolicy::clients, clients_rule>(
+        "clients", "The applications that may use this Sluice, by name, and their vendors; without it all may."),
 };
-constexpr std::string_view later_policy_keys[] = {"clients"};
-constexpr MapRule<WrittenPolicy> policy_rule{
-    "policy", "A policy of Sluice, the egress sidecar.", policy_keys, {later_policy_keys, not_yet}};
+/// With `clients` a proxy that is not loopback serves nobody else.
+void check_policy(Reader& reader, const Place& at, WrittenPolicy& policy) {
+    if (!policy.listen || at.node.find("clients") != Node::npos) return;
+    const WrittenListen& listen = policy.listen->value;
+    const bool exposed = listen.exposed && listen.exposed->value;
+    if (exposed || !listen.proxy || is_loopback(listen.proxy->value.address)) return;
+    const Place map = at.at_key("listen");
+    reader.fault(map.at_key("proxy"), listen.proxy->value.text() + " is not loopback",
+                 "whoever reaches it would use the credentials; say `exposed: true` in `listen` if that is meant, or "
+                 "name the `clients` that may");
+}
+
+constexpr MapRule<WrittenPolicy> policy_rule{.name = "policy",
+                                             .doc = "A policy of Sluice, the egress sidecar.",
+                                             .keys = policy_keys,
+                                             .check = check_policy};
 
 constexpr Key<WrittenPolicy> included_keys[] = {
     key<&WrittenPolicy::version, version_rule>("version", version_doc),

@@ -1,6 +1,6 @@
 // The policy as it was written: every key that this version knows, with its place, before defaults, inheritance and
 // anything that takes more than one map to judge. The tables of keys in written.cpp, credential_types.cpp,
-// reach.cpp and resilience.cpp are the language; decode.cpp makes a Config of it, schema.cpp describes it. Pure.
+// reach.cpp, client_rule.cpp and resilience.cpp are the language; decode.cpp makes a Config of it, schema.cpp describes it. Pure.
 #pragma once
 
 #include <string>
@@ -311,6 +311,17 @@ struct WrittenVendor {
     Maybe<std::vector<Written<WrittenRoute>>> routes;
 };
 
+/// `all`, or a list of names.
+struct WrittenClientVendors {
+    bool all = false;
+    std::vector<Written<std::string>> names;
+};
+struct WrittenClient {
+    Maybe<unsigned> uid;
+    Maybe<SecretSource> password;
+    Maybe<WrittenClientVendors> vendors;
+};
+
 struct WrittenPolicy {
     Maybe<unsigned> version;
     Maybe<std::vector<Written<std::string>>> include;
@@ -323,6 +334,7 @@ struct WrittenPolicy {
     Maybe<WrittenDefaults> defaults;
     Maybe<std::vector<Named<WrittenCredential>>> credentials;
     Maybe<std::vector<Named<WrittenVendor>>> vendors;
+    Maybe<std::vector<Named<WrittenClient>>> clients;
 };
 
 /// Reads a file's root. `included`: it may hold only vendors and credentials.

@@ -30,9 +30,10 @@ constexpr std::uint16_t built_in_proxy_port = 15001, built_in_admin_port = 15000
 /// Names of the variables that the policy's secrets come from.
 std::set<std::string, std::less<>> secret_variables(const Config& config) {
     std::set<std::string, std::less<>> names;
-    for (const CredentialSpec& spec : config.credentials)
-        for (const SecretSource* source : spec.secrets())
-            if (source->kind == SecretSource::Kind::environment) names.insert(source->name);
+    for (const auto* specs : {&config.credentials, &config.passwords})
+        for (const CredentialSpec& spec : *specs)
+            for (const SecretSource* source : spec.secrets())
+                if (source->kind == SecretSource::Kind::environment) names.insert(source->name);
     return names;
 }
 

@@ -389,8 +389,10 @@ struct Supervisor::Impl {
 
     std::vector<CredentialStanding> standings() const {
         std::vector<CredentialStanding> all;
-        for (const auto& slot : in_force()->credentials) {
-            if (slot->spec().is_login()) continue;  // nothing by itself
+        const Snapshot running = in_force();
+        for (const CredentialSpec& spec : running->config->credentials) {
+            if (spec.is_login()) continue;  // nothing by itself
+            const auto& slot = running->credentials[spec.index];
             const auto state = slot->state();
             all.push_back({slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
         }

@@ -9,6 +9,7 @@ std::string_view name_of(Reason reason) {
     case Reason::unknown_vendor: return "unknown_vendor";
     case Reason::not_allowed: return "not_allowed";
     case Reason::address_refused: return "address_refused";
+    case Reason::client_unknown: return "client_unknown";
     case Reason::timeout_request: return "timeout_request";
     case Reason::authority_mismatch: return "authority_mismatch";
     case Reason::rate_limited: return "rate_limited";
@@ -39,6 +40,7 @@ unsigned status_of(Reason reason) {
     case Reason::unknown_vendor:
     case Reason::not_allowed:
     case Reason::address_refused: return 403;
+    case Reason::client_unknown: return 407;
     case Reason::timeout_request: return 408;
     case Reason::authority_mismatch: return 421;
     case Reason::rate_limited:
@@ -69,6 +71,7 @@ std::string_view title_of(Reason reason) {
     case Reason::unknown_vendor: return "no vendor of the policy has this host";
     case Reason::not_allowed: return "the policy does not allow this request";
     case Reason::address_refused: return "the host resolves to an address that the policy does not allow";
+    case Reason::client_unknown: return "the application is no client of the policy";
     case Reason::timeout_request: return "the request did not arrive in time";
     case Reason::authority_mismatch: return "CONNECT target, SNI and Host do not name the same authority";
     case Reason::rate_limited: return "the rate that the policy allows is spent";

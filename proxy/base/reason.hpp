@@ -13,6 +13,7 @@ enum class Reason : unsigned char {
     unknown_vendor,          // 403 ...
     not_allowed,
     address_refused,
+    client_unknown,          // 407
     timeout_request,         // 408
     authority_mismatch,      // 421
     rate_limited,            // 429 ...

@@ -66,6 +66,7 @@ class Maker {
         const std::string_view username = pair.username.reveal(), password = pair.password.reveal();
         if (username.empty() && username_is_secret) return unusable("its username is empty");
         if (password.empty() && (!basic || basic->password.written())) return unusable("its password is empty");
+        if (password.size() < spec_.rules.least) return unusable("its password is shorter than " + std::to_string(spec_.rules.least) + " bytes");
         if (username.find(':') != username.npos) return unusable("its username holds a ':' (RFC 7617 2)");
         if (!is_clean(username)) return unusable("its username holds a control character");
         if (!is_clean(password)) return unusable("its password holds a control character");

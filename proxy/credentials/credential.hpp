@@ -197,6 +197,7 @@ struct CredentialRules {
     SecretSource overlap;                         // the secret before the last rotation, tried when the one at hand is refused
     std::string placeholder;                      // what the application sends in its stead; "": none
     bool require = false;                         // a request without the placeholder is refused
+    std::size_t least = 0;                        // bytes of its secret: a shorter one is not taken
     bool eager = true;                            // readiness waits for it, at most 10 s
     bool operator==(const CredentialRules&) const = default;
 };
@@ -205,7 +206,7 @@ struct CredentialSpec {
     using Kind = std::variant<BearerSpec, ApiKeySpec, BasicSpec, OAuthSpec, AwsSpec, GcpSpec, AzureSpec, GithubAppSpec, VaultSpec, ExecSpec, HmacSpec, MtlsSpec>;
 
     std::string name;
-    std::size_t index = 0;   // in Config::credentials
+    std::size_t index = 0;   // in Config::credentials; of a client's password, behind them
     Kind kind;
     Placement place;
     CredentialRules rules;

@@ -16,6 +16,7 @@ void Exchange::clear() {
     body = nullptr;
     application = nullptr;
     vendor = nullptr;
+    client = nullptr;
     listener = {};
     tunnel = upgrade = false;
     refused_already.reset();

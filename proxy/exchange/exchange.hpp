@@ -39,6 +39,7 @@ struct Exchange {
     Authority authority;                     // likewise; in base-URL mode the vendor's
     const Vendor* vendor = nullptr;          // set in base-URL mode; else found by the walk
     std::string_view listener;               // "proxy", "base_url", "unix"
+    const ClientSpec* client = nullptr;      // whose request it is, in `config`; null: nobody's that is known, or the policy has no clients
     bool tunnel = false;                     // CONNECT that nobody intercepts: raw bytes
     bool upgrade = false;                    // asks for a websocket
     std::optional<Refusal> refused_already;  // by the session: a bad head, authorities that do not agree ...

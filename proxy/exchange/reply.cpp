@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "proxy/base/text.hpp"
+#include "proxy/policy/clients.hpp"
 
 namespace sluice {
 
@@ -21,6 +22,7 @@ std::string_view grpc_status_of(Reason reason) {
     case 421:
     case 431: return "13";                                                // INTERNAL
     case 403: return "7";                                                 // PERMISSION_DENIED
+    case 407: return "16";                                                // UNAUTHENTICATED
     case 429: return "8";                                                 // RESOURCE_EXHAUSTED
     case 408:
     case 504: return "4";                                                 // DEADLINE_EXCEEDED
@@ -65,6 +67,7 @@ Task<Result<void>> answer(Exchange& ex, Reason reason, std::string_view detail, 
     head.phrase = phrase_of(head.status);
     ex.status = head.status;
     head.fields.add("Sluice-Reason", name_of(reason));
+    if (reason == Reason::client_unknown) head.fields.add("Proxy-Authenticate", client_challenge);
     if (retry_after > Duration{}) {
         const auto seconds = std::chrono::ceil<std::chrono::seconds>(retry_after).count();
         head.fields.add("Retry-After", std::to_string(seconds));

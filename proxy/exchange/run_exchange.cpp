@@ -38,6 +38,7 @@ class Record {
         record.authority = authority;
         if (!ex_.tunnel) record.path = ex_.fallbacks.empty() ? ex_.request.path() : std::string_view(ex_.asked_path);
         record.listener = ex_.listener;
+        if (ex_.client) record.client = ex_.client->name;
         record.status = ex_.status;
         record.outcome = ex_.outcome;
         record.reason = ex_.reason;
@@ -45,7 +46,7 @@ class Record {
         record.attempts = ex_.attempts;
         record.application_gone = ex_.application_gone;
         record.tunnel = ex_.tunnel;
-        record.reported = ex_.vendor == &ex_.config->unmatched_vendor && ex_.config->unmatched == Unmatched::report;
+        record.reported = ex_.vendor == &ex_.config->unmatched_vendor && ex_.config->unmatched == Unmatched::report && ex_.reason != Reason::not_allowed;
         record.phases = ex_.phases;
         record.duration = std::chrono::steady_clock::now() - ex_.phases.started;   // what this very event took is in it
         record.traffic = ex_.traffic;
@@ -67,6 +68,9 @@ Verdict find_vendor(Exchange& ex) {
     if (ex.vendor) return Verdict::allow();
     return Verdict::refuse({Reason::unknown_vendor, "no vendor of the policy has the host " + ex.authority.text(ex.scheme) + "; add it to a vendor's `hosts`, or set `unmatched`", {}});
 }
+
+// Who serves in the vendor's stead is the policy's choice, not the application's: a fallback is not judged.
+Verdict judge_client(const Exchange& ex) { return judge_client(ex.config->clients, ex.client, *ex.vendor, ex.vendor != &ex.config->unmatched_vendor); }
 
 // `Sluice-Timeout: 2s`, or gRPC's own word for it ("100m": digits and a unit of H M S m u n).
 std::optional<Duration> parse_grpc_timeout(std::string_view text) {
@@ -279,6 +283,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     if (Verdict found = find_vendor(ex); found.refused()) co_return co_await refuse(ex, found.refusal());
     record.found(*ex.vendor);
 
+    if (Verdict known = judge_client(ex); known.refused()) co_return co_await refuse(ex, known.refusal());
     if (Verdict judged = judge(ex); judged.refused()) co_return co_await refuse(ex, judged.refusal());
     if (Verdict limited = set_limits(ex); limited.refused()) co_return co_await refuse(ex, limited.refusal());
     ex.request.fields.remove(Known::sluice);

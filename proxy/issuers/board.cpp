@@ -22,11 +22,12 @@ CredentialSlots carry_over(const Config& config, const CredentialSlots& before) 
     std::map<std::string_view, const std::shared_ptr<CredentialSlot>*> known;
     for (const auto& slot : before) known.emplace(slot->spec().name, &slot);
     CredentialSlots slots;
-    for (const CredentialSpec& spec : config.credentials) {
-        const auto found = known.find(spec.name);
-        const bool same = found != known.end() && (*found->second)->spec().same_as(spec);
-        slots.push_back(same ? *found->second : std::make_shared<CredentialSlot>(spec));
-    }
+    for (const auto* specs : {&config.credentials, &config.passwords})
+        for (const CredentialSpec& spec : *specs) {
+            const auto found = known.find(spec.name);
+            const bool same = found != known.end() && (*found->second)->spec().same_as(spec);
+            slots.push_back(same ? *found->second : std::make_shared<CredentialSlot>(spec));
+        }
     return slots;
 }
 

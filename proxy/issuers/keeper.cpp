@@ -91,7 +91,7 @@ CredentialKeeper::~CredentialKeeper() = default;
 void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots) {
     auto before = std::exchange(kept_, {});
     std::vector<KeptPtr> fresh;
-    for (std::size_t i = 0; i < slots.size(); ++i) {
+    for (std::size_t i = 0; i < config->credentials.size(); ++i) {
         const CredentialSpec& spec = config->credentials[i];
         if (spec.is_static() || spec.is_login()) continue;
         const auto was = before.find(slots[i].get());

@@ -361,6 +361,7 @@ Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor) {
     case Reason::unknown_vendor:
     case Reason::not_allowed:
     case Reason::address_refused:
+    case Reason::client_unknown:
     case Reason::timeout_request:
     case Reason::authority_mismatch:
     case Reason::rate_limited:

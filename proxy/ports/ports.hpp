@@ -165,6 +165,7 @@ struct ExchangeRecord {
     std::string_view authority;                // as judged; a host that no policy names is logged, never a metric label
     std::string_view path;                     // without the query
     std::string_view listener;                 // "proxy", "base_url", "unix"
+    std::string_view client;                   // the application, where the policy has clients; "": none that is known
     unsigned status = 0;                       // as the application saw it; 0: it saw none
     Outcome outcome = Outcome::vendor;
     std::optional<Reason> reason;

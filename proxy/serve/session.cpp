@@ -1,8 +1,10 @@
 #include "proxy/serve/session.hpp"
 
 #include <openssl/err.h>
+#include <sys/socket.h>
 
 #include "proxy/base/text.hpp"
+#include "proxy/policy/clients.hpp"
 
 namespace sluice {
 
@@ -43,6 +45,14 @@ std::string_view listener_name(Entrance entrance) {
     return "";
 }
 
+// Who connected, as the kernel noted it then.
+std::optional<std::uint32_t> uid_of_peer(int fd) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return {};
+    return peer.uid;
+}
+
 bool asks_for_websocket(const RequestHead& head, const Framing& framing) {
     return head.minor == 1 && head.method == "GET" && framing.kind == Framing::Kind::none && head.fields.list_holds(Known::connection, "upgrade") &&
            head.fields.list_holds(Known::upgrade, "websocket");
@@ -76,6 +86,7 @@ void Floor::give_exchange(std::unique_ptr<Exchange> exchange) {
 }
 
 Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance) {
+    if (entrance == Entrance::unix_socket) uid_ = uid_of_peer(socket.fd());
     channel_.attach(std::make_unique<Stream>(std::move(socket)));
     place_ = floor_.sessions.insert(floor_.sessions.end(), this);
 }
@@ -181,8 +192,16 @@ Task<Session::Next> Session::answer(Exchange& ex) {
     const bool sound = framing.has_value();
     if (sound) {
         ex.framing = *framing;
-        if (ex.request.method == "CONNECT") co_return co_await connect(ex);
+        std::optional<Refusal> stranger = identify(ex);
+        if (ex.request.method == "CONNECT") {
+            ex.refused_already = std::move(stranger);
+            co_return co_await connect(ex);
+        }
         ex.refused_already = address(ex);
+        if (stranger) {   // who is told nothing else: not which vendors there are either
+            ex.vendor = nullptr;
+            ex.refused_already = std::move(stranger);
+        }
     } else {
         ex.refused_already = Refusal{framing.error().reason, framing.error().detail, {}};
         reply_.begin(ex.request.method, ex.request.minor, false);   // where the next request begins is anybody's guess
@@ -206,6 +225,29 @@ void Session::prepare_body(Exchange& ex) {
     else
         channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
+}
+
+// ---- whose request it is ---------------------------------------------------------------------------------------------
+
+std::optional<Refusal> Session::identify(Exchange& ex) {
+    const std::vector<ClientSpec>& clients = ex.config->clients;
+    if (clients.empty()) return {};
+    const PasswordOf password_of = [&ex](const ClientSpec& client) -> const Secret* {
+        if (!client.password) return nullptr;
+        const CredentialState& state = *ex.policy->credentials.current(*client.password);
+        return state.attachment ? &state.attachment->secrets.front() : nullptr;
+    };
+    Caller caller;
+    if (inside_) {
+        caller = identify_inside(clients, uid_, inside_->client, password_of);
+    } else {
+        const auto authorization = ex.request.fields.find(Known::proxy_authorization);
+        caller = sluice::identify(clients, {uid_, authorization, ex.request.fields.count(Known::proxy_authorization) > 1}, password_of);
+    }
+    ex.client = caller.client;
+    by_password_ = caller.by_password;
+    if (caller.client) return {};
+    return Refusal{Reason::client_unknown, std::move(caller.why), {}};
 }
 
 // ---- whom the request is for ----------------------------------------------------------------------------------------
@@ -285,6 +327,10 @@ Task<Session::Next> Session::connect(Exchange& ex) {
     Result<Target> target = parse_target(ex.request.method, ex.request.target);
     ex.tunnel = true;
     ex.scheme = Scheme::https;
+    if (ex.refused_already) {
+        if (target) ex.authority = std::move(target->authority);
+        co_return co_await challenge(ex);
+    }
     if (!target) {
         ex.refused_already = bad_request(std::move(target.error().detail));
     } else if (inside_) {
@@ -298,7 +344,8 @@ Task<Session::Next> Session::connect(Exchange& ex) {
     }
     if (!ex.refused_already) {
         const Vendor* vendor = ex.config->match(ex.authority);
-        if (vendor && vendor->mode == Mode::intercept) co_return co_await enter(ex.authority);
+        const bool enters = vendor && vendor->mode == Mode::intercept && !judge_client(ex.config->clients, ex.client, *vendor, true).refused();
+        if (enters) co_return co_await enter(ex);
     }
     channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
     ex.body = &channel_;
@@ -307,8 +354,20 @@ Task<Session::Next> Session::connect(Exchange& ex) {
     co_return ex.status == 200 ? Next::close : Next::close_gently;
 }
 
+// Nobody that we know: a second try, with credentials, may come on the same connection, as it does from most clients.
+Task<Session::Next> Session::challenge(Exchange& ex) {
+    const bool bodiless = ex.framing.kind == Framing::Kind::none;
+    reply_.begin(ex.request.method, ex.request.minor, bodiless && keeps_alive(ex.request.minor, ex.request.fields));
+    channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
+    const Result<void> done = co_await run_exchange(floor_.core, ex);
+    if (!done) co_return Next::reset;
+    co_return reply_.keep_alive() && channel_.body_done() ? Next::request : Next::close_gently;
+}
+
 // Our 200, then whatever the application says first: TLS on any port, or plain HTTP.
-Task<Session::Next> Session::enter(Authority authority) {
+Task<Session::Next> Session::enter(Exchange& ex) {
+    Authority authority = ex.authority;
+    std::string client = ex.client && by_password_ ? ex.client->name : std::string();
     Stream& stream = channel_.stream();
     stream.stage("HTTP/1.1 200 Connection established\r\n\r\n");
     Activity activity{Loop::now()};
@@ -321,7 +380,7 @@ Task<Session::Next> Session::enter(Authority authority) {
     idle_ = false;
     if (got != H1Channel::Got::head) co_return Next::close;
 
-    auto inside = std::make_unique<Inside>(Inside{std::move(authority), Scheme::http, false});
+    auto inside = std::make_unique<Inside>(Inside{std::move(authority), Scheme::http, false, std::move(client)});
     constexpr char tls_handshake_record = 0x16;
     if (channel_.input().view().front() == tls_handshake_record) {
         inside->scheme = Scheme::https;

@@ -52,14 +52,17 @@ class Session {
         Authority authority;
         Scheme scheme = Scheme::https;
         bool sni_differs = false;
+        std::string client;   // that opened it by password; "": none did
     };
     enum class Next : unsigned char { request, close, close_gently, reset };
 
     Task<Next> serve_one();
     Task<Next> answer(Exchange& ex);
     Task<Next> connect(Exchange& ex);
-    Task<Next> enter(Authority authority);
+    Task<Next> challenge(Exchange& ex);
+    Task<Next> enter(Exchange& ex);
     Task<bool> intercept(Inside& inside);
+    std::optional<Refusal> identify(Exchange& ex);
     std::optional<Refusal> address(Exchange& ex);
     std::optional<Refusal> address_inside(Exchange& ex, const Target& target);
     std::optional<Refusal> address_base_url(Exchange& ex, std::string_view rest);
@@ -69,6 +72,8 @@ class Session {
 
     Floor& floor_;
     Entrance entrance_;
+    std::optional<std::uint32_t> uid_;   // behind a socket file
+    bool by_password_ = false;   // the latest request's client is known so
     H1Channel channel_{Origin::application};
     bool stopped_ = false;
     H1Reply reply_{channel_, floor_.core.draining, stopped_};

@@ -202,7 +202,7 @@ std::string_view name_of(Level level) {
 }
 
 constexpr Key level_key{"level"}, event_key{"event"}, request_id_key{"request_id"}, vendor_key{"vendor"},
-    route_key{"route"}, listener_key{"listener"}, method_key{"method"}, authority_key{"authority"}, path_key{"path"},
+    route_key{"route"}, listener_key{"listener"}, client_key{"client"}, method_key{"method"}, authority_key{"authority"}, path_key{"path"},
     status_key{"status"}, outcome_key{"outcome"}, reason_key{"reason"}, detail_key{"detail"}, attempts_key{"attempts"}, scrubbed_key{"scrubbed"},
     duration_key{"duration_ms"}, dns_key{"dns_ms"}, connect_key{"connect_ms"}, tls_key{"tls_ms"},
     first_byte_key{"first_byte_ms"}, to_vendor_key{"bytes_to_vendor"}, from_vendor_key{"bytes_from_vendor"},
@@ -248,6 +248,7 @@ void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record,
     line.text(vendor_key, record.vendor ? std::string_view(record.vendor->name) : std::string_view("_other"));
     if (record.route) line.text(route_key, record.route->name);
     line.text(listener_key, record.listener);
+    line.text(client_key, record.client);
     line.text(method_key, record.method, 32);
     line.text(authority_key, record.authority);
     line.text(path_key, record.path.substr(0, record.path.find('?')), 1024);  // a query may hold a secret: cut it twice
