@@ -27,7 +27,7 @@ class DemoIssuer {
 
     /// How many tokens it has given out.
     std::size_t given() const;
-    /// Is it "Bearer " and a token that has not ended?
+    /// Is it "Bearer " and a token that has not ended, or only just?
     bool accepts(const std::string& authorization) const;
     /// Is any token that it has ever given out in there?
     bool is_any_in(const std::string& text) const;
