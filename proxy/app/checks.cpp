@@ -246,6 +246,8 @@ int print_environment(const std::string& given, EnvFormat format, Streams& strea
         streams.err << streams.err.paint(Colour::yellow, "this user cannot read " + ca)
                     << ": write `authority.publish: /run/sluice/ca` (or another directory that applications may enter)\n";
     }
+    if (!config->clients.empty())
+        streams.err << "the policy has clients: each writes its own http://NAME:PASSWORD@ in place of http:// in the proxy's URL\n";
     streams.out << render(environment_for({config->listen.proxy, *published, config->no_proxy}), format);
     return code_of(Exit::fine);
 }

@@ -172,6 +172,10 @@ class CommandLine {
                 [this] { return run_exec(); });
         take_config(command);
         take_drain(command);
+        command
+            ->add_option("--client", exec_.client,
+                         "The client of the policy that the command is: its name and password are in the command's proxy URL")
+            ->type_name("NAME");
         command->add_option("--log", exec_.log, "Where the log goes; default: standard error")->type_name("FILE");
     }
 

@@ -87,6 +87,14 @@ bool is_no_proxy(std::string_view name) {
     return same_text(name, "no_proxy");
 }
 
+/// The proxy's URL as it is without a client's name and password, which `sluice env` cannot know.
+std::string without_user(const std::string& url) {
+    constexpr std::string_view scheme = "http://";
+    const auto at = url.find('@');
+    if (!url.starts_with(scheme) || at == url.npos) return url;
+    return std::string(scheme) + url.substr(at + 1);
+}
+
 // ---- the machine
 
 std::optional<std::string> variable(const std::string& name) {
@@ -234,7 +242,7 @@ std::vector<Finding> examine_variables(const Variables& expected, const Config& 
             missing.push_back(name);
         } else if (is_no_proxy(name)) {
             examine_bypass(name, *actual, config, findings);
-        } else if (*actual == value || (name == "JAVA_TOOL_OPTIONS" && actual->find(value) != std::string::npos)) {
+        } else if (without_user(*actual) == value || (name == "JAVA_TOOL_OPTIONS" && actual->find(value) != std::string::npos)) {
             ++right;
         } else {
             other.push_back(name);

@@ -135,7 +135,7 @@ std::string java_non_proxy_hosts(const std::vector<std::string>& no_proxy) {
 
 Variables environment_for(const Surroundings& surroundings) {
     const ListenAddress proxy = as_dialled(surroundings.proxy);
-    const std::string url = "http://" + proxy.text();
+    const std::string url = "http://" + surroundings.client + (surroundings.client.empty() ? "" : "@") + proxy.text();
     const std::vector<std::string> no_proxy = no_proxy_list(surroundings.no_proxy);
     const std::string no_proxy_text = joined(no_proxy, ',');
     const std::string bundle = surroundings.published + "/bundle.pem";

@@ -19,6 +19,7 @@ struct Surroundings {
     ListenAddress proxy;                // as bound; an unspecified address (0.0.0.0, ::) is told as loopback
     std::string published;              // the directory of ca.crt, bundle.pem, truststore.p12; absolute
     std::vector<std::string> no_proxy;  // the policy's own
+    std::string client = {};            // "NAME:PASSWORD", percent-encoded, where the proxy asks for it; JAVA_TOOL_OPTIONS has no place for it
 };
 
 /// Never SSL_CERT_DIR: with it, curl ignores SSL_CERT_FILE and Go drops the system's roots.

@@ -15,6 +15,7 @@ struct ExecOptions {
     std::string config;
     std::string log;  // a file; "": standard error
     Duration drain = 30s;
+    std::string client;                // of the policy's: whose name and password the command's proxy URL has; "": none
     std::vector<std::string> command;  // never empty
 };
 

@@ -69,7 +69,6 @@ TEST_CASE("what is unknown is refused, with the key that may have been meant") {
 
 TEST_CASE("what the language has and this version has not is named so") {
     check({
-        {"clients: {}", {"2:1: unknown key 'clients' at the top level: " + not_implemented}},
         {"listen: {transparent: 127.0.0.1:15006}", {"2:10: unknown key 'transparent' in listen: " + not_implemented}},
         {"vendors: {pay: {hosts: [a.example], queue: {}, audit: {}}}",
          {"2:37: unknown key 'queue' in vendors.pay: " + not_implemented,
@@ -211,7 +210,10 @@ TEST_CASE("a duration has a unit, is not nothing and fits into its total") {
 
 TEST_CASE("listeners are addresses with a port, of loopback unless exposed, and do not collide") {
     const std::string exposed =
-        "whoever reaches it would use the credentials; say `exposed: true` in `listen` if that is meant";
+        "whoever reaches it would use the credentials; say `exposed: true` in `listen` if that is meant, or name the "
+        "`clients` that may";
+    const std::string exposed_admin =
+        "whoever reaches it could force breakers and read the policy; say `exposed: true` in `listen` if that is meant";
     check({
         {"listen: {proxy: 15001}",
          {"2:17: '15001' is not an address and a port in listen.proxy: it has no address (did you mean "
@@ -240,7 +242,7 @@ TEST_CASE("listeners are addresses with a port, of loopback unless exposed, and 
           "IP "
           "address"}},
         {"listen: {proxy: 0.0.0.0:15001}", {"2:17: 0.0.0.0:15001 is not loopback in listen.proxy: " + exposed}},
-        {"listen: {admin: \"[::]:15000\"}", {"2:17: [::]:15000 is not loopback in listen.admin: " + exposed}},
+        {"listen: {admin: \"[::]:15000\"}", {"2:17: [::]:15000 is not loopback in listen.admin: " + exposed_admin}},
         {"listen: {proxy: 10.0.0.1:15001, exposed: false}",
          {"2:17: 10.0.0.1:15001 is not loopback in listen.proxy: " + exposed}},
         {"listen: {proxy: 127.0.0.1:15000}",

@@ -85,8 +85,10 @@ TEST_CASE_METHOD(Fixture, "what is absent is left out") {
     CHECK(line() == R"({"ts":"2026-11-23T17:20:01.123456Z","level":"info","event":"exchange","vendor":"_other",)"
                     R"("outcome":"vendor","attempts":0,"duration_ms":0.000,"bytes_to_vendor":0,"bytes_from_vendor":0})"
                     "\n");
+    record.client = "web";
     record.tunnel = record.reported = true;
     CHECK(line().find(R"("tunnel":true,"reported":true})") != std::string::npos);
+    CHECK(line().find(R"("listener":"proxy","client":"web",)") != std::string::npos);
 }
 
 TEST_CASE_METHOD(Fixture, "a failure is a warning; a refusal and an answer are information") {
