@@ -111,21 +111,21 @@ TEST_CASE("what is wrong with clients is said, with its place") {
          {"3:11: 'Web' is not a client's name in clients: " + names + " (did you mean 'web'?)"}},
         {"{web: {uid: 1, vendors: []}}", {"3:34: a list of vendors, or all without any in clients.web.vendors"}},
         {"{web: {uid: 1, vendors: [pya]}}",
-         {"3:26: no vendor is called 'pya' in clients.web.vendors (did you mean 'pay'?)"}},
+         {"3:35: no vendor is called 'pya' in clients.web.vendors (did you mean 'pay'?)"}},
         {"{web: {uid: 1, vendors: [all]}}",
-         {"3:26: no vendor is called 'all' in clients.web.vendors (every vendor: write `vendors: all`)"}},
+         {"3:35: no vendor is called 'all' in clients.web.vendors (every vendor: write `vendors: all`)"}},
         {"{web: {uid: -1, vendors: all}}",
-         {"3:23: '-1' is not a whole number from 0 to 4294967294 in clients.web.uid: a uid is from 0 to 4294967294"}},
+         {"3:22: '-1' is not a whole number from 0 to 4294967294 in clients.web.uid: a uid is from 0 to 4294967294"}},
         {"{a: {uid: 5, vendors: all}, b: {uid: 5, vendors: all}}",
-         {"3:48: uid 5 in clients.b.uid belongs to another client already, at policy.yaml:3:20"}},
+         {"3:47: uid 5 in clients.b.uid belongs to another client already, at policy.yaml:3:20"}},
         {"{web: {password: {vault: \"kv/data/web#password\"}, vendors: all}}",
-         {"3:18: a client's password from Vault in clients.web.password: " + not_implemented +
+         {"3:17: a client's password from Vault in clients.web.password: " + not_implemented +
           ": write {file: /run/secrets/x} or {env: NAME}"}},
         {"{web: {uid: 1, vendorz: all, vendors: all}}",
          {"3:25: unknown key 'vendorz' in clients.web (did you mean 'vendors'?)"}},
     });
     const Decoded plain = PolicyWorld{}.decode("version: 1\n" + own("{web: {password: hunter2hunter2, vendors: all}}"));
-    CHECK(told(plain) == std::vector<std::string>{"3:28: a secret in plain text in clients.web.password: secrets are "
+    CHECK(told(plain) == std::vector<std::string>{"3:27: a secret in plain text in clients.web.password: secrets are "
                                                   "never written into a policy, " + secrets});
     CHECK(printed(plain).find("hunter2") == std::string::npos);
 }

@@ -85,6 +85,7 @@ TEST_CASE_METHOD(Fixture, "what is absent is left out") {
     CHECK(line() == R"({"ts":"2026-11-23T17:20:01.123456Z","level":"info","event":"exchange","vendor":"_other",)"
                     R"("outcome":"vendor","attempts":0,"duration_ms":0.000,"bytes_to_vendor":0,"bytes_from_vendor":0})"
                     "\n");
+    record.listener = "proxy";
     record.client = "web";
     record.tunnel = record.reported = true;
     CHECK(line().find(R"("tunnel":true,"reported":true})") != std::string::npos);
