@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "proxy/base/text.hpp"
+#include "proxy/credentials/scrub.hpp"
 #include "proxy/issuers/read_secret.hpp"
 #include "proxy/issuers/vault.hpp"
 #include "proxy/ports/clock.hpp"
@@ -116,6 +117,7 @@ std::array<std::uint8_t, 16> Errand::random() {
 }
 
 Failure Errand::failure(std::string what) const {
+    Needles(hidden_).mask(what);         // in every form that it may have come back in
     constexpr std::size_t enough = 12;   // an issuer's words are cut, and so may be the secret in them
     for (const Secret& secret : hidden_) {
         const std::string_view all = secret.reveal(), begin = all.substr(0, enough);
@@ -184,6 +186,11 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     reply.status = response.status;
     reply.fields = std::move(response.fields);
     reply.body = std::move(*whole);
+    if (reply.status >= 300) {   // words about a refusal may be told, and may repeat what was sent: before anybody cuts them
+        std::string text(reply.body.reveal());
+        Needles(hidden_).mask(text);
+        reply.body = Secret(std::move(text));
+    }
     co_return reply;
 }
 

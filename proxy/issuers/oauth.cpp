@@ -73,7 +73,8 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
         value.reserve(value.size() + (pair.size() + 2) / 3 * 4);
         append_base64(value, pair);
         fields.set("Authorization", value);
-        for (std::string* text : {&encoded, &pair, &value}) wipe(*text);
+        errand.hide(Secret(std::move(encoded)));   // in base64 it is another text than the secret's own
+        for (std::string* text : {&pair, &value}) wipe(*text);
         co_return Result<void>{};
     }
     case ClientAuthSpec::Kind::private_key_jwt: {

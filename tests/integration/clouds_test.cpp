@@ -381,7 +381,8 @@ TEST_CASE("AWS: keys of the environment sign for a role, and its keys for the ne
     CHECK(minted->subject == "arn:aws:iam::2:role/second");
     spec.assume_role = {second_role()};
     const std::string fault = IssuerRig(spec).fault();
-    CHECK(holds(fault, "answered 403 Refused: not authorized to perform sts:AssumeRole with *** (AssumeRole of arn:aws:iam::2:role/second)"));
+    CHECK(holds(fault, "answered 403 Refused: not authorized to perform sts:AssumeRole with ***"));
+    CHECK(holds(fault, "*** (AssumeRole of arn:aws:iam::2:role/second)"));
 }
 
 TEST_CASE("AWS: half a pair of keys in the environment is said to be one") {

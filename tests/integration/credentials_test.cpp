@@ -177,7 +177,7 @@ TEST_CASE("tokens that end are renewed under load, and not one request fails", "
 
 TEST_CASE("an issuer that fails leaves requests refused, closed and with the reason; it recovers by itself") {
     const auto [mood, words] = GENERATE(table<TokenEndpoint::Mood, std::string>({
-        {TokenEndpoint::Mood::refuses, "answered 401 invalid_client: not ***"},
+        {TokenEndpoint::Mood::refuses, "answered 401 invalid_client: not **************"},
         {TokenEndpoint::Mood::garbage, "answered 200 but its body is not a JSON object"},
         {TokenEndpoint::Mood::hangs, "cannot be asked: "},
     }));

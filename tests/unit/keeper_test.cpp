@@ -261,5 +261,5 @@ TEST_CASE("what an issuer repeats of a secret is not told") {
     world.issuer.answer = R"({"error":"invalid_request","error_description":"what is s3cr3t-of-the-client?"})";
     world.follow({spec});
     world.time.run_for(1s);
-    CHECK(world.state()->fault.find("400 invalid_request: what is ***?") != std::string::npos);
+    CHECK(world.state()->fault.find("400 invalid_request: what is ********************?") != std::string::npos);
 }
