@@ -299,7 +299,7 @@ TEST_CASE("readiness waits for a credential that is fetched before it is needed"
 }
 
 TEST_CASE("a login for Vault is fetched by nobody, and nobody waits for it") {
-    TestProxy proxy("credentials:\n  vault: {type: vault, address: \"https://localhost:1\", auth: {token: {env: HOME}}}\n"
+    TestProxy proxy("credentials:\n  vault: {type: vault, address: \"https://vault.corp.example:8200\", auth: {token: {env: HOME}}}\n"
                     "  key: {type: bearer, value: {vault: \"kv/data/x#key\"}, eager: false}\n"
                     "vendors:\n  pay: {hosts: [api.pay.example], credential: key}\n");
     const std::string address = "127.0.0.1:" + std::to_string(proxy.admin_port());
