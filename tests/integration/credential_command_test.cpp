@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "proxy/app/admin_client.hpp"
+#include "proxy/app/credential_advice.hpp"
 #include "proxy/app/doctor.hpp"
 #include "tests/support/command.hpp"
 #include "tests/support/proxy.hpp"
@@ -154,7 +155,6 @@ TEST_CASE("what keeps an issuer from being asked is explained, with what to do")
     const auto [but, what, advice] = GENERATE(table<std::vector<std::string>, std::string, std::string>({
         {{"token_url: https://localhost:1/token"}, "cannot be asked", "is the issuer up, and may Sluice reach it"},
         {{"token_url: https://no-such-host.invalid/token"}, "cannot be asked", "does DNS know it"},
-        {{"-addresses"}, "cannot be asked", "`addresses: [10.0.0.0/8]`"},
         {{"-tls"}, "cannot be asked", "`tls: {ca: {file: /path/to/ca.pem}}`"},
         {{"client_secret: {file: /nonexistent/secret}"}, "cannot read /nonexistent/secret", ""},
     }));
@@ -163,6 +163,15 @@ TEST_CASE("what keeps an issuer from being asked is explained, with what to do")
     CHECK(ran.code == 1);
     CHECK(holds(ran.err, what));
     CHECK(holds(ran.err, advice));
+}
+
+TEST_CASE("an address that the policy has not opened is told with the key that opens it") {
+    CredentialSpec spec;
+    spec.name = "pay";
+    spec.kind = OAuthSpec{};
+    const IssuerCall refused{"POST", "https://auth.corp.example/token", 0, Reason::address_refused, {}, {}};
+    CHECK(holds(advise(spec, "10.0.0.7 is private", {&refused, 1}), "write `addresses: [10.0.0.0/8]`"));
+    CHECK(advise(spec, "cannot read /run/secrets/pay", {}).empty());
 }
 
 TEST_CASE("what a user would want to know of a credential that came is a warning") {
@@ -290,7 +299,7 @@ TEST_CASE("readiness waits for a credential that is fetched before it is needed"
 }
 
 TEST_CASE("a login for Vault is fetched by nobody, and nobody waits for it") {
-    TestProxy proxy("credentials:\n  vault: {type: vault, address: \"https://localhost:1\", auth: {token: {env: HOME}}}\n"
+    TestProxy proxy("credentials:\n  vault: {type: vault, address: \"https://vault.corp.example:8200\", auth: {token: {env: HOME}}}\n"
                     "  key: {type: bearer, value: {vault: \"kv/data/x#key\"}, eager: false}\n"
                     "vendors:\n  pay: {hosts: [api.pay.example], credential: key}\n");
     const std::string address = "127.0.0.1:" + std::to_string(proxy.admin_port());
