@@ -150,6 +150,7 @@ TEST_CASE("a CONNECT without credentials may be tried again with them on the sam
     Wire wire = Wire::to(bench.proxy->port());
     check_unknown(ask(wire, connect(pay)));
     check_unknown(ask(wire, connect(pay, shown("web", "wrong"))));
+    check_unknown(ask(wire, connect(pay, "Content-Length: 0\r\n")));
     wire.write(connect(pay, as_web));
     const auto established = wire.read_head();
     REQUIRE(established);
