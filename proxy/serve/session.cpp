@@ -356,8 +356,7 @@ Task<Session::Next> Session::connect(Exchange& ex) {
 
 // Nobody that we know: a second try, with credentials, may come on the same connection, as it does from most clients.
 Task<Session::Next> Session::challenge(Exchange& ex) {
-    const bool bodiless = ex.framing.kind == Framing::Kind::none;
-    reply_.begin(ex.request.method, ex.request.minor, bodiless && keeps_alive(ex.request.minor, ex.request.fields));
+    reply_.begin(ex.request.method, ex.request.minor, keeps_alive(ex.request.minor, ex.request.fields));
     channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity);
     const Result<void> done = co_await run_exchange(floor_.core, ex);
     if (!done) co_return Next::reset;

@@ -650,6 +650,34 @@ TEST_CASE("a command behind `exec` inherits nothing that Sluice opened, and its 
     CHECK(exec("trap - PIPE; kill -PIPE $$; exit 0") == 128 + 13);
 }
 
+TEST_CASE("a command of exec is the client that it is said to be") {
+    const TemporaryDirectory directory;
+    directory.file("password", "p@ss:w/rd 1\n");
+    const std::string policy = directory.file(
+        "p.yaml", "version: 1\nstate: " + directory.path() + "/state\nclients:\n  shop: {password: {file: " +
+                      directory.path() + "/password}, vendors: all}\n  batch: {uid: 1, vendors: all}\n");
+    const auto exec = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments{"exec", "-c", policy, "--log", directory.path() + "/log"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        for (const std::string& word : {std::string("--"), std::string("sh"), std::string("-c"),
+                                        "echo \"$HTTPS_PROXY\" > " + directory.path() + "/seen"})
+            arguments.push_back(word);
+        return sluice_command(arguments);
+    };
+    CHECK(exec({"--client", "shop"}).code == 0);
+    CHECK(contents(directory.path() + "/seen").starts_with("http://shop:p%40ss%3Aw%2Frd%201@127.0.0.1:"));
+    const Ran nobody = exec({});
+    CHECK(nobody.code == 0);
+    CHECK(contents(directory.path() + "/seen").starts_with("http://127.0.0.1:"));
+    CHECK(holds(nobody.err, "--client NAME"));
+    for (const char* name : {"shpo", "batch"}) {
+        const Ran refused = exec({"--client", name});
+        CHECK(refused.code == 1);
+        CHECK(holds(refused.err, std::string("--client ") + name));
+    }
+    CHECK(!holds(contents(directory.path() + "/log"), "p@ss"));
+}
+
 TEST_CASE("a command that cannot be run ends as a shell would end it") {
     const TemporaryDirectory directory;
     const std::string policy = directory.file("p.yaml", "version: 1\nstate: " + directory.path() + "/state\n");
