@@ -17,12 +17,6 @@ bool is_sha256_hex(std::string_view text) {
     return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) { return hex_value(c) >= 0; });
 }
 
-bool has_no_body(const Fields& fields) {
-    if (fields.find(Known::transfer_encoding)) return false;
-    const auto length = fields.find(Known::content_length);
-    return !length || parse_decimal(*length) == 0;
-}
-
 Failure unsignable(std::string why) {
     return {Origin::application, Reason::bad_request, Replay::safe, std::move(why)};
 }
@@ -239,11 +233,11 @@ bool is_s3(std::string_view service) {
     return service == "s3" || service == "s3express" || service == "s3-outposts" || service == "s3-object-lambda";
 }
 
-Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead& head) {
+Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead& head, bool has_body) {
     using Kind = AwsPayload::Kind;
     const auto given = head.fields.find(content_sha256);
     if (!given) {
-        if (has_no_body(head.fields)) return AwsPayload{Kind::given, std::string(empty_sha256)};
+        if (!has_body) return AwsPayload{Kind::given, std::string(empty_sha256)};
         if (!is_s3(service)) return AwsPayload{Kind::must_hash, {}};
         return AwsPayload{Kind::unsigned_payload, "UNSIGNED-PAYLOAD"};
     }

@@ -52,7 +52,8 @@ struct AwsPayload {
 /// Decides by X-Amz-Content-Sha256, and where there is none by the service: S3 takes a request whose body is not
 /// signed, the others do not. Fails (origin application, bad_request) with words where the body's signatures cannot be
 /// made anew: the asymmetric ones (SigV4a), event streams, and words that nobody knows.
-Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead& head);
+/// `has_body`: of how the body is framed nothing is left in the head by then.
+Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead& head, bool has_body);
 
 /// S3 and its kin: their paths are signed as they are sent, and they want X-Amz-Content-Sha256.
 bool is_s3(std::string_view service);

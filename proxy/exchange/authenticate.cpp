@@ -57,13 +57,13 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
 
 // Nothing: its body has to be at hand first.
 std::optional<Result<void>> sign_for_aws(Core& core, Exchange& ex, const Destination& destination, const AwsSigner& signer) {
-    Result<AwsPayload> payload = judge_aws_payload(signer.service, ex.request);
+    const bool has_body = ex.body && !ex.upgrade && ex.framing != Framing{Framing::Kind::length, 0};
+    Result<AwsPayload> payload = judge_aws_payload(signer.service, ex.request, has_body);
     if (!payload) return Result<void>(std::move(payload.error()));
     std::string hash = payload->text;
     if (payload->kind == AwsPayload::Kind::must_hash) {
-        const bool has_body = ex.body && !ex.upgrade;
-        if (has_body && !ex.replay.whole()) return {};
-        hash = has_body ? to_hex(hash_of(HashAlgorithm::sha256, ex.replay.kept()).bytes()) : std::string(empty_sha256);
+        if (!ex.replay.whole()) return {};
+        hash = to_hex(hash_of(HashAlgorithm::sha256, ex.replay.kept()).bytes());
     }
     const std::string host = destination.authority.text(destination.scheme);
     AwsSigning signing;

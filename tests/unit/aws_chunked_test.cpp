@@ -36,7 +36,7 @@ AwsSigned sign_example(RequestHead& head, std::span<const std::string_view> also
     in.now = *parse_rfc3339("2013-05-24T00:00:00Z");
     in.host = "s3.amazonaws.com";
     in.also_sign = also_sign;
-    const auto payload = judge_aws_payload("s3", head);
+    const auto payload = judge_aws_payload("s3", head, true);
     in.payload = payload->text;
     AwsKeyCache cache;
     AwsSigned out;
