@@ -73,7 +73,8 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
         value.reserve(value.size() + (pair.size() + 2) / 3 * 4);
         append_base64(value, pair);
         fields.set("Authorization", value);
-        for (std::string* text : {&encoded, &pair, &value}) wipe(*text);
+        for (std::string* text : {&pair, &value}) wipe(*text);
+        errand.hide(Secret(std::move(encoded)));   // an issuer that repeats the header repeats an encoding of an encoding
         co_return Result<void>{};
     }
     case ClientAuthSpec::Kind::private_key_jwt: {
@@ -197,6 +198,9 @@ Task<Result<TokenGranted>> ask_token_endpoint(Errand& errand, IssuerRequest requ
         co_return std::move(*granted);
     }
     auto& refused = std::get<TokenDenied>(read);
+    if (const auto said = SecretJson::parse(reply->body.reveal()))   // what is no good as an answer may hold a good token
+        for (const char* name : {"access_token", "refresh_token", "id_token"})
+            if (const auto token = said->text(name)) errand.hide(Secret(std::string(*token)));
     const Failure failure = errand.failure(where + ' ' + refused.what);
     if (denied) *denied = std::move(refused);
     co_return failure;
