@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <tuple>
 #include <utility>
-#include <vector>
 
 #include "proxy/base/text.hpp"
 
@@ -100,6 +100,8 @@ class Maker {
     }
 
     Result<Attachment> in_query(const std::string& name, const Secret& token) const {
+        // An application may have its placeholder in a header as well.
+        if (!spec_.rules.placeholder.empty() && !is_clean(token.reveal())) return unusable("its value holds a line end or another control character");
         std::string value;
         value.reserve(3 * (spec_.place.prefix.size() + token.size()));
         append_percent_encoded(value, spec_.place.prefix);
@@ -198,19 +200,23 @@ void set_parameter(std::string& target, std::string_view name, std::string_view 
     target += encoded_value;
 }
 
-/// Every `placeholder` in `text` becomes `secret`. Nothing: there is none.
-std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view secret) {
+/// Every `placeholder` in `text`, in either spelling, becomes `secret`: once, even where the secret itself holds the placeholder. Nothing: there is none.
+std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view spelling, std::string_view secret) {
+    const auto next = [&](std::size_t from) {
+        const std::size_t as_it_is = text.find(placeholder, from), spelled = text.find(spelling, from);
+        return as_it_is <= spelled ? std::pair(as_it_is, placeholder.size()) : std::pair(spelled, spelling.size());
+    };
     std::size_t finds = 0;
-    for (std::size_t at = text.find(placeholder); at != text.npos; at = text.find(placeholder, at + placeholder.size())) ++finds;
+    for (auto [at, size] = next(0); at != text.npos; std::tie(at, size) = next(at + size)) ++finds;
     if (finds == 0) return {};
     std::string out;
     out.reserve(text.size() + finds * secret.size());
     for (;;) {
-        const std::size_t at = text.find(placeholder);
+        const auto [at, size] = next(0);
         out.append(text.substr(0, at));
         if (at == text.npos) return out;
         out.append(secret);
-        text.remove_prefix(at + placeholder.size());
+        text.remove_prefix(at + size);
     }
 }
 
@@ -219,16 +225,12 @@ bool replace_in_target(std::string& target, std::string_view placeholder, std::s
     append_percent_encoded(encoded_placeholder, placeholder);
     encoded.reserve(3 * secret.size());
     append_percent_encoded(encoded, secret);
-    bool found = false;
-    for (const std::string_view spelling : {placeholder, std::string_view(encoded_placeholder)}) {
-        if (auto changed = replaced(target, spelling, encoded)) {
-            wipe(target);
-            target = std::move(*changed);
-            found = true;
-        }
-    }
+    auto changed = replaced(target, placeholder, encoded_placeholder, encoded);
     wipe(encoded);
-    return found;
+    if (!changed) return false;
+    wipe(target);
+    target = std::move(*changed);
+    return true;
 }
 
 std::string decoded_base64(std::string_view text) {
@@ -256,7 +258,7 @@ std::string decoded_base64(std::string_view text) {
 std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret) {
     constexpr std::string_view scheme = "basic ";
     if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
-    auto pair = replaced(decoded_base64(trimmed(value.substr(scheme.size()))), placeholder, secret);
+    auto pair = replaced(decoded_base64(trimmed(value.substr(scheme.size()))), placeholder, placeholder, secret);
     if (!pair) return {};
     std::string out = "Basic ";
     out.reserve(out.size() + (pair->size() + 2) / 3 * 4);
@@ -299,19 +301,19 @@ void withhold(const CredentialSpec& spec, RequestHead& head) {
 }
 
 bool replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head) {
-    bool found = replace_in_target(head.target, placeholder, secret);
-    std::vector<std::pair<std::string, std::string>> changed;   // a change moves the fields
+    const bool in_target = replace_in_target(head.target, placeholder, secret);
+    bool in_fields = false;
+    Fields fields;   // anew: there may be several of one name
     for (const Field field : head.fields) {
-        auto value = replaced(field.value, placeholder, secret);
+        auto value = replaced(field.value, placeholder, placeholder, secret);
         if (!value && field.known == Known::authorization) value = replaced_in_basic(field.value, placeholder, secret);
-        if (value) changed.emplace_back(std::string(field.name), std::move(*value));
+        fields.add(field.known, field.name, value ? *value : field.value);
+        if (!value) continue;
+        wipe(*value);
+        in_fields = true;
     }
-    for (auto& [name, value] : changed) {
-        head.fields.set(name, value);
-        wipe(value);
-        found = true;
-    }
-    return found;
+    if (in_fields) head.fields = std::move(fields);
+    return in_target || in_fields;
 }
 
 }  // namespace sluice

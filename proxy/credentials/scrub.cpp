@@ -122,6 +122,12 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
 
 }  // namespace
 
+std::vector<Secret> forms_of(const Secret& secret) {
+    std::vector<Secret> forms;
+    add_forms(forms, secret);
+    return forms;
+}
+
 // ---- where the filters look
 
 /// Chooses where in each form its filter looks, so that it seldom stops for nothing: by how often bytes are seen in bodies.

@@ -91,6 +91,9 @@ class Needles {
     unsigned too_short_ = 0, too_much_ = 0;
 };
 
+/// What a secret may look like where somebody repeats it: itself first, then the encodings that `Needles` names.
+std::vector<Secret> forms_of(const Secret& secret);
+
 /// One body, piece by piece. What goes on is what came, with every byte of every find masked, whatever the pieces; only what could be the beginning of a
 /// form is held back, until more has come. No copy where nothing is found.
 class Scrubber {

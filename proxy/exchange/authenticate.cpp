@@ -57,7 +57,8 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
 
 // Nothing: its body has to be at hand first.
 std::optional<Result<void>> sign_for_aws(Core& core, Exchange& ex, const Destination& destination, const AwsSigner& signer) {
-    Result<AwsPayload> payload = judge_aws_payload(signer.service, ex.request, ex.body && !ex.upgrade);
+    const bool has_body = ex.body && !ex.upgrade && ex.framing != Framing{Framing::Kind::length, 0};
+    Result<AwsPayload> payload = judge_aws_payload(signer.service, ex.request, has_body);
     if (!payload) return Result<void>(std::move(payload.error()));
     std::string hash = payload->text;
     if (payload->kind == AwsPayload::Kind::must_hash) {

@@ -73,6 +73,8 @@ struct Exchange {
     bool other_secret = false;               // the one of the two that would not be taken first
     bool renewed = false;                    // a vendor has refused a credential, and another was got
     RequestHead bare;                        // the request before any credential; kept only where it cannot be told from the request after it
+    /// As the application wrote it, where a credential went into it: the one that may be told.
+    const RequestHead& without_credential() const { return bare.method.empty() ? request : bare; }
     bool body_signed = false;                // the body of the latest attempt goes through:
     ResignedBody resigned;
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route

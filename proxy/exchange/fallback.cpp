@@ -54,7 +54,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     const Vendor* before = ex.serving;
     if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
     ex.attempts_elsewhere = ex.attempts;
-    if (ex.fallbacks.empty()) ex.asked_path = ex.request.path();
+    if (ex.fallbacks.empty()) ex.asked_path = ex.without_credential().path();
     ex.held.clear();
     ex.failed_at = 0;
     ex.serving = &ex.config->vendors[fallback.vendor];

@@ -36,7 +36,7 @@ class Record {
         record.method = ex_.request.method;
         const std::string authority = ex_.authority.host.empty() ? std::string() : ex_.authority.text(ex_.scheme);
         record.authority = authority;
-        if (!ex_.tunnel) record.path = ex_.fallbacks.empty() ? ex_.request.path() : std::string_view(ex_.asked_path);
+        if (!ex_.tunnel) record.path = ex_.fallbacks.empty() ? ex_.without_credential().path() : std::string_view(ex_.asked_path);
         record.listener = ex_.listener;
         if (ex_.client) record.client = ex_.client->name;
         record.status = ex_.status;

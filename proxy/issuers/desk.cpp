@@ -54,7 +54,8 @@ Desk::Desk(DeskTable& table, const CredentialSlots& slots, CredentialKeeper* kee
 void Desk::wait_for(std::size_t credential, CredentialWait& wait) {
     DeskEntry& entry = *entries_[credential];
     entry.waits.push_back(wait);
-    if (keeper_ && entry.state->idle) keeper_->want(entry.slot);
+    const bool over = entry.state->attachment && Clock::now() >= entry.state->usable_until;   // of one that a reload left nobody else would say so
+    if (keeper_ && (entry.state->idle || over)) keeper_->want(entry.slot);
 }
 
 bool Desk::refused(std::size_t credential, std::uint64_t serial) {

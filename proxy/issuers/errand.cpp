@@ -73,6 +73,17 @@ Task<Result<Secret>> read_whole(RoundTrip& trip) {
     co_return Secret(std::move(text));
 }
 
+// An issuer's words are cut, and so may be the secret in them.
+void hide_begun(std::string& what, std::string_view secret) {
+    constexpr std::size_t enough = 12;
+    const std::string_view begin = secret.substr(0, enough);
+    for (std::size_t at = what.find(begin); at != what.npos; at = what.find(begin, at + 3)) {
+        std::size_t size = begin.size();
+        while (size < secret.size() && at + size < what.size() && what[at + size] == secret[size]) ++size;
+        what.replace(at, size, "***");
+    }
+}
+
 Url url_without_query(Url url) {
     url.prefix.resize(std::min(url.prefix.find('?'), url.prefix.size()));
     return url;
@@ -117,16 +128,12 @@ std::array<std::uint8_t, 16> Errand::random() {
 }
 
 Failure Errand::failure(std::string what) const {
-    Needles(hidden_).mask(what);         // in every form that it may have come back in
-    constexpr std::size_t enough = 12;   // an issuer's words are cut, and so may be the secret in them
     for (const Secret& secret : hidden_) {
-        const std::string_view all = secret.reveal(), begin = all.substr(0, enough);
-        if (all.size() < 4) continue;
-        for (std::size_t at = what.find(begin); at != what.npos; at = what.find(begin, at + 3)) {
-            std::size_t size = begin.size();
-            while (size < all.size() && at + size < what.size() && what[at + size] == all[size]) ++size;
-            what.replace(at, size, "***");
+        if (secret.size() < Needles::shortest) {
+            if (secret.size() >= 4) hide_begun(what, secret.reveal());
+            continue;
         }
+        for (const Secret& form : forms_of(secret)) hide_begun(what, form.reveal());
     }
     return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + std::move(what)};
 }

@@ -114,6 +114,7 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
 }
 
 void CredentialKeeper::stop(std::function<void()> idle) {
+    stopping_ = true;
     tools_.aside.stop();
     for (auto& [_, kept] : std::exchange(kept_, {})) {
         kept->ended = true;
@@ -132,7 +133,7 @@ CredentialKeeper::KeptPtr CredentialKeeper::find(const CredentialSlot& slot) con
 void CredentialKeeper::want(std::shared_ptr<CredentialSlot> slot) {
     timer_.post([this, slot = std::move(slot)] {
         const KeptPtr kept = find(*slot);
-        if (!kept) return;
+        if (!kept) return left(slot);
         kept->plan.wanted();
         kept->wakeup.notify(Wait::ready);
     });
@@ -141,7 +142,7 @@ void CredentialKeeper::want(std::shared_ptr<CredentialSlot> slot) {
 void CredentialKeeper::refused(std::shared_ptr<CredentialSlot> slot, std::uint64_t serial) {
     timer_.post([this, slot = std::move(slot), serial] {
         const KeptPtr kept = find(*slot);
-        if (!kept) return;
+        if (!kept) return left(slot);
         if (kept->errand) return;   // its end is news
         if (kept->serial == serial && kept->plan.refused(Clock::now())) {
             kept->wakeup.notify(Wait::ready);
@@ -150,6 +151,20 @@ void CredentialKeeper::refused(std::shared_ptr<CredentialSlot> slot, std::uint64
         ++kept->flights;   // there is another one already, or there will be none: whoever waits has its answer
         post(*kept, {}, false);
     });
+}
+
+// No policy in force has it any more, but an exchange that began under the one before still waits for news: there will be none but this.
+void CredentialKeeper::left(const std::shared_ptr<CredentialSlot>& slot) {
+    auto state = std::make_shared<CredentialState>(*slot->state());
+    ++state->flights;
+    state->coming = state->idle = false;
+    if (Clock::now() >= state->usable_until) {
+        state->attachment.reset();
+        state->previous.reset();
+        state->needles.reset();
+    }
+    if (!state->attachment) state->fault = "credential '" + slot->spec().name + "' was changed or taken out by a reload while the request waited for it; send it again";
+    board_.post({{slot, std::move(state)}});
 }
 
 void CredentialKeeper::previous_taken(std::shared_ptr<CredentialSlot> slot) {
@@ -209,6 +224,7 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
         const TimePoint end = kept->attachment ? kept->plan.usable_until() : never;
         co_await timer_.wait(kept->wakeup, std::min(kept->plan.due(), end));
     }
+    if (!stopping_ && kept->slot->state()->coming) left(kept->slot);
     if (--running_ == 0 && idle_) idle_();
 }
 
@@ -247,7 +263,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         if (secret) previous = previous_of(kept->spec, *got, std::move(*secret));   // else it is gone, as soon as nobody takes it any more
     }
     kept->errand = nullptr;
-    if (kept->ended) co_return;
+    if (stopping_) co_return;   // ended by a reload it is still what an exchange of the policy before waits for
     ++kept->flights;
     for (const std::string& what : errand.notes()) {
         KeeperNotice told;

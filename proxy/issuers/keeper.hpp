@@ -61,6 +61,7 @@ class CredentialKeeper {
     void failed(Kept& kept, const std::string& detail, Duration took);
     void unavailable(Kept& kept, const std::string& detail);
     void post(Kept& kept, std::string fault, bool coming);
+    void left(const std::shared_ptr<CredentialSlot>& slot);
     KeptPtr find(const CredentialSlot& slot) const;
 
     IssuerTools tools_;
@@ -70,6 +71,7 @@ class CredentialKeeper {
     const Notify notify_;
     std::map<const CredentialSlot*, KeptPtr> kept_;
     std::size_t running_ = 0;   // coroutines
+    bool stopping_ = false;
     std::function<void()> idle_;
 };
 

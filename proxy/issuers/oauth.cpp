@@ -198,6 +198,9 @@ Task<Result<TokenGranted>> ask_token_endpoint(Errand& errand, IssuerRequest requ
         co_return std::move(*granted);
     }
     auto& refused = std::get<TokenDenied>(read);
+    if (const auto said = SecretJson::parse(reply->body.reveal()))   // what is no good as an answer may hold a good token
+        for (const char* name : {"access_token", "refresh_token", "id_token"})
+            if (const auto token = said->text(name)) errand.hide(Secret(std::string(*token)));
     const Failure failure = errand.failure(where + ' ' + refused.what);
     if (denied) *denied = std::move(refused);
     co_return failure;

@@ -302,6 +302,29 @@ TEST_CASE("a placeholder is replaced wherever the application put it") {
     CHECK(head.fields.find("X-Other") == "PLACE-HOLD");
 }
 
+TEST_CASE("a secret that holds its placeholder is put in once, and fields of one name stay apart") {
+    RequestHead head;
+    head.target = "/PLACE-HOLDER?key=PLACE-HOLDER";
+    head.fields.add("Cookie", "a=1");
+    head.fields.add("Cookie", "b=PLACE-HOLDER");
+    head.fields.add("Cookie", "c=PLACE-HOLDER");
+    CHECK(replace_placeholder("PLACE-HOLDER", "PLACE-HOLDER-2", head));
+    CHECK(head.target == "/PLACE-HOLDER-2?key=PLACE-HOLDER-2");
+    std::vector<std::string> cookies;
+    for (const Field field : head.fields) cookies.emplace_back(field.value);
+    CHECK(cookies == std::vector<std::string>{"a=1", "b=PLACE-HOLDER-2", "c=PLACE-HOLDER-2"});
+}
+
+TEST_CASE("a value for a query that could break a header is refused where a placeholder may bring it there") {
+    CredentialSpec spec;
+    spec.name = "k";
+    spec.kind = ApiKeySpec{"key", {}};
+    const Minted minted{Secret("secret\r\nX-Evil: 1"), {}, {}, {}};
+    CHECK(make_attachment(spec, minted).has_value());
+    spec.rules.placeholder = "PLACE-HOLDER";
+    CHECK_FALSE(make_attachment(spec, minted).has_value());
+}
+
 TEST_CASE("a placeholder that needs encoding is found encoded in path and query") {
     RequestHead head;
     head.target = "/a?key=%7B%7Bkey%7D%7D";

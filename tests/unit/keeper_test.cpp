@@ -263,3 +263,58 @@ TEST_CASE("what an issuer repeats of a secret is not told") {
     world.time.run_for(1s);
     CHECK(world.state()->fault.find("400 invalid_request: what is ********************?") != std::string::npos);
 }
+
+TEST_CASE("in whatever encoding an issuer repeats a secret, and where it repeats a token, it is not told") {
+    setenv("SLUICE_TEST_CLIENT_SECRET", "s3cr3t/of+the client", 1);
+    CredentialSpec spec = client("other");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.client.kind = ClientAuthSpec::Kind::secret_basic;
+    oauth.client.client_id = "id";
+    oauth.client.secret = {SecretSource::Kind::environment, "SLUICE_TEST_CLIENT_SECRET"};
+    const std::pair<const char*, const char*> repeats[] = {
+        {"aWQ6czNjcjN0JTJGb2YlMkJ0aGUrY2xpZW50", "I0JTJGb2YlMkJ0aGU"},   // id:secret, both form-encoded, in base64
+        {"s3cr3t%2Fof%2Bthe+client", "of%2Bthe"},
+        {"7333637233742f6f662b74686520636c69656e74", "2f6f662b7468652063"},
+    };
+    for (const auto& [said, part] : repeats) {
+        CAPTURE(said);
+        World world({spec});
+        world.issuer.status = 400;
+        world.issuer.answer = std::string(R"({"error":"invalid_request","error_description":"what is )") + said + "?\"}";
+        world.time.run_for(1s);
+        CHECK(world.state()->fault.find("what is ") != std::string::npos);
+        CHECK(world.state()->fault.find(part) == std::string::npos);
+    }
+    World world({spec});
+    world.issuer.answer = R"({"access_token":"a-token-of-somebody","token_type":"a-token-of-somebody"})";
+    world.time.run_for(1s);
+    CHECK(world.state()->fault.find("not Bearer") != std::string::npos);
+    CHECK(world.state()->fault.find("somebody") == std::string::npos);
+}
+
+TEST_CASE("whoever still waits under the policy before a reload for a credential that it changed has an answer") {
+    World world({client("asked"), client("late", false), client("refused")});
+    world.issuer.takes = 1s;
+    const CredentialSlots before = world.slots;
+    world.time.run_for(100ms);
+    world.follow({client("new")});
+    world.time.run_for(2s);
+    CHECK(before[0]->state()->attachment);   // its fetch was under way
+    CHECK_FALSE(before[0]->state()->coming);
+
+    world.keeper.want(before[1]);
+    world.time.run_for(1s);
+    CHECK_FALSE(before[1]->state()->coming);
+    CHECK(before[1]->state()->fault.find("by a reload") != std::string::npos);
+
+    const auto state = before[2]->state();
+    world.keeper.refused(before[2], state->serial);
+    world.time.run_for(1s);
+    CHECK(before[2]->state()->flights > state->flights);
+    CHECK(before[2]->state()->attachment);
+
+    world.time.run_for(200s);   // its end, of which nobody else tells
+    world.keeper.want(before[2]);
+    world.time.run_for(1s);
+    CHECK_FALSE(before[2]->state()->attachment);
+}
