@@ -149,7 +149,7 @@ void CredentialKeeper::refused(std::shared_ptr<CredentialSlot> slot, std::uint64
             return;
         }
         ++kept->flights;   // there is another one already, or there will be none: whoever waits has its answer
-        post(*kept, {}, false);
+        post(*kept, kept->fault, false);
     });
 }
 
@@ -216,7 +216,9 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
             } catch (const std::exception& error) {   // of memory that ran out, or of a mistake of ours: it must not end all renewal
                 broken = error.what();
             }
-            if (!broken.empty()) failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            if (broken.empty()) continue;
+            ++kept->flights;   // who waits for it is told as of any other
+            failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
             continue;
         }
         if (kept->attachment && !kept->plan.has_one(now))
@@ -293,6 +295,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     notice.spec = &kept->spec;
     notice.subject = got->subject;
     notice.scope = joined(got->scope);
+    if (kept->needles) kept->needles->mask(notice.scope);   // an issuer may repeat the token anywhere
     notice.lifetime = got->lifetime;
     notice.took = now - began;
     notify_(notice);
