@@ -338,7 +338,7 @@ SLUICE_VECTOR16 std::size_t skip_vector16(const Filter& filter, const char* text
 
 [[gnu::target("avx2")]] inline __m256i load(const char* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
 [[gnu::target("avx2")]] inline __m256i twice(const std::array<unsigned char, 16>& set) {
-    return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(set.data())));
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(set.data())));
 }
 template <bool ascii>
 [[gnu::target("avx2")]] inline __m256i passes(__m256i low, __m256i high, const char* at) {
@@ -379,7 +379,7 @@ SLUICE_AVX512 inline __m512i passes(__m512i six, const char* at) { return _mm512
 
 template <class Filter>
 SLUICE_AVX512 std::size_t skip_avx512(const Filter& filter, const char* text, std::size_t from, std::size_t end, unsigned char* hits) {
-    const __m512i six0 = _mm512_load_si512(filter.six[0].data()), six1 = _mm512_load_si512(filter.six[1].data()), six2 = _mm512_load_si512(filter.six[2].data());
+    const __m512i six0 = _mm512_loadu_si512(filter.six[0].data()), six1 = _mm512_loadu_si512(filter.six[1].data()), six2 = _mm512_loadu_si512(filter.six[2].data());
     for (; from + 64 <= end; from += 64) {
         const char* at = text + from;
         const __m512i hit = _mm512_and_si512(_mm512_and_si512(passes(six0, at), passes(six1, at + 1)), passes(six2, at + 2));
@@ -445,7 +445,7 @@ Needles::Kernel Needles::kernel_of(Search search) {
 template <class Visit>
 void Needles::each_candidate(const Filter& filter, std::string_view text, Visit visit) const {
     if (text.size() < 3) return;
-    alignas(64) unsigned char hits[64];
+    unsigned char hits[64];
     const std::size_t positions = text.size() - 2, width = kernel_.width;
     const auto visit_hits = [&](std::size_t at, std::size_t first, std::size_t last) {
         for (std::size_t word = 0; word < last; word += 8) {   // nearly all are empty

@@ -62,8 +62,9 @@ class Needles {
     };
     /// Tells nearly all positions where no form can be from those where one may: three bytes in a row, each by a set of up to 8 buckets.
     struct Filter {
-        alignas(64) std::array<std::array<unsigned char, 16>, 3> low{}, high{};   // by nibble
-        alignas(64) std::array<std::array<unsigned char, 64>, 3> six{};           // by the lower six bits
+        // Not aligned to more than malloc gives: a coroutine's frame would not hold to it.
+        std::array<std::array<unsigned char, 16>, 3> low{}, high{};   // by nibble
+        std::array<std::array<unsigned char, 64>, 3> six{};           // by the lower six bits
         std::array<std::vector<Place>, 8> buckets;
         bool ascii = true;
 

@@ -245,10 +245,9 @@ Task<Result<void>> deliver(Core& core, Exchange& ex) {
         sign_response(ex);
         return ex.application->deliver_stream(ex.response, *trip.response_body, ex.limits, *trip.activity);
     }
-    Framing framing = trip.response_framing;
-    BodySource* const body = answer_body(core, ex, framing);
+    BodySource* const body = answer_body(core, ex, trip.response_framing);   // which outlives this call, as all that the task refers to
     sign_response(ex);
-    return ex.application->deliver(ex.response, framing, body, ex.limits, *trip.activity);
+    return ex.application->deliver(ex.response, trip.response_framing, body, ex.limits, *trip.activity);
 }
 
 // A place under every limit of the vendor that serves; nearly always there is one, and no coroutine is needed for it.
