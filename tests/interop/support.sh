@@ -191,6 +191,7 @@ vendors:
     endpoints: [{url: "http://127.0.0.1:$plain_port"}]
     addresses: [127.0.0.0/8]
     credential: plain-key
+    scrub: off # the vendor says what it saw, and that is what is looked at
 END
     while read -r name url; do
         cat <<END
@@ -200,6 +201,7 @@ END
     addresses: [127.0.0.0/8, "::1/128"]
     tls: {ca: {file: $scratch/vendor-ca.crt}}
     credential: api-key
+    scrub: off
     deny: ["GET|POST /forbidden"]
 END
     done <<END
