@@ -2,6 +2,7 @@
 
 #include "config/credential_specs.hpp"
 #include "config/describe.hpp"
+#include "proxy/base/codec.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -18,13 +19,8 @@ std::string_view word_of(TlsRules::Version version) {
 }
 
 std::string base64(const std::string& bytes) {
-    static constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string out;
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const auto at = [&](std::size_t k) { return k < bytes.size() ? static_cast<unsigned char>(bytes[k]) : 0u; };
-        const unsigned group = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
-        for (std::size_t k = 0; k < 4; ++k) out += i + k <= bytes.size() ? alphabet[group >> (18 - 6 * k) & 63] : '=';
-    }
+    append_base64(out, bytes);
     return out;
 }
 

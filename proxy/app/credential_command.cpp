@@ -60,12 +60,6 @@ struct Binding {
     std::vector<std::string> hosts;
 };
 
-std::string joined(const std::vector<std::string>& words, const char* between = " ") {
-    std::string out;
-    for (const std::string& word : words) out += (out.empty() ? "" : between) + word;
-    return out;
-}
-
 /// To the millisecond where it is short, to the second where it is not.
 std::string rounded(Duration time) {
     if (time >= 10s) return format_duration(std::chrono::round<std::chrono::seconds>(time));
@@ -356,13 +350,13 @@ void print_text(const CredentialSpec& spec, const std::vector<Binding>& bound, c
     for (std::size_t i = 0; i < trial.calls.size(); ++i) line(i == 0 ? "asked" : "", call_text(trial.calls[i]));
     if (trial.fault.empty()) line(trial.fetched ? "came" : "read", trial.what + ", in " + rounded(trial.took));
     if (!trial.subject.empty()) line("subject", trial.subject);
-    if (!trial.scope.empty()) line("scope", joined(trial.scope));
+    if (!trial.scope.empty()) line("scope", joined(trial.scope, " "));
     if (trial.lifetime) line("lifetime", rounded(*trial.lifetime));
     if (trial.renewed_after) line("renewed", "after " + renewal_text(*trial.renewed_after));
     if (!trial.place.empty()) line("goes to", trial.place);
     for (std::size_t i = 0; i < bound.size(); ++i) {
         const std::string route = bound[i].route.empty() ? "" : ", route " + bound[i].route;
-        line(i == 0 ? "bound to" : "", bound[i].vendor + route + ": " + joined(bound[i].hosts));
+        line(i == 0 ? "bound to" : "", bound[i].vendor + route + ": " + joined(bound[i].hosts, " "));
     }
     for (const std::string& warning : trial.warnings)
         out << out.paint(Colour::yellow, "warning") << ": " << printable(warning) << "\n";

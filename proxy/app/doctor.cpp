@@ -47,12 +47,6 @@ std::string_view word_of(Reads reads) {
     return "";
 }
 
-std::string joined(const std::vector<std::string>& words) {
-    std::string all;
-    for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
-    return all;
-}
-
 // ---- variables
 
 /// As most clients read NO_PROXY: a name counts with what is below it, with or without its leading dot.
@@ -251,11 +245,11 @@ std::vector<Finding> examine_variables(const Variables& expected, const Config& 
     if (right == 0 && other.empty()) {
         findings.push_back({"variables", Health::wrong, "none of Sluice's is set here", std::string(env_fix)});
     } else if (!missing.empty()) {
-        findings.push_back({"variables", Health::wrong, "not set: " + joined(missing), std::string(env_fix)});
+        findings.push_back({"variables", Health::wrong, "not set: " + joined(missing, ", "), std::string(env_fix)});
     }
     if (!other.empty())
         findings.push_back(
-            {"variables", Health::wrong, "set to something else: " + joined(other), std::string(env_fix)});
+            {"variables", Health::wrong, "set to something else: " + joined(other, ", "), std::string(env_fix)});
     if (const auto directory = value_of("SSL_CERT_DIR"); directory && !directory->empty())
         findings.push_back({"variables", Health::wrong,
                             "SSL_CERT_DIR is set: with it curl ignores SSL_CERT_FILE, and Go the system's roots",

@@ -29,15 +29,6 @@ bool is_name(std::string_view entry) {
            !parse_address(entry);
 }
 
-std::string joined(const std::vector<std::string>& parts, char separator) {
-    std::string all;
-    for (const std::string& part : parts) {
-        if (!all.empty()) all += separator;
-        all += part;
-    }
-    return all;
-}
-
 /// JAVA_TOOL_OPTIONS is split at white space; the JVM takes a quoted piece as one option.
 std::string java_option(std::string option) {
     if (option.find_first_of(" \t\n") == std::string::npos) return option;
@@ -52,7 +43,7 @@ std::string java_tool_options(const ListenAddress& proxy, const std::vector<std:
                    "-Dhttps.proxyPort=" + port, java_option("-Dhttp.nonProxyHosts=" + java_non_proxy_hosts(no_proxy)),
                    java_option("-Djavax.net.ssl.trustStore=" + published + "/truststore.p12"),
                    "-Djavax.net.ssl.trustStoreType=PKCS12", "-Djavax.net.ssl.trustStorePassword=changeit"},
-                  ' ');
+                  " ");
 }
 
 /// In single quotes; what ends them is written outside.
@@ -130,14 +121,14 @@ std::string java_non_proxy_hosts(const std::vector<std::string>& no_proxy) {
             hosts.push_back(entry.starts_with('.') ? '*' + entry : entry);
         }
     }
-    return joined(hosts, '|');
+    return joined(hosts, "|");
 }
 
 Variables environment_for(const Surroundings& surroundings) {
     const ListenAddress proxy = as_dialled(surroundings.proxy);
     const std::string url = "http://" + surroundings.client + (surroundings.client.empty() ? "" : "@") + proxy.text();
     const std::vector<std::string> no_proxy = no_proxy_list(surroundings.no_proxy);
-    const std::string no_proxy_text = joined(no_proxy, ',');
+    const std::string no_proxy_text = joined(no_proxy, ",");
     const std::string bundle = surroundings.published + "/bundle.pem";
 
     Variables variables;

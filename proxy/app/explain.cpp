@@ -231,12 +231,6 @@ std::string in_words(const CredentialSpec& spec) {
         }
         std::string operator()(const HmacSpec&) const { return "each request is signed"; }
         std::string operator()(const MtlsSpec& mtls) const { return "client certificate " + mtls.cert_file; }
-
-        static std::string joined(const std::vector<std::string>& texts, std::string_view between) {
-            std::string all;
-            for (const auto& text : texts) all += (all.empty() ? "" : std::string(between)) + text;
-            return all;
-        }
     };
     return std::visit(Words{}, spec.kind);
 }

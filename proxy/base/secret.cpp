@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice {
@@ -10,6 +11,17 @@ void wipe(std::string& bytes) {
     bytes.resize(bytes.capacity());  // the spare room may hold what an earlier, longer value left there
     explicit_bzero(bytes.data(), bytes.size());
     bytes.clear();
+}
+
+void append_wiping(std::string& to, std::string_view more) {
+    if (to.capacity() - to.size() < more.size()) {
+        std::string grown;
+        grown.reserve(std::max(to.size() + more.size(), 2 * to.capacity()));
+        grown.append(to);
+        to.swap(grown);
+        wipe(grown);
+    }
+    to.append(more);
 }
 
 // The source is copied and wiped rather than moved: a short string lives inside the object, and a move would leave its

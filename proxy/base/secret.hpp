@@ -34,6 +34,9 @@ class Secret {
     std::string bytes_;
 };
 
+/// Appends; where `to` has to grow for it, what it leaves behind is wiped.
+void append_wiping(std::string& to, std::string_view more);
+
 /// Overwrites the bytes (capacity included) in a way that the optimizer keeps, then empties the string.
 void wipe(std::string& bytes);
 

@@ -354,4 +354,13 @@ void append_json_escaped(std::string& out, std::string_view text) {
     }
 }
 
+std::string joined(const std::vector<std::string>& parts, std::string_view between) {
+    std::string out;
+    for (const std::string& part : parts) {
+        if (&part != &parts.front()) out.append(between);
+        out.append(part);
+    }
+    return out;
+}
+
 }  // namespace sluice

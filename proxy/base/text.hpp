@@ -60,4 +60,7 @@ std::optional<std::string_view> nearest(std::string_view word, std::span<const s
 /// `text` as the inside of a JSON string (RFC 8259 7), appended; bytes that are not UTF-8 become U+FFFD.
 void append_json_escaped(std::string& out, std::string_view text);
 
+/// "a, b" of its parts.
+std::string joined(const std::vector<std::string>& parts, std::string_view between);
+
 }  // namespace sluice

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "proxy/base/codec.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -15,36 +16,6 @@ namespace {
 /// No control at all: HTAB may stand in a field value, but in a secret it is a slip of whoever stored it.
 bool is_clean(std::string_view value) {
     return is_field_value(value) && value.find('\t') == value.npos;
-}
-
-bool is_unreserved(char c) {  // RFC 3986 2.3
-    const char l = lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
-}
-
-void append_percent_encoded(std::string& out, std::string_view text) {
-    for (char c : text) {
-        if (is_unreserved(c)) {
-            out += c;
-            continue;
-        }
-        const auto byte = static_cast<unsigned char>(c);
-        out += '%';
-        out += "0123456789ABCDEF"[byte >> 4];
-        out += "0123456789ABCDEF"[byte & 0xF];
-    }
-}
-
-void append_base64(std::string& out, std::string_view text) {  // RFC 4648 4
-    constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (std::size_t i = 0; i < text.size(); i += 3) {
-        unsigned group = 0;
-        for (std::size_t j = 0; j < 3; ++j) {
-            group = group << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
-        }
-        const std::size_t given = std::min<std::size_t>(text.size() - i, 3);
-        for (std::size_t j = 0; j < 4; ++j) out += j <= given ? digits[group >> (18 - 6 * j) & 0x3F] : '=';
-    }
 }
 
 /// Makes the attachment of one credential. Strings that hold a secret get all their room at once, so that growing
@@ -233,32 +204,12 @@ bool replace_in_target(std::string& target, std::string_view placeholder, std::s
     return true;
 }
 
-std::string decoded_base64(std::string_view text) {
-    std::string out;
-    unsigned group = 0;
-    int bits = 0;
-    for (const char c : text) {
-        const char l = lower(c);
-        int digit = -1;
-        if (c >= 'A' && c <= 'Z') digit = c - 'A';
-        else if (l >= 'a' && l <= 'z') digit = c - 'a' + 26;
-        else if (is_digit(c)) digit = c - '0' + 52;
-        else if (c == '+' || c == '-') digit = 62;
-        else if (c == '/' || c == '_') digit = 63;
-        if (digit < 0) break;
-        group = group << 6 | static_cast<unsigned>(digit);
-        if ((bits += 6) < 8) continue;
-        bits -= 8;
-        out += static_cast<char>(group >> bits & 0xFF);
-    }
-    return out;
-}
-
 /// "Basic dXNlcjpwYXNz" with the placeholder in it. Nothing: not such a value.
 std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret) {
     constexpr std::string_view scheme = "basic ";
     if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
-    auto pair = replaced(decoded_base64(trimmed(value.substr(scheme.size()))), placeholder, placeholder, secret);
+    const auto decoded = decode_base64(trimmed(value.substr(scheme.size())));
+    auto pair = decoded ? replaced(*decoded, placeholder, placeholder, secret) : std::nullopt;
     if (!pair) return {};
     std::string out = "Basic ";
     out.reserve(out.size() + (pair->size() + 2) / 3 * 4);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/base/codec.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/http/date.hpp"
 
@@ -73,25 +74,6 @@ std::optional<Duration> parse_go_duration(std::string_view text) {
         text.remove_prefix(name.size());
     }
     return from_seconds(sum);
-}
-
-/// RFC 4648 4, the padding left out or not. Nothing: something else.
-std::optional<std::string> decode_base64(std::string_view text) {
-    static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    while (text.ends_with('=')) text.remove_suffix(1);
-    std::string out;
-    std::uint32_t bits = 0;
-    unsigned held = 0;
-    for (const char c : text) {
-        const auto value = alphabet.find(c);
-        if (value == alphabet.npos) return {};
-        bits = bits << 6 | static_cast<std::uint32_t>(value);
-        held += 6;
-        if (held < 8) continue;
-        held -= 8;
-        out.push_back(static_cast<char>(bits >> held & 0xFF));
-    }
-    return out;
 }
 
 /// The fields of one protobuf message, one after the other.

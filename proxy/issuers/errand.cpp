@@ -42,25 +42,13 @@ class GivenBody final : public BodySource {
     std::string_view text_;
 };
 
-// Grows without leaving copies behind.
-void append(std::string& to, std::string_view more) {
-    if (to.capacity() - to.size() < more.size()) {
-        std::string grown;
-        grown.reserve(std::max(to.size() + more.size(), 2 * to.capacity()));
-        grown.append(to);
-        to.swap(grown);
-        wipe(grown);
-    }
-    to.append(more);
-}
-
 Task<Result<Secret>> read_whole(RoundTrip& trip) {
     std::string text;
     Failure failure;
     for (bool last = trip.response_body == nullptr; !last;) {
         Result<Chunk> got = co_await trip.response_body->next(trip.limits.total);
         if (got) {
-            append(text, got->data);
+            append_wiping(text, got->data);
             last = got->last;
         } else {
             failure = std::move(got.error());
@@ -282,10 +270,10 @@ std::string form_encoded(std::string_view text) {
 
 Form& Form::add(std::string_view name, std::string_view value) {
     std::string encoded = form_encoded(value);
-    if (!text_.empty()) append(text_, "&");
-    append(text_, form_encoded(name));
-    append(text_, "=");
-    append(text_, encoded);
+    if (!text_.empty()) append_wiping(text_, "&");
+    append_wiping(text_, form_encoded(name));
+    append_wiping(text_, "=");
+    append_wiping(text_, encoded);
     wipe(encoded);
     return *this;
 }

@@ -24,12 +24,6 @@ struct Wanted {
     std::string audience;
 };
 
-std::string joined(const std::vector<std::string>& words, char separator) {
-    std::string out;
-    for (const std::string& word : words) out += (out.empty() ? std::string() : std::string(1, separator)) + word;
-    return out;
-}
-
 Failure refused(const Errand& errand, const Url& url, const std::string& why) { return errand.failure(text_of(url) + ' ' + why); }
 
 void bear(IssuerRequest& request, const Secret& token) {
@@ -49,7 +43,7 @@ Result<Secret> sign(Errand& errand, const GcpSpec& spec, const GoogleServiceAcco
     if (!account.key_id.empty()) header.text("kid", account.key_id);
     claims.text("iss", account.email).text("aud", text_of(account.token_uri)).time("iat", now).time("exp", now + assertion_lifetime);
     if (wanted.audience.empty())
-        claims.text("scope", joined(wanted.scope, ' '));
+        claims.text("scope", joined(wanted.scope, " "));
     else
         claims.text("sub", account.email).text("target_audience", wanted.audience);
     auto token = sign_jwt(*key, header, claims);
@@ -143,7 +137,7 @@ Task<Result<Secret>> subject_token(Errand& errand, const GcpSpec& spec, const Go
 
 Task<Result<Minted>> exchange(Errand& errand, const GoogleExternalAccount& account, Secret subject, Wanted wanted) {
     Form form;
-    form.add("grant_type", grant_token_exchange).add("audience", account.audience).add_if("scope", joined(wanted.scope, ' '));
+    form.add("grant_type", grant_token_exchange).add("audience", account.audience).add_if("scope", joined(wanted.scope, " "));
     form.add("requested_token_type", type_access_token).add("subject_token", subject.reveal()).add("subject_token_type", account.subject_token_type);
     if (!account.workforce_project.empty()) {
         JwtMembers options;
@@ -191,7 +185,7 @@ Task<Result<Minted>> ask_metadata(Errand& errand, Wanted wanted) {
     if (!wanted.audience.empty())
         url->prefix += "identity?audience=" + form_encoded(wanted.audience) + "&format=full";
     else
-        url->prefix += wanted.scope.empty() ? "token" : "token?scopes=" + form_encoded(joined(wanted.scope, ','));
+        url->prefix += wanted.scope.empty() ? "token" : "token?scopes=" + form_encoded(joined(wanted.scope, ","));
     IssuerRequest request;
     request.url = *url;
     request.fields.add("Metadata-Flavor", "Google");

@@ -1,3 +1,4 @@
+#include "proxy/base/text.hpp"
 #include "proxy/issuers/keeper.hpp"
 
 #include <sys/random.h>
@@ -37,12 +38,6 @@ RenewalTimes times_of(const CredentialSpec& spec) {
     RenewalTimes times;
     times.before = spec.rules.refresh_before;
     return times;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-    std::string out;
-    for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-    return out;
 }
 
 }  // namespace
@@ -294,7 +289,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     notice.kind = KeeperNotice::Kind::minted;
     notice.spec = &kept->spec;
     notice.subject = got->subject;
-    notice.scope = joined(got->scope);
+    notice.scope = joined(got->scope, " ");
     if (kept->needles) kept->needles->mask(notice.scope);   // an issuer may repeat the token anywhere
     notice.lifetime = got->lifetime;
     notice.took = now - began;

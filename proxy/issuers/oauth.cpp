@@ -1,3 +1,4 @@
+#include "proxy/base/text.hpp"
 #include "proxy/issuers/oauth.hpp"
 
 #include <boost/json/serialize.hpp>
@@ -16,12 +17,6 @@ constexpr std::string_view grant_jwt_bearer = "urn:ietf:params:oauth:grant-type:
 constexpr std::string_view grant_token_exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
 constexpr std::string_view type_access_token = "urn:ietf:params:oauth:token-type:access_token";
 constexpr Duration assertion_lifetime = 60s;   // of a client's; it is used at once
-
-std::string joined(const std::vector<std::string>& words) {
-    std::string out;
-    for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
-    return out;
-}
 
 // RFC 7523 3.
 struct Claims {
@@ -122,7 +117,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
         break;
     }
     }
-    form.add_if("scope", joined(spec.scope));
+    form.add_if("scope", joined(spec.scope, " "));
     if (spec.grant != OAuthSpec::Grant::jwt_bearer) form.add_if("audience", spec.audience);
     for (const std::string& resource : spec.resource) form.add("resource", resource);
     for (const auto& [name, value] : spec.params) form.add(name, value);

@@ -260,29 +260,17 @@ bool drain(Descriptor& fd, Take&& take) {
     return !over;
 }
 
-// Grows without leaving copies behind.
-void append(std::string& to, std::string_view more) {
-    if (to.capacity() - to.size() < more.size()) {
-        std::string grown;
-        grown.reserve(std::max(to.size() + more.size(), 2 * to.capacity()));
-        grown.append(to);
-        to.swap(grown);
-        wipe(grown);
-    }
-    to.append(more);
-}
-
 void Run::read_all() {
     drain(report_, [this](std::string_view bytes) {
         if (bytes.size() >= sizeof start_error_) bytes.copy(reinterpret_cast<char*>(&start_error_), sizeof start_error_);
         return true;
     });
     drain(out_, [this](std::string_view bytes) {
-        append(output_, bytes.substr(0, most_output + 1 - std::min(output_.size(), most_output + 1)));
+        append_wiping(output_, bytes.substr(0, most_output + 1 - std::min(output_.size(), most_output + 1)));
         return output_.size() <= most_output;
     });
     drain(err_, [this, turns = 0](std::string_view bytes) mutable {
-        append(complaint_, bytes.substr(0, most_complaint - complaint_.size()));
+        append_wiping(complaint_, bytes.substr(0, most_complaint - complaint_.size()));
         return ++turns < 16;   // whoever complains without an end keeps nobody from looking at the clock
     });
 }
