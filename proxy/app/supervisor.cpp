@@ -34,6 +34,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/issuers/files.hpp"
 #include "proxy/policy/vendor_state.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 #include "proxy/serve/issuing.hpp"
 #include "proxy/serve/listener.hpp"
 #include "proxy/serve/worker.hpp"
@@ -61,21 +62,7 @@ std::size_t connections_that_fit() {
     return std::min((descriptors - descriptors_of_our_own) / 4 * 3, most_connections);
 }
 
-/// Threads made while this lives never see a signal: they are all for the thread that runs the supervisor.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() {
-        sigset_t all;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-  private:
-    sigset_t before_{};
-};
+;
 
 template <class T>
 T value_or_throw(CertResult<T> result) {
@@ -258,7 +245,7 @@ struct Supervisor::Impl {
 
     /// Not the constructor's: what has been made when it throws is taken down by the destructor.
     void start() {
-        const SignalsBlocked blocked;
+        const SignalsBlocked blocked;  // for the threads that are made here
         telemetry = std::make_unique<Telemetry>(worker_count + 1, options.log_fd, options.log_format);
         bind();  // before anything is published: a second Sluice started by mistake must not replace the first one's
                  // bundle

@@ -23,6 +23,11 @@ bool is_coming(const CredentialState& state) { return state.coming || state.atta
 
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
 
+bool says_refused(const Exchange& ex) {
+    const auto& statuses = spec_of(ex).rules.refresh_on;
+    return std::find(statuses.begin(), statuses.end(), ex.response.status) != statuses.end();
+}
+
 // What is fetched comes by itself once its issuer is back; what is read waits for a person.
 Failure not_at_hand(const Exchange& ex, std::string detail) {
     Failure failure = unavailable(std::move(detail));
@@ -166,12 +171,10 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
 
 bool is_refused_credential(const Exchange& ex) {
     if (!ex.attached || ex.renewed || ex.tunnel || ex.application->began()) return false;
-    const CredentialSpec& spec = spec_of(ex);
-    const auto& statuses = spec.rules.refresh_on;
-    if (std::find(statuses.begin(), statuses.end(), ex.response.status) == statuses.end()) return false;
+    if (!says_refused(ex)) return false;
     // A 401 says that the request has not been applied (RFC 9110 15.5.2), so any method may be sent again; what is needed is its body.
     if (ex.body && !ex.upgrade && !ex.replay.replayable()) return false;
-    return !spec.is_static() || ex.attached->previous || ex.policy->credentials.current(*ex.credential())->serial != ex.attached->serial;
+    return !spec_of(ex).is_static() || ex.attached->previous || ex.policy->credentials.current(*ex.credential())->serial != ex.attached->serial;
 }
 
 Task<bool> renew_credential(Core& core, Exchange& ex) {
@@ -202,9 +205,8 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
 }
 
 void note_taken_credential(Exchange& ex) {
-    if (!ex.attached || !ex.attached_previous) return;
-    const auto& statuses = spec_of(ex).rules.refresh_on;
-    if (std::find(statuses.begin(), statuses.end(), ex.response.status) == statuses.end()) ex.policy->credentials.previous_taken(*ex.credential());
+    if (!ex.attached || !ex.attached_previous || ex.response.status >= 500 || says_refused(ex)) return;
+    ex.policy->credentials.previous_taken(*ex.credential());
 }
 
 }  // namespace sluice

@@ -19,7 +19,7 @@ bool is_refused_credential(const Exchange& ex);
 /// Gets another credential than the one that was refused. False: there is none. The attempt before must have been left.
 Task<bool> renew_credential(Core& core, Exchange& ex);
 
-/// After an answer: tells the desk where it was the previous secret that was taken.
+/// After an answer: tells the desk where it was the previous secret that was taken. One of 500 and above does not say.
 void note_taken_credential(Exchange& ex);
 
 /// Reads the body of the request, as far as `ex.replay` keeps one, ahead of the first attempt; asks for it first where the application waits to be asked. False: it is larger than what is kept.

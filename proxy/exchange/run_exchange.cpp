@@ -314,7 +314,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                     continue;
                 }
             }
-            note_taken_credential(ex);
+            if (last) note_taken_credential(ex);
             step = plan.next(tried_of(ex, last), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
             ex.retries_spent = plan.spent();
             if (step.kind == Step::Kind::deliver) continue;

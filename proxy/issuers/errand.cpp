@@ -115,7 +115,7 @@ std::array<std::uint8_t, 16> Errand::random() {
     return bytes;
 }
 
-Failure Errand::failure(std::string what) const {
+std::string Errand::masked(std::string what) const {
     for (const Secret& secret : hidden_) {
         if (secret.size() < Needles::shortest) {
             if (secret.size() >= 4) hide_begun(what, secret.reveal());
@@ -123,7 +123,11 @@ Failure Errand::failure(std::string what) const {
         }
         for (const Secret& form : forms_of(secret)) hide_begun(what, form.reveal());
     }
-    return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + std::move(what)};
+    return what;
+}
+
+Failure Errand::failure(std::string what) const {
+    return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + masked(std::move(what))};
 }
 
 Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rules) {

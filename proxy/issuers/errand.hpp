@@ -131,7 +131,7 @@ class Errand {
     /// A failure of this errand (credential_unavailable), its words masked: nothing that was read in it is shown, even where an issuer repeats it.
     Failure failure(std::string what) const;
     /// Something an operator should know though the errand succeeds; told with its outcome.
-    void note(std::string what) { notes_.push_back(std::move(what)); }
+    void note(std::string what) { notes_.push_back(masked(std::move(what))); }
     const std::vector<std::string>& notes() const { return notes_; }
     const std::vector<IssuerCall>& calls() const { return calls_; }
     /// Marks what must not be shown.
@@ -148,6 +148,8 @@ class Errand {
     std::vector<Secret> hidden_;
     std::vector<std::string> notes_;
     std::vector<IssuerCall> calls_;
+    std::string masked(std::string what) const;
+
     RoundTrip* trip_ = nullptr;   // under way
     bool aborted_ = false;
 };

@@ -132,9 +132,9 @@ Task<Result<Minted>> fetch_exec(Errand& errand, const ExecSpec& spec) {
     }
     if (const auto* minted = std::get_if<Minted>(&read)) hide(errand, *minted);
     const bool started = end.how != ProgramEnd::How::not_started;
-    std::string said = started ? first_line(end.complaint, output) : "";
-    if (said.empty() && spec.format == ExecSpec::Format::docker && trimmed(output).starts_with(docker_has_none)) said = "it has nothing for '" + spec.server + "'";
-    if (!said.empty()) fault += "; it said: " + said;
+    const std::string said = started ? first_line(end.complaint, output) : "";
+    if (said.empty() && spec.format == ExecSpec::Format::docker && trimmed(output).starts_with(docker_has_none)) fault += "; it has nothing for '" + spec.server + "'";
+    if (!said.empty()) errand.note(name_of(spec) + " said: " + said);   // to the log alone: it may be a secret that nobody here knows
     co_return errand.failure(std::move(fault));
 }
 

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "proxy/credentials/apply.hpp"
 #include "proxy/issuers/file_watch.hpp"
 #include "proxy/issuers/read_secret.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 
 namespace sluice {
 
@@ -219,9 +219,7 @@ void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Res
 }
 
 void SecretFiles::Impl::watch() {
-    sigset_t all;  // signals are for the main thread
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    const SignalsBlocked blocked;
 
     TimePoint next = std::chrono::steady_clock::now() + times.poll;
     while (wait_until(next)) {

@@ -1,10 +1,9 @@
-#include "proxy/base/text.hpp"
 #include "proxy/issuers/keeper.hpp"
 
-#include <sys/random.h>
-
+#include <cstring>
 #include <utility>
 
+#include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/issuers/fetch.hpp"
 #include "proxy/ports/clock.hpp"
@@ -14,8 +13,9 @@ namespace sluice {
 namespace {
 
 double draw_share() {
-    std::uint64_t bits = 0;
-    while (::getrandom(&bits, sizeof bits, 0) != sizeof bits) {}
+    const auto random = Errand::random();
+    std::uint64_t bits;
+    std::memcpy(&bits, random.data(), sizeof bits);
     return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
@@ -78,8 +78,8 @@ struct CredentialKeeper::Kept {
     }
 };
 
-CredentialKeeper::CredentialKeeper(Timer& timer, Transport& transport, std::string state, CredentialBoard& board, Spawn spawn, Notify notify)
-    : tools_{timer, transport, std::move(state)}, timer_(timer), board_(board), spawn_(std::move(spawn)), notify_(std::move(notify)) {}
+CredentialKeeper::CredentialKeeper(IssuerTools& tools, CredentialBoard& board, Spawn spawn, Notify notify)
+    : tools_(tools), timer_(tools.timer), board_(board), spawn_(std::move(spawn)), notify_(std::move(notify)) {}
 
 CredentialKeeper::~CredentialKeeper() = default;
 

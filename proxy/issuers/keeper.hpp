@@ -35,7 +35,8 @@ class CredentialKeeper {
     /// Begins a coroutine on the keeper's thread; called there.
     using Spawn = std::function<void(Task<void>)>;
 
-    CredentialKeeper(Timer& timer, Transport& transport, std::string state, CredentialBoard& board, Spawn spawn, Notify notify);
+    /// `tools` and the board outlive it.
+    CredentialKeeper(IssuerTools& tools, CredentialBoard& board, Spawn spawn, Notify notify);
     /// Nothing of it is under way any more: after `stop` has said so, or when its loop is gone.
     ~CredentialKeeper();
 
@@ -64,7 +65,7 @@ class CredentialKeeper {
     void left(const std::shared_ptr<CredentialSlot>& slot);
     KeptPtr find(const CredentialSlot& slot) const;
 
-    IssuerTools tools_;
+    IssuerTools& tools_;
     Timer& timer_;
     CredentialBoard& board_;
     const Spawn spawn_;

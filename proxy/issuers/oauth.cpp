@@ -1,9 +1,9 @@
-#include "proxy/base/text.hpp"
 #include "proxy/issuers/oauth.hpp"
 
 #include <boost/json/serialize.hpp>
 
 #include "proxy/base/codec.hpp"
+#include "proxy/base/text.hpp"
 #include "proxy/credentials/assertion.hpp"
 #include "proxy/credentials/secret_json.hpp"
 #include "proxy/issuers/refresh_store.hpp"

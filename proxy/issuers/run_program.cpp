@@ -1,4 +1,5 @@
 #include "proxy/issuers/run_program.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -177,20 +178,6 @@ void close_from(int first) {
     ::_exit(127);
 }
 
-// While a program is started no handler of ours may run in it.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() {
-        sigset_t all;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-  private:
-    sigset_t before_;
-};
-
 // A program that has been started. Its id stays ours until it is reaped, which the destructor does last.
 class Child {
   public:
@@ -345,7 +332,7 @@ ProgramEnd Run::go() {
     const Start start{path->c_str(), arguments.data(), environment.get(), input.get(), out->write.get(), err->write.get(), report->write.get(), ::getpid()};
     pid_t pid = -1;
     {
-        const SignalsBlocked blocked;
+        const SignalsBlocked blocked;   // no handler of ours may run in it
         pid = ::fork();
         if (pid == 0) become(start);
     }

@@ -1,7 +1,6 @@
 #include "proxy/serve/issuing.hpp"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <thread>
@@ -10,6 +9,7 @@
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
 #include "proxy/net/timer.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 #include "proxy/wire/transport.hpp"
 
 namespace sluice {
@@ -21,8 +21,8 @@ struct Issuing::Impl {
           resolver(loop, Resolver::Options{}),
           dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
           transport(loop, dialler, *journal),
-          tools{timer, transport, state},
-          keeper(timer, transport, std::move(state), *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {}
+          tools{timer, transport, std::move(state)},
+          keeper(tools, *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {}
 
     void tidy() {
         transport.sweep(Loop::now());
@@ -30,9 +30,7 @@ struct Issuing::Impl {
     }
 
     void run() {
-        sigset_t all;   // signals are for the main thread
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+        const SignalsBlocked blocked;
         ::pthread_setname_np(::pthread_self(), "sluice-issuers");
         loop.run();
     }
@@ -44,7 +42,7 @@ struct Issuing::Impl {
     Dialler dialler;
     HttpTransport transport;
     LoopTimer timer{loop};
-    IssuerTools tools;         // of `fetch_once`
+    IssuerTools tools;
     CredentialKeeper keeper;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
     Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.stop(); }, this};

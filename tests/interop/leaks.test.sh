@@ -92,14 +92,7 @@ credentials:
 vendors:
 END
     for name in "${good[@]}" "${bad[@]}"; do
-        cat <<END
-  $name:
-    hosts: [$name.vendor.test]
-    endpoints: [{url: "$parrot"}]
-    addresses: [127.0.0.0/8, "::1/128"]
-    tls: {ca: {file: $scratch/vendor-ca.crt}}
-    credential: $name
-END
+        vendor_yaml "$name" "$parrot" "$name"
     done
 }
 

@@ -87,14 +87,7 @@ $credentials
 vendors:
 END
     for name in $(grep -oP '^  \K[^ :]+' <<<"$credentials"); do
-        cat <<END
-  $name:
-    hosts: [$name.vendor.test]
-    endpoints: [{url: "$vendor"}]
-    addresses: [127.0.0.0/8, "::1/128"]
-    tls: {ca: {file: $scratch/vendor-ca.crt}}
-    credential: $name
-END
+        vendor_yaml "$name" "$vendor" "$name"
     done
 }
 

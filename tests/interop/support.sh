@@ -173,6 +173,18 @@ start_live() {
 
 # ---- Sluice
 
+# vendor_yaml NAME URL CREDENTIAL: a vendor of a policy, reached over TLS on loopback.
+vendor_yaml() {
+    cat <<END
+  $1:
+    hosts: [$1.vendor.test]
+    endpoints: [{url: "$2"}]
+    addresses: [127.0.0.0/8, "::1/128"]
+    tls: {ca: {file: $scratch/vendor-ca.crt}}
+    credential: $3
+END
+}
+
 # One vendor a line of the table: its endpoint's path puts an SDK's fake API below /live/.
 write_policy() {
     local name url
@@ -194,16 +206,8 @@ vendors:
     scrub: off # the vendor says what it saw, and that is what is looked at
 END
     while read -r name url; do
-        cat <<END
-  $name:
-    hosts: [$name.vendor.test]
-    endpoints: [{url: "$url"}]
-    addresses: [127.0.0.0/8, "::1/128"]
-    tls: {ca: {file: $scratch/vendor-ca.crt}}
-    credential: api-key
-    scrub: off
-    deny: ["GET|POST /forbidden"]
-END
+        vendor_yaml "$name" "$url" api-key
+        printf '    scrub: off\n    deny: ["GET|POST /forbidden"]\n'
     done <<END
 api https://localhost:$tls_port
 openai https://localhost:$tls_port/live/openai

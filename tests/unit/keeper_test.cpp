@@ -73,7 +73,8 @@ struct World {
     Issuer issuer{time};
     CredentialBoard board;
     std::vector<std::string> told;
-    CredentialKeeper keeper{time, issuer, "", board, [](Task<void> task) { spawn(std::move(task)); },
+    IssuerTools tools{time, issuer, ""};
+    CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
                             [this](const KeeperNotice& notice) { told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail)); }};
     CredentialSlots slots;
     DeskTable table;
