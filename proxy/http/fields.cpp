@@ -146,22 +146,37 @@ void Fields::append_text(std::string_view name, std::string_view value) {
     explicit_bzero(grown.data(), grown.size());
 }
 
+Fields::Mark Fields::mark_at(std::size_t at, Known known, std::string_view name, std::string_view value) {
+    const auto narrow = [](std::size_t size) { return static_cast<std::uint32_t>(size); };
+    return {narrow(at), narrow(name.size()), narrow(at + name.size()), narrow(value.size()), known};
+}
+
 void Fields::add(Known known, std::string_view name, std::string_view value) {
-    const auto at = static_cast<std::uint32_t>(text_.size());
+    const Mark mark = mark_at(text_.size(), known, name, value);
     append_text(name, value);
-    marks_.push_back({at, static_cast<std::uint32_t>(name.size()), static_cast<std::uint32_t>(value.size()), known});
+    marks_.push_back(mark);
+}
+
+std::string_view Fields::hold(std::string_view raw) {
+    const std::size_t at = text_.size();
+    append_text(raw, {});
+    return std::string_view(text_).substr(at);
+}
+
+void Fields::mark(std::string_view name, std::string_view value) {
+    const auto offset = [this](std::string_view part) { return static_cast<std::uint32_t>(part.data() - text_.data()); };
+    marks_.push_back({offset(name), static_cast<std::uint32_t>(name.size()), offset(value), static_cast<std::uint32_t>(value.size()), classify(name)});
 }
 
 Field Fields::operator[](std::size_t i) const {
     const Mark& mark = marks_[i];
-    const std::string_view text = text_;
-    return {mark.known, text.substr(mark.at, mark.name_size), text.substr(mark.at + mark.name_size, mark.value_size)};
+    return {mark.known, name_of(mark), value_of(mark)};
 }
 
 bool Fields::is_named(const Mark& mark, Known known, std::string_view name) const {
     if (mark.known != known) return false;
     if (is_one_name(known)) return true;
-    return same_text(std::string_view(text_).substr(mark.at, mark.name_size), name);
+    return same_text(name_of(mark), name);
 }
 
 void Fields::set(std::string_view name, std::string_view value) {
@@ -171,9 +186,7 @@ void Fields::set(std::string_view name, std::string_view value) {
     if (first == marks_.end()) return add(known, name, value);
     // The later ones go before the text moves: `name` may be a view into it.
     marks_.erase(std::remove_if(first + 1, marks_.end(), same), marks_.end());
-    first->at = static_cast<std::uint32_t>(text_.size());
-    first->name_size = static_cast<std::uint32_t>(name.size());
-    first->value_size = static_cast<std::uint32_t>(value.size());
+    *first = mark_at(text_.size(), known, name, value);
     append_text(name, value);
 }
 
@@ -188,7 +201,7 @@ std::size_t Fields::remove(Known known) {
 
 std::size_t Fields::remove_lookalikes(std::string_view name) {
     return std::erase_if(marks_, [&](const Mark& mark) {
-        const std::string_view own = std::string_view(text_).substr(mark.at, mark.name_size);
+        const std::string_view own = name_of(mark);
         return own.size() == name.size() && same_variable(own, name) && !same_text(own, name);
     });
 }
@@ -202,7 +215,7 @@ void Fields::remove_nominated(std::string_view connection) {
 
 void Fields::remove_all_in(const Fields& others) {
     std::erase_if(marks_, [&](const Mark& mark) {
-        const std::string_view own = std::string_view(text_).substr(mark.at, mark.name_size);
+        const std::string_view own = name_of(mark);
         for (const Field other : others) {
             if (same_variable(own, other.name)) return true;
         }
@@ -269,11 +282,10 @@ void Fields::append_to(std::string& out, bool (*passes)(Known)) const {
     char* to = out.data() + at;
     for (const Mark& mark : marks_) {
         if (passes && !passes(mark.known)) continue;
-        const std::string_view both = std::string_view(text_).substr(mark.at, std::size_t{mark.name_size} + mark.value_size);
-        to = put(to, both.substr(0, mark.name_size));
+        to = put(to, name_of(mark));
         *to++ = ':';
         *to++ = ' ';
-        to = put(to, both.substr(mark.name_size));
+        to = put(to, value_of(mark));
         *to++ = '\r';
         *to++ = '\n';
     }

@@ -55,6 +55,12 @@ class Fields {
 
     void add(std::string_view name, std::string_view value) { add(classify(name), name, value); }
     void add(Known known, std::string_view name, std::string_view value);
+
+    /// Copies a raw head once, so that its fields can be marked in it. The view is valid until the next change but `mark`.
+    std::string_view hold(std::string_view raw);
+    /// Adds a field of what `hold` returned.
+    void mark(std::string_view name, std::string_view value);
+
     /// Replaces every field of that name by one, at the place of the first, or adds it.
     void set(std::string_view name, std::string_view value);
     /// How many were removed.
@@ -106,11 +112,13 @@ class Fields {
 
   private:
     struct Mark {
-        std::uint32_t at;  // of the name in text_; the value follows it
-        std::uint32_t name_size;
-        std::uint32_t value_size;
+        std::uint32_t name_at, name_size;  // in text_
+        std::uint32_t value_at, value_size;
         Known known;
     };
+    std::string_view name_of(const Mark& mark) const { return {text_.data() + mark.name_at, mark.name_size}; }
+    std::string_view value_of(const Mark& mark) const { return {text_.data() + mark.value_at, mark.value_size}; }
+    static Mark mark_at(std::size_t at, Known known, std::string_view name, std::string_view value);
     void append_text(std::string_view name, std::string_view value);
     bool is_named(const Mark& mark, Known known, std::string_view name) const;
 

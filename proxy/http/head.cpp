@@ -229,7 +229,7 @@ std::string_view take_field_line(std::string_view& raw, Fields& fields, bool is_
     if (end == rest.size()) return "a line without its end in the head";
     if (rest[end] == '\n') return "a bare LF in the head";
     if (!rest.substr(end).starts_with("\r\n")) return name_control(rest[end]);
-    fields.add(raw.substr(0, colon), trimmed(rest.substr(0, end)));
+    fields.mark(raw.substr(0, colon), trimmed(rest.substr(0, end)));
     raw = rest.substr(end + 2);
     return {};
 }
@@ -244,7 +244,7 @@ std::string_view split_head(std::string_view raw, std::size_t max_fields, std::s
     if (lf == 0 || raw[lf - 1] != '\r') return "a bare LF in the head";
     start_line = raw.substr(0, lf - 1);
     if (const std::string_view fault = judge_start_line(start_line); !fault.empty()) return fault;
-    raw.remove_prefix(lf + 1);
+    raw = fields.hold(raw.substr(lf + 1));
     for (bool is_first = true; !raw.empty(); is_first = false) {
         if (raw.starts_with("\r\n")) return raw.size() == 2 ? std::string_view{} : "bytes after the end of the head";
         if (fields.size() == max_fields) return too_many_fields;

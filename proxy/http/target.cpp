@@ -57,7 +57,8 @@ Result<Target> parse_target(std::string_view method, std::string_view target) {
     }
     const auto scheme = take_scheme(target);
     if (!scheme) return bad_target("a request target that is neither a path nor an http:// or https:// URL");
-    const std::size_t end = std::min(target.find_first_of("/?"), target.size());
+    const auto ends = std::find_if(target.begin(), target.end(), [](char c) { return c == '/' || c == '?'; });
+    const auto end = static_cast<std::size_t>(ends - target.begin());
     auto authority = parse_authority(target.substr(0, end), default_port(*scheme));
     if (!authority) return authority.error();
     out.form = Target::Form::absolute;

@@ -71,6 +71,8 @@ Loop& Socket::loop() const { return state_->loop; }
 void Socket::watch() { state_->stirred = state_->readable; }
 bool Socket::stirred() const { return state_->stirred; }
 
+bool Socket::drained() const { return state_ && !state_->readable; }
+
 Io Socket::read(std::span<char> into) {
     if (!state_) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
     if (!state_->readable) return {};

@@ -78,6 +78,9 @@ class Socket {
     void interrupt_reader();
     void interrupt_writer();
 
+    /// Does it take an event before a read gives anything?
+    bool drained() const;
+
     /// From here on `stirred` tells.
     void watch();
     /// Since `watch`: has something (bytes, end, error) come in?

@@ -109,9 +109,15 @@ void Stream::send_ticket() {
 
 Io Stream::read(std::span<char> into) {
     if (!ssl_) return socket_.read(into);
+    if (holds_nothing()) return {};
     std::size_t got = 0;
     if (SSL_read_ex(ssl_.get(), into.data(), into.size(), &got) == 1) return {Io::Kind::some, got, {}};
     return why_nothing();
+}
+
+// Every answer is followed by a read that finds nothing; OpenSSL takes 900 instructions to say so.
+bool Stream::holds_nothing() const {
+    return socket_.drained() && already_.empty() && !eof_ && !error_ && SSL_get_shutdown(ssl_.get()) == 0 && SSL_has_pending(ssl_.get()) == 0;
 }
 
 // After a read that gave nothing. SSL_get_error would ask the thread's error queue, which then has to be cleared before each operation, at 200 instructions a time; the connection's own state tells as much.

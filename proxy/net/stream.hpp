@@ -84,6 +84,7 @@ class Stream {
     friend struct StreamBio;
     struct Piece { std::unique_ptr<Block> block; std::size_t begin = 0, end = 0; };
 
+    bool holds_nothing() const;
     Io why_nothing();
     void append_out(const char* bytes, std::size_t size);
     void drop_out();

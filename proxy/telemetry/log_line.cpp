@@ -53,10 +53,29 @@ constexpr std::array<Bytes, 256> classes = [] {
     return table;
 }();
 
+Bytes worst_in_eight(const char* at) {
+    constexpr std::uint64_t each = 0x0101010101010101ull, high = 0x80 * each;
+    std::uint64_t word;
+    std::memcpy(&word, at, sizeof word);
+    // Exact as to whether there is one: a borrow goes no further than from a byte that is one.
+    const auto holds = [word](char c) {
+        const std::uint64_t zero = word ^ (each * static_cast<unsigned char>(c));
+        return (zero - each) & ~zero & high;
+    };
+    const std::uint64_t special = word | (word + each) | (word - 0x20 * each) | holds('"') | holds('\\');
+    if ((special & high) != 0) return Bytes::special;
+    return (holds(' ') | holds('=')) != 0 ? Bytes::quoted : Bytes::bare;
+}
+
 Bytes worst_of(std::string_view text) {
     Bytes worst = Bytes::bare;
-    for (const char c : text) worst = std::max(worst, classes[static_cast<unsigned char>(c)]);
-    return worst;
+    if (text.size() < 8) {
+        for (const char c : text) worst = std::max(worst, classes[static_cast<unsigned char>(c)]);
+        return worst;
+    }
+    const char* const last = text.data() + text.size() - 8;  // it may overlap the one before
+    for (const char* at = text.data(); at < last; at += 8) worst = std::max(worst, worst_in_eight(at));
+    return std::max(worst, worst_in_eight(last));
 }
 
 // What JSON lets stand but a terminal or a reader obeys: DEL, the C1 controls (U+009B begins an escape sequence), the
