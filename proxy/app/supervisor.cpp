@@ -15,6 +15,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <filesystem>
+#include <future>
 #include <mutex>
 #include <random>
 #include <set>
@@ -369,9 +370,24 @@ struct Supervisor::Impl {
             if (policy) retired.push_back(std::move(policy));
             policy = fresh;
         }
-        for (const auto& worker : workers) worker->put_in_force(fresh);
         issuing->follow(fresh);
+        put_in_force_everywhere(fresh);
         return fresh;
+    }
+
+    /// Returns when no worker begins an exchange under the policy before: who asked for the new one may rely on it then.
+    void put_in_force_everywhere(const Snapshot& fresh) {
+        struct Takers {
+            std::promise<void> all;
+            ~Takers() { all.set_value(); }
+        };
+        auto takers = std::make_shared<Takers>();
+        const std::future<void> all = takers->all.get_future();
+        for (const auto& worker : workers) worker->put_in_force(fresh, takers);
+        takers.reset();
+        const TimePoint patience = now() + 10s;
+        while (all.wait_for(20ms) != std::future_status::ready && !leaving && now() < patience) {
+        }
     }
 
     std::vector<CredentialStanding> standings() const {

@@ -213,8 +213,11 @@ void Worker::adopt(int fd, Entrance entrance) {
     impl_->loop.post([impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
 }
 
-void Worker::put_in_force(std::shared_ptr<const PolicySnapshot> policy) {
-    impl_->loop.post([impl = impl_.get(), policy = std::move(policy)]() mutable { impl->put_in_force(std::move(policy)); });
+void Worker::put_in_force(std::shared_ptr<const PolicySnapshot> policy, std::shared_ptr<void> until_taken) {
+    impl_->loop.post([impl = impl_.get(), policy = std::move(policy), until_taken = std::move(until_taken)]() mutable {
+        impl->put_in_force(std::move(policy));
+        until_taken.reset();
+    });
 }
 
 void Worker::drain() {

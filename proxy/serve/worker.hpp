@@ -49,8 +49,8 @@ class Worker {
     // From any thread:
     /// Takes over an accepted socket. Over the cap it is answered 503 `overloaded` and closed.
     void adopt(int fd, Entrance entrance);
-    /// The policy for exchanges that begin from now on; those under way end under theirs. Connections to vendors that are reached as before live on.
-    void put_in_force(std::shared_ptr<const PolicySnapshot> policy);
+    /// The policy for exchanges that begin from now on; those under way end under theirs. Connections to vendors that are reached as before live on. `until_taken` is let go of when that holds.
+    void put_in_force(std::shared_ptr<const PolicySnapshot> policy, std::shared_ptr<void> until_taken);
     /// No keep-alive any more: idle connections close now, others after what is in flight. `run` returns when the last is gone.
     void drain();
     /// Ends `run` at once, but for a second in which those that only wait for their turn are answered 503 `draining`.
