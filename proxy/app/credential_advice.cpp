@@ -60,6 +60,8 @@ std::string about_connection(const CredentialSpec& spec, std::string_view detail
                spec.name + '.';
     case Reason::upstream_reset:
     case Reason::upstream_protocol:
+        if (holds(detail, "larger than"))
+            return "A token answer is a few kilobytes: is " + key + " the token endpoint, and not a page for people?";
         return "What answers does not speak HTTP as it should: are scheme and port in " + key + " right?";
     default: return {};  // not of a connection
     }

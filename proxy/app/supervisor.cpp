@@ -316,8 +316,9 @@ struct Supervisor::Impl {
         const CredentialSlots slots = carry_over(*own, {});
         secrets = std::make_unique<SecretFiles>(board, slots, [this](const SecretNotice& notice) {
             const std::string_view state = name_of(notice.state);
-            if (notice.state == SecretNotice::State::unavailable) {  // its requests get 503
-                telemetry->notice(Level::error, "credential",
+            if (!notice.detail.empty()) {
+                const bool gone = notice.state == SecretNotice::State::unavailable;  // its requests get 503
+                telemetry->notice(gone ? Level::error : Level::warning, "credential",
                                   {{"credential", notice.credential}, {"state", state}, {"detail", notice.detail}});
             } else {
                 telemetry->notice(Level::info, "credential", {{"credential", notice.credential}, {"state", state}});

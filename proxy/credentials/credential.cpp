@@ -97,7 +97,7 @@ bool CredentialSpec::is_login() const {
 bool Attachment::same_as(const Attachment& other) const {
     if (how.index() != other.how.index()) return false;
     const auto visitor = Overloaded{
-        [&](const OnConnection&) { return true; },
+        [&](const OnConnection& shown) { return shown.ends == std::get<OnConnection>(other.how).ends; },
         [&](const FixedValue& value) {
             const auto& its = std::get<FixedValue>(other.how);
             return value.place == its.place && value.name == its.name && value.value.same_as(its.value.reveal());

@@ -255,7 +255,9 @@ struct FixedValue {
 };
 
 /// Nothing in the request: the connection's certificate says it.
-struct OnConnection {};
+struct OnConnection {
+    WallTime ends{};   // the certificate
+};
 
 /// A signature that is made for each request.
 struct AwsSigner {

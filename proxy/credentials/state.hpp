@@ -22,12 +22,15 @@ struct CredentialState {
     std::uint64_t flights = 0;       // fetches that ended, well or not: whoever waits for a renewal looks at it
     std::uint64_t serial = 0;        // of the attachment: another value, another number
     TimePoint usable_until = never;
-    std::optional<WallTime> minted, expires;   // nothing: read, not fetched; or it does not end
+    std::optional<WallTime> minted, expires;   // when it was asked for, or read; nothing: it does not end
     std::optional<Attachment> previous;        // `overlap`
-    std::shared_ptr<const Needles> needles;    // both of them, to be looked for in answers; null: nothing to look for
+    std::shared_ptr<const Needles> needles;    // both, and what the attachment replaced, to be looked for in answers; null: nothing to look for
 };
 
-/// For CredentialState::needles; either may be null.
-std::shared_ptr<const Needles> needles_of(const Attachment* attachment, const Attachment* previous);
+/// For CredentialState::needles. What was replaced is looked for until it is replaced itself: vendors take most tokens to their end, and an answer may still tell of the one that was refused.
+std::shared_ptr<const Needles> needles_of(const std::optional<Attachment>& attachment, const std::optional<Attachment>& previous, const std::optional<Attachment>& replaced);
+
+/// What of a credential answers are not searched for, and why; empty: nothing.
+std::string unsearched(const CredentialState& state);
 
 }  // namespace sluice

@@ -1,5 +1,7 @@
 #include "proxy/credentials/token_reply.hpp"
 
+#include <cmath>
+
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/reply_words.hpp"
 #include "proxy/credentials/secret_json.hpp"
@@ -39,7 +41,7 @@ TokenDenied useless(std::string why) { return {"answered 200 but " + std::move(w
 
 std::optional<Duration> read_lifetime(std::optional<double> seconds, bool written, std::string& wrong) {
     if (!written) return {};
-    if (!seconds || *seconds <= 0) {
+    if (!seconds || !std::isfinite(*seconds) || *seconds <= 0) {
         wrong = "its token is over already, or its lifetime is no number of seconds";
         return {};
     }

@@ -54,7 +54,8 @@ Task<Result<Secret>> read_whole(RoundTrip& trip) {
             failure = std::move(got.error());
         }
         if (got && text.size() <= most_of_a_reply) continue;
-        if (got) failure.detail = "its answer is larger than 1 MiB";
+        if (got) failure = {Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "its answer is larger than 1 MiB"};
+        else if (Clock::now() >= trip.limits.total) failure = {Origin::vendor, Reason::timeout_total, Replay::unsafe, "its answer was not whole in time"};
         wipe(text);
         co_return failure;
     }

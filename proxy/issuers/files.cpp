@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "proxy/credentials/apply.hpp"
+#include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/file_watch.hpp"
 #include "proxy/issuers/read_secret.hpp"
 #include "proxy/ports/signals_blocked.hpp"
@@ -45,10 +46,10 @@ struct SecretFiles::Impl {
     Result<Secret> read_source(const SecretSource& source) const;
     Result<Attachment> read_credential(const CredentialSpec& spec) const;
     std::optional<Attachment> read_previous(const CredentialSpec& spec) const;
-    std::shared_ptr<const CredentialState> state_of(const Result<Attachment>& reading, std::optional<Attachment> previous);
     bool look();
     void learn(const CredentialSlots& slots);
     void tell(const CredentialSpec& spec, bool had_one, const Result<Attachment>& now) const;
+    void tell_unsearched(const CredentialSpec& spec, const CredentialState& state) const;
     void follow(CredentialSlots slots);
     void watch();
     bool wait_until(TimePoint when);
@@ -65,8 +66,11 @@ struct SecretFiles::Impl {
     struct Kept {
         std::shared_ptr<CredentialSlot> slot;
         Rotation rotation;
-        std::optional<Attachment> previous;
+        std::optional<Attachment> previous, replaced;
+        WallTime since = std::chrono::system_clock::now();   // of what is in `rotation`
     };
+    std::shared_ptr<const CredentialState> state_of(const Kept& one);
+
     std::vector<Kept> kept;
     FileWatch files;
     const int stop_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);  // once readable, it stays so
@@ -89,6 +93,8 @@ void SecretFiles::Impl::learn(const CredentialSlots& slots) {
             if (source->kind == SecretSource::Kind::environment)
                 variables.try_emplace(source->name, read_secret_variable(source->name));
         }
+        if (const auto* mtls = std::get_if<MtlsSpec>(&slot->spec().kind))
+            for (const std::string* file : {&mtls->cert_file, &mtls->key_file}) paths.push_back(absolute(*file));
     }
     files.follow(paths);
 }
@@ -109,22 +115,26 @@ void SecretFiles::Impl::follow(CredentialSlots slots) {
         }
         followed.push_back({slot, Rotation(read_credential(spec), times.rotation), read_previous(spec)});
         const Kept& fresh = followed.back();
-        first.emplace_back(slot, state_of(fresh.rotation.state(), fresh.previous));
+        first.emplace_back(slot, state_of(fresh));
         if (fresh.rotation.state().has_error()) tell(spec, false, fresh.rotation.state());
+        tell_unsearched(spec, *first.back().second);
     }
     kept = std::move(followed);
     board.post(std::move(first));
     if (!paths.empty() && !thread.joinable()) thread = std::thread([this] { watch(); });
 }
 
-std::shared_ptr<const CredentialState> SecretFiles::Impl::state_of(const Result<Attachment>& reading, std::optional<Attachment> previous) {
+std::shared_ptr<const CredentialState> SecretFiles::Impl::state_of(const Kept& one) {
+    const Result<Attachment>& reading = one.rotation.state();
     auto state = std::make_shared<CredentialState>();
     state->since = std::chrono::system_clock::now();
     if (reading.has_value()) {
         state->attachment = *reading;
+        state->minted = one.since;
+        if (const auto* shown = std::get_if<OnConnection>(&reading->how)) state->expires = shown->ends;
         state->serial = board.next_serial();
-        state->previous = std::move(previous);
-        state->needles = needles_of(&*state->attachment, state->previous ? &*state->previous : nullptr);
+        state->previous = one.previous;
+        state->needles = needles_of(state->attachment, state->previous, one.replaced);
     } else {
         state->fault = reading.error().detail;
     }
@@ -163,7 +173,11 @@ Result<Attachment> SecretFiles::Impl::read_credential(const CredentialSpec& spec
         if (username.has_error()) return named(username.error());
         return make_attachment(spec, Minted{UserPassword{std::move(*username), std::move(*password)}});
     }
-    if (std::holds_alternative<MtlsSpec>(spec.kind)) return Attachment{};
+    if (const auto* mtls = std::get_if<MtlsSpec>(&spec.kind)) {
+        auto shown = read_client_certificate(*mtls);
+        if (shown.has_error()) return named(shown.error());
+        return shown;
+    }
     const auto sources = spec.secrets();
     auto value = read_source(*sources.front());
     if (value.has_error()) return named(value.error());
@@ -203,7 +217,12 @@ bool SecretFiles::Impl::look() {
         if (rotated) tell(spec, had_one, one.rotation.state());
         if (!rotated && same(previous, one.previous)) continue;
         one.previous = std::move(previous);
-        changes.emplace_back(one.slot, state_of(one.rotation.state(), one.previous));
+        if (rotated) {
+            if (const auto& was = one.slot->state()->attachment) one.replaced = *was;
+            one.since = std::chrono::system_clock::now();
+        }
+        changes.emplace_back(one.slot, state_of(one));
+        if (rotated) tell_unsearched(spec, *changes.back().second);
     }
     board.post(std::move(changes));
     return unsettled;
@@ -216,6 +235,10 @@ void SecretFiles::Impl::tell(const CredentialSpec& spec, bool had_one, const Res
     } else {
         notice({had_one ? State::changed : State::available, spec.name, {}});
     }
+}
+
+void SecretFiles::Impl::tell_unsearched(const CredentialSpec& spec, const CredentialState& state) const {
+    if (const std::string missed = unsearched(state); !missed.empty()) notice({SecretNotice::State::unsearched, spec.name, missed});
 }
 
 void SecretFiles::Impl::watch() {
@@ -260,6 +283,8 @@ std::string_view name_of(SecretNotice::State state) {
             return "available";
         case SecretNotice::State::unavailable:
             return "unavailable";
+        case SecretNotice::State::unsearched:
+            return "unsearched";
     }
     return "";
 }

@@ -22,12 +22,12 @@ struct SecretTimes {
 
 /// What has become of a credential; the views hold during the call.
 struct SecretNotice {
-    enum class State : unsigned char { changed, available, unavailable };
+    enum class State : unsigned char { changed, available, unavailable, unsearched };
     State state = State::unavailable;
     std::string_view credential;
-    std::string_view detail;  // of `unavailable`, for people: why, and what to do
+    std::string_view detail;  // of `unavailable` and `unsearched`, for people: why, and what to do
 };
-/// "changed", "available", "unavailable".
+/// "changed", "available", "unavailable", "unsearched".
 std::string_view name_of(SecretNotice::State state);
 
 class SecretFiles {

@@ -63,16 +63,22 @@ struct CredentialKeeper::Kept {
     IssuerMemory memory;
     std::optional<Attachment> attachment;
     std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
-    std::shared_ptr<const Needles> needles;   // of both
+    std::optional<Attachment> replaced;       // by the one at hand
+    std::shared_ptr<const Needles> needles;   // of the three
     std::uint64_t serial = 0, flights = 0;
     std::optional<WallTime> minted, expires;
     Errand* errand = nullptr;  // under way
     std::string fault;         // of the last fetch; "": it went well
     bool ended = false;        // no policy has it any more
+    bool told_unsearched = false;
     Wakeup wakeup;
 
+    void replace(std::optional<Attachment> with) {
+        if (attachment) replaced = std::move(attachment);
+        attachment = std::move(with);
+    }
     void forget() {
-        attachment.reset();
+        replace(std::nullopt);
         minted.reset();
         expires.reset();
     }
@@ -276,9 +282,9 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         failed(*kept, made.error().detail, now - began);
         co_return;
     }
-    kept->attachment = std::move(*made);
+    kept->replace(std::move(*made));
     kept->previous = std::move(previous);
-    kept->needles = needles_of(&*kept->attachment, kept->previous ? &*kept->previous : nullptr);
+    kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
     kept->serial = board_.next_serial();
     kept->fault.clear();
     kept->minted = asked;
@@ -293,6 +299,11 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     if (kept->needles) kept->needles->mask(notice.scope);   // an issuer may repeat the token anywhere
     notice.lifetime = got->lifetime;
     notice.took = now - began;
+    notify_(notice);
+    const std::string missed = unsearched(*kept->slot->state());
+    if (missed.empty() || std::exchange(kept->told_unsearched, true)) co_return;
+    notice.kind = KeeperNotice::Kind::note;
+    notice.detail = missed;
     notify_(notice);
 }
 

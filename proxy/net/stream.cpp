@@ -2,6 +2,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <string.h>  // explicit_bzero
 
 #include <array>
 #include <cerrno>
@@ -196,8 +197,8 @@ void Stream::encrypt(const char* bytes, std::size_t size) {
 
 void Stream::seal() {
     if (plain_size_ == 0) return;
-    encrypt(plain_->bytes.get(), std::exchange(plain_size_, 0));
-    loop().blocks.give(std::move(plain_));
+    encrypt(plain_->bytes.get(), plain_size_);
+    drop_plain();
 }
 
 void Stream::stage(std::string_view bytes) {
@@ -220,8 +221,20 @@ void Stream::stage(std::string_view bytes) {
     }
 }
 
+// What goes back is for whoever comes next, and a head may hold a credential. Under TLS `out_` is sealed, and what lies in it no secret.
+void Stream::drop_plain() {
+    if (!plain_) return;
+    explicit_bzero(plain_->bytes.get(), std::exchange(plain_size_, 0));
+    loop().blocks.give(std::move(plain_));
+}
+
+void Stream::drop(Piece& piece) {
+    if (!ssl_) explicit_bzero(piece.block->bytes.get(), piece.end);
+    loop().blocks.give(std::move(piece.block));
+}
+
 void Stream::drop_out() {
-    for (Piece& piece : out_) loop().blocks.give(std::move(piece.block));
+    for (Piece& piece : out_) drop(piece);
     out_.clear();
     out_bytes_ = ticket_bytes_ = 0;
 }
@@ -229,8 +242,7 @@ void Stream::drop_out() {
 bool Stream::unstage() {
     if (ssl_ && out_bytes_ > ticket_bytes_) return false;
     if (!ssl_) drop_out();
-    if (plain_) loop().blocks.give(std::move(plain_));
-    plain_size_ = 0;
+    drop_plain();
     return true;
 }
 
@@ -256,7 +268,7 @@ Io Stream::try_flush() {
             piece.begin += n;
             sent -= n;
             if (piece.begin != piece.end) break;
-            loop().blocks.give(std::move(piece.block));
+            drop(piece);
             ++emptied;
         }
         out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(emptied));
@@ -298,7 +310,7 @@ Task<Wait> Stream::write(std::string_view& bytes, TimePoint deadline, std::error
                 out_.front().begin += of_piece;
                 out_bytes_ -= of_piece;
                 if (out_bytes_ == 0) {
-                    loop().blocks.give(std::move(out_.front().block));
+                    drop(out_.front());
                     out_.clear();
                 }
                 bytes.remove_prefix(io.size - of_piece);
@@ -346,8 +358,7 @@ void Stream::close(bool reset) {
         try_flush();
     }
     drop_out();
-    if (plain_) loop().blocks.give(std::move(plain_));
-    plain_size_ = 0;
+    drop_plain();
     socket_.close(reset);
 }
 

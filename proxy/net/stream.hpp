@@ -87,6 +87,8 @@ class Stream {
     bool holds_nothing() const;
     Io why_nothing();
     void append_out(const char* bytes, std::size_t size);
+    void drop_plain();
+    void drop(Piece& piece);
     void drop_out();
     void encrypt(const char* bytes, std::size_t size);
     void seal();   // what was staged as plain text becomes a record

@@ -25,7 +25,7 @@ void CredentialMetrics::fetched(std::string_view credential, bool ok, Duration t
 std::string CredentialMetrics::text() const {
     Exposition out;
     MetricFamily expiry{"sluice_credential_expiry_timestamp_seconds", "When the credential at hand ends.", MetricType::Gauge, {}};
-    MetricFamily minted{"sluice_credential_minted_timestamp_seconds", "When the credential at hand was asked for; its age is the time since.", MetricType::Gauge, {}};
+    MetricFamily minted{"sluice_credential_minted_timestamp_seconds", "When the credential at hand was asked for, or read; its age is the time since.", MetricType::Gauge, {}};
     MetricFamily available{"sluice_credential_available", "1 where requests get the credential, 0 where they are refused.", MetricType::Gauge, {}};
     for (const CredentialStanding& standing : look_ ? look_() : std::vector<CredentialStanding>{}) {
         if (standing.expires) add_gauge(expiry, {{"credential", standing.name}}, seconds(*standing.expires));

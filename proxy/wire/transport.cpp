@@ -10,6 +10,11 @@ namespace {
 
 constexpr unsigned max_interim_answers = 32;
 
+std::size_t most_of_a_head(const RequestHead& head, const std::string& prefix) {
+    constexpr std::size_t of_ours = 512;   // Host, the framing, Connection
+    return head.method.size() + prefix.size() + head.target.size() + head.fields.wire_size() + of_ours;
+}
+
 // An event stream is never over; only a `total` that was written bounds it.
 void loosen_for_streams(RoundTrip& trip) {
     if (!trip.limits.timeout.total_written) trip.limits.total = never;
@@ -193,6 +198,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     connection.answered = false;
     connection.reusable = false;
     scratch_.clear();
+    scratch_.reserve(most_of_a_head(*trip.request, trip.destination.prefix));   // growing, it would leave the credential behind
     append_request_head(scratch_, *trip.request, trip.destination.prefix, trip.destination.authority.text(trip.destination.scheme), trip.request_framing, trip.upgrade);
     stream.stage(scratch_);
     wipe(scratch_);   // it holds the credential

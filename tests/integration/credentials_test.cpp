@@ -227,6 +227,29 @@ TEST_CASE("a refused token whose issuer is down, or whose next is refused too, e
     CHECK(answer.body.starts_with("you showed Bearer ***"));
 }
 
+TEST_CASE("a token that was renewed within the exchange is masked in the answer as well") {
+    TokenEndpoint endpoint;
+    std::string all;   // on the vendor's one connection
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                const std::string shown = request->field("authorization");
+                all += shown + "; ";
+                const bool good = endpoint.knows(shown.substr(std::min<std::size_t>(7, shown.size())));
+                wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nContent-Length: " + std::to_string(all.size()) + "\r\n\r\n" + all);
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("credentials:\n" + endpoint.yaml("pay-oauth") + "vendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: pay-oauth"));
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    endpoint.revoke_all();
+    const Message answer = proxy.get("pay.example");
+    CHECK(answer.status() == 200);
+    CHECK(answer.body.find("SECRETSECRET") == std::string::npos);
+    CHECK(answer.body.find("Bearer ******************; Bearer ******************; ") != std::string::npos);
+}
+
 TEST_CASE("a rotated refresh token is on disk before its access token is used, and outlives the process") {
     Setting setting;
     setting.endpoint.rotates = true;

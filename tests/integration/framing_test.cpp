@@ -860,6 +860,25 @@ TEST_CASE("a plain stream tells that its peer has spoken, and takes nothing from
     CHECK_FALSE(stream.has_spoken());  // an end is no word
 }
 
+TEST_CASE("what a stream has sent does not stay behind in the memory that it gives back") {
+    Loop loop;
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    Wire peer(ends[1]);
+    Stream stream(Socket(loop, ends[0]));
+    constexpr std::string_view secret = "Authorization: Bearer s3cr3t";
+    const auto last_block = [&] {
+        const auto block = loop.blocks.take();
+        return std::string_view(block->bytes.get(), secret.size()).find_first_not_of('\0') == std::string_view::npos;
+    };
+    stream.stage(secret);
+    CHECK(stream.try_flush().size == secret.size());
+    CHECK(last_block());
+    stream.stage(secret);
+    stream.close();
+    CHECK(last_block());
+}
+
 TEST_CASE("a vendor that ends its connection together with its answer costs nobody the next request") {
     std::atomic<int> ended = 0;
     FakeVendor vendor([&](Wire& wire) {

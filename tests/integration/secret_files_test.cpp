@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 
+#include "certs/authority.hpp"
 #include "proxy/issuers/desk.hpp"
 #include "tests/support/proxy.hpp"
 
@@ -441,6 +442,45 @@ TEST_CASE("a secret that stays lost is no longer used, and is again once it is b
     CHECK(watched.notices()[0].find("no such file or directory; mount it or correct the path") != std::string::npos);
     CHECK(watched.notices()[1] == "k available");
     for (const std::string& notice : watched.notices()) CHECK(notice.find(sentinel) == std::string::npos);
+}
+
+TEST_CASE("answers are searched for the secret before a rotation too") {
+    Directory directory;
+    const fs::path key = directory / "key";
+    write(key, secret("the-old"));
+    Watched watched({bearer("k", file(key))});
+    replace(key, secret("the-new"));
+    REQUIRE(watched.becomes(secret("the-new")));
+    std::string told = secret("the-old") + " " + secret("the-new");
+    watched.state()->needles->mask(told);
+    CHECK(told == std::string(14, '*') + " " + std::string(14, '*'));
+    CHECK(watched.state()->minted >= watched.state()->since - 1s);
+}
+
+TEST_CASE("a secret that is too short to be searched for is told of") {
+    Directory directory;
+    write(directory / "key", "abc");
+    Watched watched({bearer("k", file(directory / "key"))});
+    REQUIRE(watched.notices().size() == 1);
+    CHECK(watched.notices()[0] == "k unsearched: a secret of it is shorter than 8 bytes: answers are not searched for it, because it would be found by chance");
+}
+
+TEST_CASE("a client certificate is there with its end, or says what is wrong, and comes and goes with its files") {
+    Directory directory;
+    CredentialSpec spec;
+    spec.name = "m";
+    spec.kind = MtlsSpec{(directory / "ca.crt").string(), (directory / "ca.key").string()};
+    Watched watched({spec}, {{20ms, 50ms}, 1h});
+    CHECK(watched.state()->fault.starts_with("credential 'm': "));
+    CHECK(watched.state()->fault.find("ca.crt") != std::string::npos);
+    std::string note;
+    REQUIRE(CertAuthority::persistent(directory.path.string(), std::chrono::system_clock::now(), note).has_value());
+    REQUIRE(testing::eventually([&] { return watched.state()->attachment.has_value(); }));
+    REQUIRE(watched.state()->expires);
+    CHECK(*watched.state()->expires > std::chrono::system_clock::now());
+    fs::remove(directory / "ca.key");
+    CHECK(testing::eventually([&] { return !watched.state()->attachment; }));
+    CHECK(watched.state()->fault.find("ca.key") != std::string::npos);
 }
 
 TEST_CASE("one credential that changes leaves the others' states as they were") {

@@ -36,7 +36,7 @@ class Issuer final : public Transport {
         --under_way;
         if (down) co_return Failure{Origin::vendor, Reason::connect_failed, Replay::safe, "connection refused"};
         trip.response->status = status;
-        body_.emplace(answer.empty() ? "{\"access_token\":\"token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
+        body_.emplace(answer.empty() ? "{\"access_token\":\"access-token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
         trip.response_body = &*body_;
         co_return Result<void>{};
     }
@@ -113,7 +113,7 @@ TEST_CASE("an eager credential is fetched at once, and renewed before its end fo
     World world({client("pay")});
     CHECK(world.state()->coming);
     world.time.run_for(100ms);
-    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.value() == "Bearer access-token-1");
     CHECK(world.state()->expires);
     std::set<std::string> seen;
     for (int i = 0; i < 10'000; ++i) {
@@ -134,11 +134,20 @@ TEST_CASE("one that is fetched on demand waits for the first who wants it") {
     CredentialWait wait;
     world.time.at_once([&] { world.desk->wait_for(0, wait); });
     world.time.run_for(100ms);
-    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.value() == "Bearer access-token-1");
 }
 
 TEST_CASE("10,000 that wait for one token cause one fetch, and are all told") {
-    World world({client("pay", false)});
+    const bool expired = GENERATE(false, true);
+    CAPTURE(expired);
+    World world({client("pay", expired)});
+    if (expired) {   // its renewal is under way for so long that its end comes first
+        world.time.run_for(1s);
+        world.issuer.takes = 40s;
+        world.time.run_until(world.time.now() + 99s);
+        REQUIRE(world.value().empty());
+        REQUIRE(world.issuer.under_way == 1);
+    }
     std::size_t ready = 0;
     const auto waiter = [&world, &ready](CredentialWait& wait) -> Task<void> {
         co_await wait.wakeup.wait();
@@ -155,9 +164,93 @@ TEST_CASE("10,000 that wait for one token cause one fetch, and are all told") {
         spawn(waiter(*waits.back()));
         world.time.at_once([&] { world.desk->wait_for(0, *waits.back()); });
     }
-    world.time.run_for(1s);
+    for (int i = 0; i < 40 && ready == 0; ++i) world.time.run_for(1s);
     CHECK(ready == 10'000);
-    CHECK(world.issuer.calls == 1);
+    CHECK(world.issuer.calls == (expired ? 2 : 1));
+}
+
+TEST_CASE("whatever is wrong with an issuer, under load requests are served to the token's end, then refused within their deadline, and served again") {
+    struct Fault {
+        const char* name;
+        void (*set)(Issuer&);
+    };
+    const Fault fault = GENERATE(Fault{"down", [](Issuer& issuer) { issuer.down = true; }}, Fault{"slow", [](Issuer& issuer) { issuer.takes = 150s; }},
+                                 Fault{"huge", [](Issuer& issuer) { issuer.answer = std::string(1024 * 1024 + 1, ' '); }}, Fault{"not JSON", [](Issuer& issuer) { issuer.answer = "<html>"; }},
+                                 Fault{"over already", [](Issuer& issuer) { issuer.answer = R"({"access_token":"access-token-x","expires_in":-1})"; }},
+                                 Fault{"over soon", [](Issuer& issuer) { issuer.answer = R"({"access_token":"access-token-x","expires_in":0.2})"; }});
+    CAPTURE(fault.name);
+    constexpr auto patience = 1500ms;
+    World world({client("pay")});
+    world.time.run_for(1s);
+    fault.set(world.issuer);
+
+    unsigned served = 0, refused = 0, asked = 0;
+    Duration longest{};
+    const auto request = [&]() -> Task<void> {
+        const TimePoint began = world.time.now(), deadline = later(began, patience);
+        bool good = true;
+        while (good && world.value().empty()) {
+            const auto state = world.desk->current(0);
+            CredentialWait wait;
+            good = (state->coming || state->attachment) && world.time.now() < deadline;
+            if (!good) break;
+            world.desk->wait_for(0, wait);
+            co_await world.time.wait(wait.wakeup, deadline);
+        }
+        ++(good ? served : refused);
+        longest = std::max<Duration>(longest, world.time.now() - began);
+    };
+    const auto load_for = [&](Duration time) {
+        served = refused = asked = 0;
+        for (const TimePoint end = world.time.now() + time; world.time.now() < end; world.time.run_for(100ms)) {
+            for (int i = 0; i < 10; ++i, ++asked) world.time.at_once([&] { spawn(request()); });
+        }
+        world.time.run_for(patience);
+        CHECK(served + refused == asked);
+    };
+    load_for(90s);
+    CHECK(served == asked);
+    world.time.run_for(10s);   // its end
+    load_for(60s);
+    CHECK(refused == asked);
+    CHECK(longest <= patience);
+    CHECK(world.issuer.most_at_once == 1);
+    world.issuer.down = false;
+    world.issuer.answer.clear();
+    world.issuer.takes = 100ms;
+    world.time.run_for(160s);   // what is slow has still to end
+    load_for(20s);
+    CHECK(served == asked);
+}
+
+TEST_CASE("answers are searched for a token's predecessor too, until it is replaced itself") {
+    World world({client("pay")});
+    world.issuer.expires_in = "3600";
+    const auto masked = [&](std::string text) {
+        world.state()->needles->mask(text);
+        return text;
+    };
+    const auto renew = [&] {
+        world.time.at_once([&] { CHECK(world.desk->refused(0, world.state()->serial)); });
+        world.time.run_for(10min);   // who is refused again and again has to wait
+    };
+    world.time.run_for(1s);
+    CHECK(masked("access-token-1 access-token-2") == "************** access-token-2");
+    renew();
+    REQUIRE(world.value() == "Bearer access-token-2");
+    CHECK(masked("access-token-1 access-token-2") == "************** **************");
+    renew();
+    REQUIRE(world.value() == "Bearer access-token-3");
+    CHECK(masked("access-token-1 access-token-2 access-token-3") == "access-token-1 ************** **************");
+}
+
+TEST_CASE("a token that is too short to be searched for is told of, once") {
+    World world({client("pay")});
+    world.issuer.answer = R"({"access_token":"short","expires_in":60})";
+    world.time.run_for(10min);
+    CHECK(world.issuer.calls > 5);
+    const std::string told = "note a secret of it is shorter than 8 bytes: answers are not searched for it, because it would be found by chance";
+    CHECK(std::count(world.told.begin(), world.told.end(), told) == 1);
 }
 
 TEST_CASE("while the issuer is down the token at hand is used to its end, then requests fail closed, and recovery needs nobody") {
@@ -165,7 +258,7 @@ TEST_CASE("while the issuer is down the token at hand is used to its end, then r
     world.time.run_for(100ms);
     world.issuer.down = true;
     world.time.run_until(world.time.now() + 99s);   // asked for at 0: usable until 99.75 s
-    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.value() == "Bearer access-token-1");
     CHECK(world.issuer.calls > 5);
     world.time.run_for(1s);
     CHECK(world.value().empty());
@@ -177,7 +270,7 @@ TEST_CASE("while the issuer is down the token at hand is used to its end, then r
     CHECK(world.issuer.calls - before <= 40);
     world.issuer.down = false;
     world.time.run_for(6s);
-    CHECK(world.value().starts_with("Bearer token-"));
+    CHECK(world.value().starts_with("Bearer access-token-"));
     CHECK(world.told.back() == "minted ");
 }
 
@@ -198,7 +291,7 @@ TEST_CASE("whatever an issuer says instead of a token, what is at hand stays and
     world.issuer.status = status;
     world.issuer.answer = answer;
     world.time.run_for(90s);
-    CHECK(world.value() == "Bearer token-1");
+    CHECK(world.value() == "Bearer access-token-1");
     CHECK(world.told.size() > 2);
     for (std::size_t i = 1; i < world.told.size(); ++i) CHECK(world.told[i].starts_with("failed credential 'pay'"));
     world.time.run_for(20s);
@@ -206,7 +299,7 @@ TEST_CASE("whatever an issuer says instead of a token, what is at hand stays and
     world.issuer.status = 200;
     world.issuer.answer.clear();
     world.time.run_for(6s);
-    CHECK(world.value().starts_with("Bearer token-"));
+    CHECK(world.value().starts_with("Bearer access-token-"));
 }
 
 TEST_CASE("an issuer that is slow is asked by one at a time, and a token that came too late is no token") {
@@ -229,7 +322,7 @@ TEST_CASE("a token that a vendor refuses is renewed once, however many say so") 
     });
     world.time.run_for(1s);
     CHECK(world.issuer.calls == 2);
-    CHECK(world.value() == "Bearer token-2");
+    CHECK(world.value() == "Bearer access-token-2");
     // Late news of the old one is no news.
     const std::uint64_t flights = world.state()->flights;
     world.time.at_once([&] { CHECK(world.desk->refused(0, serial)); });
@@ -287,7 +380,7 @@ TEST_CASE("in whatever encoding an issuer repeats a secret, and where it repeats
         CHECK(world.state()->fault.find(part) == std::string::npos);
     }
     World world({spec});
-    world.issuer.answer = R"({"access_token":"a-token-of-somebody","token_type":"a-token-of-somebody"})";
+    world.issuer.answer = R"({"access_token":"a-access-token-of-somebody","token_type":"a-access-token-of-somebody"})";
     world.time.run_for(1s);
     CHECK(world.state()->fault.find("not Bearer") != std::string::npos);
     CHECK(world.state()->fault.find("somebody") == std::string::npos);
