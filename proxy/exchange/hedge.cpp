@@ -84,16 +84,31 @@ Duration hedge_after(const Exchange& ex, TimePoint now) {
 // An answer that the policy would retry loses against one that may still come.
 bool is_good(const Exchange& ex, const Rival& rival) { return rival.done && *rival.done && !ex.retry().on.names(rival.ex.response.status); }
 
-// The one that has won; null: none yet. Where all are over the best of what there is: an answer, else the last failure.
+// What an outcome says of the vendor: an answer most, a refusal of our own nothing.
+int worth(const Rival& rival) {
+    if (*rival.done) return 2;
+    return rival.done->error().origin == Origin::sluice ? 0 : 1;
+}
+
+// The one that has won; null: none yet. Where all are over, the last of those that say most.
 RivalPtr winner_of(const Exchange& ex, const std::vector<RivalPtr>& rivals) {
     RivalPtr best;
     bool all_over = true;
     for (const RivalPtr& rival : rivals) {
         if (is_good(ex, *rival)) return rival;
         all_over &= !rival->under_way();
-        if (!rival->under_way() && (!best || *rival->done || !*best->done)) best = rival;
+        if (!rival->under_way() && (!best || worth(*rival) >= worth(*best))) best = rival;
     }
     return all_over ? best : nullptr;
+}
+
+// Nothing was sent only if none of them sent anything.
+void join_replay(Rival& winner, const std::vector<RivalPtr>& rivals) {
+    if (*winner.done) return;
+    Failure failure = winner.done->error();
+    for (const RivalPtr& rival : rivals)
+        if (rival->done && !*rival->done && rival->done->error().replay == Replay::unsafe) failure.replay = Replay::unsafe;
+    winner.done.emplace(std::move(failure));
 }
 
 // What came of the winner becomes the exchange's own. Its trip still refers to the rival, which lives as long.
@@ -185,6 +200,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         interrupt(core, rival->ex);
     }
     if (!winner) co_return cut_short(ex);
+    join_replay(*winner, rivals);
     endpoint = winner->endpoint;
     co_return adopt(ex, winner);
 }

@@ -107,16 +107,15 @@ class AttemptPlan {
     /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of requests with
     /// an idempotent method only (two at once under one key is what vendors answer 409 to), whose body is kept, within
     /// `hedge.max`, time and budget; another endpoint where one is not out. `next` is told of one outcome only: the
-    /// first answer, or the last failure.
+    /// first good answer, or where there is none the one that says most: an answer, a failure of the vendor's, our own
+    /// refusal. A failure is then `Replay::safe` only if all of them were.
     template <class Ask>
     std::optional<std::size_t> hedge(bool body_kept, EndpointMask out, Ask&& may_spend, TimePoint now) {
         if (!may_hedge(body_kept, out, now) || !may_spend()) return {};
         return begin_hedge(out);
     }
-    /// The second attempt was turned away by a breaker or a limit: it never was one.
-    void hedge_turned_away() { --attempts_; }
 
-    /// Attempts that were not turned away by us, those under way included: `Sluice-Attempts`.
+    /// Attempts that were begun and not reported as turned away by us; for tests.
     unsigned attempts() const { return attempts_; }
     /// Additional attempts, by `max` and budget.
     unsigned retries() const { return retries_; }

@@ -127,6 +127,17 @@ TEST_CASE("hedges are paid for by the retry budget") {
     CHECK(requests <= 13);   // the least of a budget are three
 }
 
+TEST_CASE("a hedge for which there is no seat does not hide what became of the first attempt") {
+    FakeVendor vendor(
+        [](Wire& wire) {
+            wire.read_request();
+            std::this_thread::sleep_for(300ms);   // time for the hedge to be turned away; where it is not, nothing is tested
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 20ms}\nretry: {max: 0}\nlimit: {concurrency: 1}\n"));
+    CHECK(proxy.get("v.example").reason() == "upstream_reset");
+}
+
 TEST_CASE("an attempt that is still dialling when another has won holds up neither the answer nor the next request") {
     FullBacklog full;
     FakeVendor second(always(answer_with("200 OK", "second")));
