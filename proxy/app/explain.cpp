@@ -331,13 +331,14 @@ std::string in_words(const boost::json::value& value) {
     return boost::json::serialize(value);
 }
 
-std::string describe_in_words(const RetrySpec& retry) {
-    if (retry.max == 0) return "none";
+/// `elsewhere`: there is another endpoint, or another vendor.
+std::string describe_in_words(const RetrySpec& retry, bool elsewhere) {
+    if (retry.max == 0) return elsewhere ? "none; what could not be sent goes on elsewhere" : "none";
     const boost::json::object words = describe(retry);
     const std::string on = in_words(words.at("on"));
     return "up to " + std::to_string(retry.max) + " more on " + (on.empty() ? "nothing" : on) + "; backoff " +
            in_words(words.at("backoff")) + ", budget " + in_words(words.at("budget")) + ", buffer " +
-           in_words(words.at("buffer"));
+           in_words(words.at("buffer")) + (elsewhere ? "; what could not be sent goes on elsewhere first" : "");
 }
 
 std::string describe_in_words(const BreakerSpec& breaker) {
@@ -454,7 +455,8 @@ void print_explanation(Console& console, const Explanation& explanation) {
     print_line(console, "timeouts", describe(explanation.timeout), placed(&PolicyLines::timeout));
     if (!explanation.destination) return;
     const Effective effective(explanation);
-    print_line(console, "retry", describe_in_words(effective.retry), placed(&PolicyLines::retry));
+    const bool elsewhere = vendor.endpoints.size() > 1 || vendor.fallback;
+    print_line(console, "retry", describe_in_words(effective.retry, elsewhere), placed(&PolicyLines::retry));
     if (const auto& hedge = effective.retry.hedge)
         print_line(console, "hedge", "up to " + std::to_string(hedge->max) + " more after " + text_of(*hedge),
                    placed(&PolicyLines::hedge));

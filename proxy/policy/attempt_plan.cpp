@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace sluice {
 
@@ -69,19 +70,36 @@ Step AttemptPlan::start(EndpointMask out, TimePoint now) {
 }
 
 Step AttemptPlan::resume(EndpointMask out, TimePoint now) {
+    closed_ = under_way_ = 0;  // whoever turned the last attempt away may let this one in
     return commit(try_elsewhere(out, now));
 }
 
 Step AttemptPlan::judge(const Tried& tried, EndpointMask out, double draw, TimePoint now) {
     retrying_ = false;
     note(tried);
+    const std::optional<Tried> moved_for = std::exchange(moved_for_, {});
     switch (tried.kind) {
     case Tried::Kind::refused: return give_up(Step::Why::last);
-    case Tried::Kind::out: return tried.application_gone ? give_up(Step::Why::last) : try_elsewhere(out, now);
+    case Tried::Kind::out:
+        if (tried.application_gone) return give_up(Step::Why::last);
+        return moved_for && now < facts_.deadline ? judge_outcome(*moved_for, out, draw, now) : try_elsewhere(out, now);
     case Tried::Kind::answered:
     case Tried::Kind::failed: break;
     }
-    if (is_due(tried, now)) return judge_retry(tried, out, draw, now);
+    return judge_outcome(tried, out, draw, now);
+}
+
+// What comes after an attempt that was made.
+Step AttemptPlan::judge_outcome(const Tried& tried, EndpointMask out, double draw, TimePoint now) {
+    if (!may_go_on(tried, now)) return answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
+    const bool unsent = tried.kind == Tried::Kind::failed && tried.replay == Replay::safe;
+    if (const auto endpoint = unsent ? choose_untried(out) : std::nullopt) {
+        moved_for_ = tried;
+        moved_to_ |= bit(*endpoint);
+        return attempt_at(*endpoint);
+    }
+    if (is_due(tried)) return judge_retry(tried, out, draw, now);
+    if (unsent) return instead(out);
     return answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
 }
 
@@ -99,12 +117,17 @@ void AttemptPlan::note(const Tried& tried) {
     closed_ = 0;
 }
 
-// Would another attempt be right, if it can be had?
-bool AttemptPlan::is_due(const Tried& tried, TimePoint now) const {
+// Would another attempt be safe, and is there anybody and any time left for it?
+bool AttemptPlan::may_go_on(const Tried& tried, TimePoint now) const {
     if (tried.application_gone || tried.answer_began || tried.retry_unwanted || now >= facts_.deadline) return false;
-    const RetryOn& on = facts_.retry->on;
-    if (answered_ ? !on.names(tried.status) : !on.names(tried.reason)) return false;
+    if (tried.kind == Tried::Kind::failed && tried.reason == Reason::timeout_total) return false;
     return body_kept_ && (!sent_ || facts_.idempotent_method || facts_.keyed);
+}
+
+// Does the policy want another attempt after this?
+bool AttemptPlan::is_due(const Tried& tried) const {
+    const RetryOn& on = facts_.retry->on;
+    return answered_ ? on.names(tried.status) : on.names(tried.reason);
 }
 
 Step AttemptPlan::judge_retry(const Tried& tried, EndpointMask out, double draw, TimePoint now) {
@@ -141,9 +164,9 @@ Step AttemptPlan::commit(Step step) {
     return step;
 }
 
-// A retry was due and cannot be: what becomes of the exchange.
+// Another attempt was right and cannot be: what becomes of the exchange.
 Step AttemptPlan::instead(EndpointMask out) const {
-    const bool hopeless = ((out | failed_) & all()) == all();
+    const bool hopeless = ((out | failed_ | closed_) & all()) == all();
     if (hopeless && may_fall_back()) return {Step::Kind::fallback};
     return answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
 }
@@ -183,6 +206,13 @@ std::optional<std::size_t> AttemptPlan::choose(EndpointMask out) const {
     const EndpointMask up_to_current = bit(current_) | (bit(current_) - 1);
     const EndpointMask after = able & ~up_to_current;
     return lowest(after ? after : able);
+}
+
+// The first endpoint that this request was not at, and was not sent to for such a reason before.
+std::optional<std::size_t> AttemptPlan::choose_untried(EndpointMask out) const {
+    const EndpointMask untried = all() & ~(out | closed_ | failed_ | moved_to_);
+    if (untried == 0) return {};
+    return lowest(untried);
 }
 
 bool AttemptPlan::may_hedge(bool body_kept, EndpointMask out, TimePoint now) const {

@@ -94,6 +94,11 @@ class AttemptPlan {
     /// Retry-After is waited for before the same endpoint is tried again, and before any where the status is 429, which
     /// speaks for the vendor as a whole. An endpoint that is out costs no retry. Where a retry was due but cannot be:
     /// fallback, if every endpoint is out or has failed this request; else the answer as it is, or give_up.
+    ///
+    /// A failure before anything was sent is no retry where it can go on elsewhere: at once to an endpoint that this
+    /// request was not at yet, then to the fallback, whatever `on` and `max` say. It is not paid for either: no endpoint
+    /// sees more than one attempt of a request for it, so that it cannot become a storm, and a budget would refuse most
+    /// of those whom the next endpoint is there for, until the breaker of the first one opens.
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
         Step step = judge(tried, out, draw, now);
@@ -126,6 +131,7 @@ class AttemptPlan {
 
   private:
     Step judge(const Tried& tried, EndpointMask out, double draw, TimePoint now);
+    Step judge_outcome(const Tried& tried, EndpointMask out, double draw, TimePoint now);
     Step judge_retry(const Tried& tried, EndpointMask out, double draw, TimePoint now);
     Step try_elsewhere(EndpointMask out, TimePoint now);
     Step unaffordable(EndpointMask out);
@@ -133,10 +139,12 @@ class AttemptPlan {
     Step instead(EndpointMask out) const;
     Step exhausted();
     void note(const Tried& tried);
-    bool is_due(const Tried& tried, TimePoint now) const;
+    bool may_go_on(const Tried& tried, TimePoint now) const;
+    bool is_due(const Tried& tried) const;
     bool may_fall_back() const;
     std::optional<Duration> pause_before(const Tried& tried, std::size_t endpoint, double draw) const;
     std::optional<std::size_t> choose(EndpointMask out) const;
+    std::optional<std::size_t> choose_untried(EndpointMask out) const;
     bool may_hedge(bool body_kept, EndpointMask out, TimePoint now) const;
     std::size_t begin_hedge(EndpointMask out);
     EndpointMask all() const;
@@ -146,6 +154,8 @@ class AttemptPlan {
     EndpointMask under_way_ = 0;  // of the last attempt and its hedges
     EndpointMask failed_ = 0;     // failed this request
     EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made
+    EndpointMask moved_to_ = 0;   // were gone to because nothing was sent elsewhere: each at most once
+    std::optional<Tried> moved_for_;  // the failure that the attempt under way goes on from
     unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
     bool sent_ = false;      // something of the request may have reached the vendor
     bool answered_ = false;  // the last attempt ended in an answer

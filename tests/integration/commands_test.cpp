@@ -350,6 +350,10 @@ TEST_CASE("what keeps an application standing is explained with its effective nu
     CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
     CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
     CHECK(explained("CONNECT", "none.example:443", "version: 1\nstate: /x\nunmatched: tunnel\n").at("limit").as_array().empty());
+    const std::string two = directory.file("two.yaml", "version: 1\nstate: /x\nvendors: {v: {retry: {max: 0}, hosts: [v.example], endpoints: [{url: \"https://a.example\"}, {url: \"https://b.example\"}]}}\n");
+    CHECK(holds(sluice_command({"explain", "-c", two, "GET", "https://v.example/"}).out, "none; what could not be sent goes on elsewhere"));
+    const std::string one = directory.file("one.yaml", "version: 1\nstate: /x\nvendors: {v: {hosts: [v.example]}}\n");
+    CHECK_FALSE(holds(sluice_command({"explain", "-c", one, "GET", "https://v.example/"}).out, "goes on elsewhere"));
 }
 
 TEST_CASE("people read the explanation in lines with places") {

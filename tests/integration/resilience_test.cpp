@@ -207,6 +207,47 @@ TEST_CASE("the second endpoint is used where the first cannot be reached") {
     CHECK(answer.field("sluice-attempts") == "1");
 }
 
+TEST_CASE("a request that could not be sent to the first endpoint is served by the second, whatever `retry` says") {
+    FakeVendor second(always(answer_with("200 OK", "", "second")));
+    FakeVendor no_tls([](Wire& wire) { wire.read_some(); });
+    const std::string second_url = "http://127.0.0.1:" + std::to_string(second.port());
+    struct Row {
+        const char* what;
+        std::string first, reason, retry;
+    };
+    const Row rows[] = {
+        {"refused, no retries", "http://127.0.0.1:" + std::to_string(closed_port()), "connect_failed", "{max: 0}"},
+        {"refused, nothing to retry on, no budget", "http://127.0.0.1:" + std::to_string(closed_port()), "connect_failed", "{on: [], budget: 0%}"},
+        {"no TLS, which `on` does not name", "https://" + no_tls.authority(), "tls_failed", "{}"},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.what);
+        TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8, \"::1\"]\n    endpoints: [{url: \"" + row.first + "\"}, {url: \"" + second_url + "\"}]\n    retry: " + row.retry +
+                        "\n    breaker: {consecutive: 6}\n    limit: {rate: 1/h, burst: 5}\n");
+        for (int i = 0; i < 5; ++i) {
+            const Message answer = send(proxy, "v.example", post("v.example", "/", "once"));
+            CHECK(answer.status() == 200);
+            CHECK(answer.body == "second");
+            CHECK(answer.field("sluice-attempts") == "2");
+        }
+        const std::string named = row.first.substr(row.first.find("//") + 2);
+        CHECK(proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + named + "\",result=\"" + row.reason + "\"}") == 5);
+        CHECK(proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + second_url.substr(7) + "\",result=\"ok\"}") == 5);
+        CHECK(send(proxy, "v.example", post("v.example", "/", "once")).reason() == "rate_limited");   // which was spent once a request
+    }
+}
+
+TEST_CASE("a request that could be sent to no endpoint is the fallback's, whatever `retry.on` says") {
+    FakeVendor no_tls([](Wire& wire) { wire.read_some(); });
+    FakeVendor two(always(answer_with("200 OK", "", "two")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", no_tls, true, "fallback: {vendor: two}\n") + vendor_yaml("two", "two.example", two, true));
+    const Message answer = send(proxy, "one.example", post("one.example", "/", "once"));
+    CHECK(answer.status() == 200);
+    CHECK(answer.body == "two");
+    CHECK(answer.field("sluice-outcome") == "fallback");
+    CHECK(answer.field("sluice-attempts") == "2");
+}
+
 TEST_CASE("another vendor stands in, with its own credential and the request rewritten") {
     Script theirs{{answer_with("200 OK", "Content-Type: application/json\r\nX-Vendor: two\r\n", R"({"sum":5,"id":"x"})")}, {}, {}};
     FakeVendor two(theirs.serve(), vendor_ca());

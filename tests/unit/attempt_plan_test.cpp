@@ -4,6 +4,7 @@
 #include <bit>
 #include <catch2/catch.hpp>
 #include <random>
+#include <utility>
 
 using namespace sluice;
 
@@ -428,6 +429,90 @@ TEST_CASE("another vendor is asked when every endpoint is out or has failed, and
     }
 }
 
+TEST_CASE("a failure before anything was sent goes on to each endpoint once, whatever `on`, `max` and the budget say") {
+    for (const bool idempotent : {true, false}) {
+        CAPTURE(idempotent);
+        Story story;
+        story.retry.max = 0;
+        story.affordable = 0;
+        story.facts.idempotent_method = idempotent;
+        story.facts.endpoints = 3;
+        const Tried no_tls = Tried::failure(Reason::tls_failed, Replay::safe);
+        CHECK(story.begin() == "attempt 0");
+        CHECK(story.then(not_sent()) == "attempt 1");
+        CHECK(story.then(no_tls) == "attempt 2");
+        CHECK(story.then(no_tls) == "give up");
+        CHECK(story.plan->attempts() == 3);
+        CHECK(story.plan->retries() == 0);
+        CHECK(story.asked == 0);
+        CHECK_FALSE(story.plan->spent());
+
+        story.facts.has_fallback = true;
+        story.begin();
+        story.out = 0b010;
+        CHECK(story.then(no_tls) == "attempt 2");
+        CHECK(story.then(no_tls) == "fallback");
+    }
+}
+
+TEST_CASE("what goes on elsewhere leaves every retry for afterwards") {
+    Story story;
+    story.facts.endpoints = 2;
+    story.begin();
+    CHECK(story.then(not_sent()) == "attempt 1");
+    CHECK(story.then(not_sent()) == "wait 50ms");
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(not_sent()) == "wait 100ms");
+    CHECK(story.resume() == "attempt 1");
+    CHECK(story.then(not_sent()) == "give up");
+    CHECK(story.plan->retries() == 2);
+    CHECK(story.plan->spent());
+}
+
+TEST_CASE("where the next endpoint turns away what goes on to it, the failure before it counts") {
+    Story story;
+    story.facts.endpoints = 3;
+    story.retry.max = 0;
+    story.begin();
+    CHECK(story.then(not_sent()) == "attempt 1");
+    CHECK(story.then(Tried::breaker_open()) == "attempt 2");
+    CHECK(story.then(Tried::breaker_open()) == "give up");  // not round again to the first, which would be for nothing
+    CHECK(story.plan->attempts() == 1);
+    story.facts.has_fallback = true;
+    story.begin();
+    story.then(not_sent());
+    story.then(Tried::breaker_open());
+    CHECK(story.then(Tried::breaker_open()) == "fallback");
+    story.facts.has_fallback = false;
+    story.retry.max = 1;
+    story.begin();
+    story.then(not_sent());
+    story.then(Tried::breaker_open());
+    CHECK(story.then(Tried::breaker_open()) == "wait 50ms");
+    CHECK(story.asked == 1);
+    CHECK(story.resume() == "attempt 1");  // which may let it in by now
+    CHECK(story.then(Tried::breaker_open()) == "attempt 2");
+    CHECK(story.then(Tried::breaker_open()) == "attempt 0");
+    CHECK(story.then(not_sent()) == "give up");
+}
+
+TEST_CASE("nothing goes on elsewhere for who went away, without the body, or after the time") {
+    for (const int why : {0, 1, 2, 3, 4}) {
+        CAPTURE(why);
+        Story story;
+        story.facts.endpoints = 2;
+        story.facts.has_fallback = true;
+        story.begin();
+        Tried tried = not_sent();
+        if (why == 0) tried.application_gone = true;
+        if (why == 1) tried.body_kept = false;
+        if (why == 2) tried.answer_began = true;
+        if (why == 3) story.now = story.facts.deadline;
+        if (why == 4) tried.reason = Reason::timeout_total;
+        CHECK(story.then(tried) == "give up");
+    }
+}
+
 TEST_CASE("another vendor is not asked while an endpoint is left that neither failed nor is out") {
     Story story;
     story.facts.endpoints = 2;
@@ -490,7 +575,8 @@ struct Walk {
 
     // What the model knows.
     bool sent = false;
-    EndpointMask failed = 0, closed = 0;
+    EndpointMask failed = 0, closed = 0, moved_to = 0;
+    std::optional<Tried> moved_for;  // the attempt under way goes on from a failure before anything was sent
     unsigned attempts = 0, turned_away = 0, retries = 0;
     long steps = 0;
 
@@ -510,7 +596,8 @@ struct Walk {
         everything = facts.endpoints == 32 ? ~EndpointMask{0} : (EndpointMask{1} << facts.endpoints) - 1;
         now = start;
         sent = false;
-        failed = closed = 0;
+        failed = closed = moved_to = 0;
+        moved_for.reset();
         attempts = turned_away = retries = 0;
     }
 
@@ -550,6 +637,7 @@ struct Walk {
         HOLDS(step.endpoint < facts.endpoints);
         const EndpointMask able = everything & ~out & ~closed;
         HOLDS((able >> step.endpoint & 1) == 1);
+        if (moved_for) return;  // which was judged by `judge_move`
         if (const EndpointMask fresh = able & ~failed) {
             HOLDS(step.endpoint == static_cast<std::size_t>(std::countr_zero(fresh)));
         }
@@ -623,8 +711,13 @@ struct Walk {
             HOLDS((facts.has_fallback && tried.body_kept && (!sent || facts.idempotent_method)));
             HOLDS((everything & ~(out | failed | closed)) == 0);
         }
-        if (made) judge_retry(plan, step, tried, out, ended, asked, affordable);
-        if (tried.kind == Tried::Kind::out) {
+        const auto before = std::exchange(moved_for, {});
+        const bool goes_back = tried.kind == Tried::Kind::out && before && !ended && now < facts.deadline;
+        if (made || goes_back) {
+            Tried judged = made ? tried : *before;
+            judged.body_kept = tried.body_kept;
+            if (!judge_move(step, judged, out, ended, asked)) judge_retry(plan, step, judged, out, ended, asked, affordable);
+        } else if (tried.kind == Tried::Kind::out) {
             HOLDS((step.kind == Kind::attempt) ==
                   (!ended && now < facts.deadline && (everything & ~(out | closed)) != 0));
             HOLDS(asked == 0);
@@ -632,12 +725,35 @@ struct Walk {
         return step;
     }
 
+    bool is_safe(const Tried& tried) const {
+        return tried.body_kept && (!sent || facts.idempotent_method || facts.keyed);
+    }
+
+    /// Does what was not sent go on, for nothing, to the first endpoint that it was not at? False: to none.
+    bool judge_move(const Step& step, const Tried& tried, EndpointMask out, bool ended, unsigned asked) {
+        const bool unsent = tried.kind == Tried::Kind::failed && tried.replay == Replay::safe &&
+                            tried.reason != Reason::timeout_total && is_safe(tried) && !ended && now < facts.deadline;
+        const EndpointMask untried = everything & ~(out | closed | failed | moved_to);
+        if (!unsent) return false;
+        if (untried == 0) {
+            const bool hopeless = (everything & ~(out | failed | closed)) == 0;
+            const bool fallback = facts.has_fallback && hopeless && (!sent || facts.idempotent_method);
+            if (fallback && asked == 0 && step.kind != Kind::attempt && step.kind != Kind::wait)
+                HOLDS(step.kind == Kind::fallback);
+            return false;
+        }
+        HOLDS((step.kind == Kind::attempt && step.endpoint == static_cast<std::size_t>(std::countr_zero(untried))));
+        HOLDS(asked == 0);
+        moved_to |= EndpointMask{1} << step.endpoint;
+        moved_for = tried;
+        return true;
+    }
+
     /// Is there a retry where one is due, and only there?
     void judge_retry(const AttemptPlan& plan, const Step& step, const Tried& tried, EndpointMask out, bool ended,
                      unsigned asked, bool affordable) {
-        const bool safe = tried.body_kept && (!sent || facts.idempotent_method || facts.keyed);
-        const bool due = is_named(tried) && safe && !ended && now < facts.deadline;
-        const bool room = retries < retry.max && (everything & ~out) != 0;
+        const bool due = is_named(tried) && is_safe(tried) && !ended && now < facts.deadline;
+        const bool room = retries < retry.max && (everything & ~(out | closed)) != 0;
         const bool retried = step.kind == Kind::attempt || step.kind == Kind::wait;
         if (retried) {
             HOLDS((due && room && affordable && asked == 1));
