@@ -126,7 +126,7 @@ void add_idempotency_key(Core& core, Exchange& ex) {
 
 // For each vendor that serves.
 void begin_at_vendor(Core& core, Exchange& ex) {
-    if (ex.retry().max > 0) ex.serving->live->budget->note_request(ex.phases.started);
+    if (ex.retry().max > 0 || ex.retry().hedge) ex.serving->live->budget->note_request(ex.phases.started);
     add_idempotency_key(core, ex);
     ask_for_searchable(ex);
 }

@@ -127,6 +127,23 @@ TEST_CASE("hedges are paid for by the retry budget") {
     CHECK(requests <= 13);   // the least of a budget are three
 }
 
+TEST_CASE("hedges are a share of the requests where there are no retries too") {
+    const int requests = 24;
+    std::atomic<int> seen{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                const int pair = seen++ / 2;
+                if (!eventually([&] { return seen >= 2 * (pair + 1); })) return;   // slow until the second attempt is here
+                if (!wire.try_write(answer_with("200 OK"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 30ms}\nretry: {max: 0, budget: 100%}\n"));
+    for (int i = 0; i < requests; ++i) CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
+    CHECK(seen == 2 * requests);
+}
+
 TEST_CASE("a hedge for which there is no seat does not hide what became of the first attempt") {
     FakeVendor vendor(
         [](Wire& wire) {
