@@ -108,6 +108,13 @@ void hear_answer(Exchange& ex) {
     if (ex.counting) ex.usage.start(ex.response.fields.find(Known::content_type).value_or(std::string_view{}));
 }
 
+// Of an attempt, as it is counted: each that was begun, so that a vendor's own count can be held against ours.
+std::string_view result_of(const Exchange& ex, const Result<void>& done) {
+    if (done) return "ok";
+    if (done.error().gone || ex.application->stopped()) return "abandoned";
+    return name_of(done.error().reason);
+}
+
 // Before the fault of an answer's head. True: the attempt is over already, with `ex.response` or the failure.
 struct Injected {
     bool over = false;
@@ -218,7 +225,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
         done = co_await std::move(going);
     }
     const TimePoint now = Core::now();
-    if (done || done.error().origin == Origin::vendor) core.journal.attempted(*ex.serving, gate.endpoint(), done ? "ok" : name_of(done.error().reason));
+    core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
     sample_adaptive_limits(ex, done, sent, now);
     if (!done)
         gate.failed(done.error(), now);

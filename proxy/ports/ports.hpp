@@ -184,7 +184,7 @@ struct ExchangeRecord {
 struct Journal {
     virtual void began(const Vendor& vendor) = 0;                 // `inflight`
     virtual void ended(const Vendor& vendor) = 0;
-    virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) = 0;   // as its breaker is named, "" where it has none; "ok" or a reason
+    virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) = 0;   // as its breaker is named, "" where it has none; "ok", "abandoned" (nobody waited for it any more) or a reason
     virtual void waited(const Vendor& vendor, Duration time) = 0;   // for a place under a limit, got or not: `limit_wait_seconds`
     virtual void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) = 0;   // a breaker, by itself
     virtual void used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) = 0;   // as an answer's usage says

@@ -94,10 +94,11 @@ std::string code_label(unsigned code) {
     return code == RequestKey::other_code ? std::string(other) : std::to_string(code);
 }
 
-constexpr std::size_t ok_result = 0, other_result = reason_count + 1;
+constexpr std::size_t ok_result = 0, other_result = reason_count + 1, abandoned_result = reason_count + 2;
 
 std::size_t index_of_result(std::string_view result) {
     if (result == "ok") return ok_result;
+    if (result == "abandoned") return abandoned_result;
     for (std::size_t i = 0; i < reason_count; ++i) {
         if (name_of(static_cast<Reason>(i)) == result) return i + 1;
     }
@@ -106,6 +107,7 @@ std::size_t index_of_result(std::string_view result) {
 
 std::string_view result_label(std::size_t index) {
     if (index == ok_result) return "ok";
+    if (index == abandoned_result) return "abandoned";
     return index == other_result ? other : name_of(static_cast<Reason>(index - 1));
 }
 
@@ -347,7 +349,7 @@ MetricFamily histogram_family(const char* name, const char* help, TimeHistogram 
 
 MetricFamily attempts_family(const std::vector<VendorView>& vendors) {
     MetricFamily family{"sluice_attempts_total",
-                        "Tries at an endpoint, by how they ended: ok, or the reason why not.",
+                        "Tries at an endpoint, by how they ended: ok, abandoned (nobody waited for it any more), or the reason why not.",
                         MetricType::Counter,
                         {}};
     for (const VendorView& vendor : vendors) {

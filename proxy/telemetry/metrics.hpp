@@ -93,7 +93,7 @@ struct VendorMeters {
     };
     struct Endpoint {
         std::string name;
-        std::array<Cell<std::uint64_t>, reason_count + 2> by_result;  // ok, the reasons, `_other`
+        std::array<Cell<std::uint64_t>, reason_count + 3> by_result;  // ok, the reasons, `_other`, abandoned
         std::array<Cell<std::uint64_t>, 3> moved_to;                  // by Breaker::State
         Endpoint* next = nullptr;
     };

@@ -127,7 +127,7 @@ TEST_CASE("hedges are paid for by the retry budget") {
     CHECK(requests <= 13);   // the least of a budget are three
 }
 
-TEST_CASE("hedges are a share of the requests where there are no retries too") {
+TEST_CASE("hedges are a share of the requests where there are no retries too, and each attempt is counted, the ones that lose as abandoned") {
     const int requests = 24;
     std::atomic<int> seen{0};
     FakeVendor vendor(
@@ -142,6 +142,21 @@ TEST_CASE("hedges are a share of the requests where there are no retries too") {
     TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 30ms}\nretry: {max: 0, budget: 100%}\n"));
     for (int i = 0; i < requests; ++i) CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
     CHECK(seen == 2 * requests);
+    const auto counted = [&](const std::string& result) { return std::max(0.0, proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",result=\"" + result + "\"}")); };
+    CHECK(eventually([&] { return counted("ok") + counted("abandoned") == 2 * requests; }));
+    CHECK(counted("ok") >= requests);   // both may have answered at the same moment
+}
+
+TEST_CASE("an attempt that its application went away from is counted as abandoned") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor([&](Wire& wire) { if (wire.read_request()) ++requests; wire.read_all(); }, vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    {
+        Wire app = proxy.connected("v.example");
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        REQUIRE(eventually([&] { return requests == 1; }));
+    }
+    CHECK(eventually([&] { return proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",result=\"abandoned\"}") == 1; }));
 }
 
 TEST_CASE("a hedge for which there is no seat does not hide what became of the first attempt") {

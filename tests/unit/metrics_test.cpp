@@ -263,11 +263,13 @@ TEST_CASE_METHOD(Fixture, "attempts are counted by endpoint and result, and one 
     worker.attempted(pay, "api.eu1.pay.example", "ok");
     worker.attempted(pay, "api.eu1.pay.example", "connect_failed");
     worker.attempted(pay, "api.eu1.pay.example", "no word of ours");
+    worker.attempted(pay, "api.eu1.pay.example", "abandoned");
     worker.attempted(config->unmatched_vendor, "", "ok");
 
     CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="ok"})") == 2);
     CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="connect_failed"})") == 1);
     CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="_other"})") == 1);
+    CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="abandoned"})") == 1);
     CHECK(value(R"(sluice_attempts_total{vendor="_other",endpoint="_other",result="ok"})") == 1);
 }
 
