@@ -239,6 +239,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
 
 BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
     BodySource* body = decode_answer(ex, ex.trip->response_body, framing);
+    if (body != ex.trip->response_body) hear_answer(ex);   // as it is without its coding: now there is more to be read
     const bool changes = body && ex.fault && (ex.fault->kind == ChaosFault::Kind::slow_body || ex.fault->kind == ChaosFault::Kind::truncate);
     if (changes) {
         ex.faulty.begin(*body, *ex.fault, core.timer, Core::now());
@@ -280,14 +281,16 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
 }
 
 void let_go(Exchange& ex) {
-    learn_from_answer(ex);
     const RoundTrip& trip = *ex.trip;
+    WatchedBody body;
+    if (trip.response_body) body.begin(*trip.response_body, ex.learning ? &ex.throttle : nullptr, nullptr);
     std::size_t drained = 0;
     while (trip.response_body && !trip.upgraded && drained <= worth_draining) {
-        const auto chunk = trip.response_body->next_ready();
+        const auto chunk = body.next_ready();
         if (!chunk || !chunk->has_value() || (*chunk)->last) break;
         drained += (*chunk)->data.size();
     }
+    learn_from_answer(ex);
 }
 
 void leave_attempt(Exchange& ex) {

@@ -1,5 +1,7 @@
 #include "proxy/exchange/run_exchange.hpp"
 
+#include <algorithm>
+
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/attempt.hpp"
@@ -124,20 +126,28 @@ void add_idempotency_key(Core& core, Exchange& ex) {
     ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
 }
 
+bool any_limit(const Exchange& ex, bool (*is)(const LimitSpec&)) {
+    const auto any = [is](const std::vector<LimitSpec>& limits) { return std::any_of(limits.begin(), limits.end(), is); };
+    return any(ex.serving->limits) || (ex.serving_route && any(ex.serving_route->limits));
+}
+
+// Limits are learnt from bodies too: those have to come without a coding, unless one is taken off on the way.
+void ask_for_readable(Exchange& ex) {
+    ask_for_searchable(ex);
+    const bool decoded = ex.serving->scrub == Scrub::deep && ex.credential();
+    if (ex.tunnel || decoded || !any_limit(ex, [](const LimitSpec& limit) { return limit.learn; })) return;
+    ex.request.fields.set("Accept-Encoding", "identity");
+}
+
 // For each vendor that serves.
 void begin_at_vendor(Core& core, Exchange& ex) {
     if (ex.retry().max > 0 || ex.retry().hedge) ex.serving->live->budget->note_request(ex.phases.started);
     add_idempotency_key(core, ex);
-    ask_for_searchable(ex);
+    ask_for_readable(ex);
 }
 
 bool counts_tokens(const Exchange& ex) {
-    const auto any = [](const std::vector<LimitSpec>& limits) {
-        for (const LimitSpec& limit : limits)
-            if (limit.tokens) return true;
-        return false;
-    };
-    return any(ex.serving->limits) || (ex.serving_route && any(ex.serving_route->limits));
+    return any_limit(ex, [](const LimitSpec& limit) { return limit.tokens.has_value(); });
 }
 
 // The body is read ahead of the first attempt, so that its tokens can be estimated.

@@ -1,0 +1,146 @@
+// What a limit with `learn` takes from a vendor's answers, in the forms of the vendors that people use, and from bodies that would come coded.
+#include <zlib.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <ctime>
+
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+std::string answer_with(const std::string& status, const std::string& fields = "", const std::string& body = "") {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+}
+
+std::string gzipped(std::string_view text) {
+    z_stream stream{};
+    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    std::string out(text.size() + 200, '\0');
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream.avail_in = static_cast<uInt>(text.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    deflate(&stream, Z_FINISH);
+    out.resize(stream.total_out);
+    deflateEnd(&stream);
+    return out;
+}
+
+// The first request gets `first`, gzipped where it asks for that, later ones "200 OK".
+struct Throttler {
+    std::string status, fields, first;
+    Seen seen;
+
+    FakeVendor::Serve serve() {
+        return [this](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                const bool coded = request->field("accept-encoding").find("gzip") != std::string::npos;
+                seen.add(std::move(*request));
+                if (seen.size() > 1)
+                    wire.write(answer_with("200 OK"));
+                else if (coded)
+                    wire.write(answer_with(status, fields + "Content-Encoding: gzip\r\n", gzipped(first)));
+                else
+                    wire.write(answer_with(status, fields, first));
+            }
+        };
+    }
+};
+
+std::string in_seconds(int from_now, const char* format) {
+    const std::time_t at = std::time(nullptr) + from_now;
+    std::tm parts{};
+    gmtime_r(&at, &parts);
+    char text[64];
+    return {text, std::strftime(text, sizeof text, format, &parts)};
+}
+
+// Of a query that costs more than is left: 50 s until it is there.
+const std::string shopify_throttled =
+    R"({"errors":[{"message":"Throttled","extensions":{"code":"THROTTLED"}}],"extensions":{"cost":{"requestedQueryCost":500,"actualQueryCost":null,"throttleStatus":{"maximumAvailable":1000.0,"currentlyAvailable":0,"restoreRate":10.0}}}})";
+const std::string json = "Content-Type: application/json\r\n";
+const std::string learns = "limit: {learn: true}\n";
+
+}  // namespace
+
+TEST_CASE("what a vendor says of its limits, in its own form, holds the next request back for as long") {
+    const std::string epoch = std::to_string(std::time(nullptr) + 90);
+    struct Row {
+        const char* vendor;
+        std::string answer;
+        int least, most;   // seconds
+    };
+    const Row rows[] = {
+        {"Shopify, 200 and THROTTLED", answer_with("200 OK", json, shopify_throttled), 45, 51},
+        {"Google, RESOURCE_EXHAUSTED", answer_with("429 Too Many Requests", json, R"({"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}})"), 25, 35},
+        {"gRPC, in its trailers", "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\ngrpc-status: 8\r\ngrpc-retry-pushback-ms: 40000\r\n\r\n", 30, 41},
+        {"gRPC, trailers only", answer_with("200 OK", "Content-Type: application/grpc\r\ngrpc-status: 8\r\ngrpc-retry-pushback-ms: 40000\r\n"), 30, 41},
+        {"OpenAI, the last request of two", answer_with("200 OK", json + "x-ratelimit-limit-requests: 2\r\nx-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 3m20s\r\n", "{}"), 90, 101},
+        {"Anthropic, the last request of two", answer_with("200 OK", json + "anthropic-ratelimit-requests-limit: 2\r\nanthropic-ratelimit-requests-remaining: 0\r\nanthropic-ratelimit-requests-reset: " + in_seconds(200, "%Y-%m-%dT%H:%M:%SZ") + "\r\n", "{}"), 80, 101},
+        {"Anthropic, overloaded", answer_with("529 Overloaded", json + "retry-after: 33\r\n", "{}"), 25, 34},
+        {"GitHub, 403", answer_with("403 Forbidden", "X-RateLimit-Limit: 60\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Resource: core\r\nX-RateLimit-Reset: " + epoch + "\r\n"), 60, 91},
+        {"GitHub, a secondary limit", answer_with("403 Forbidden", "Retry-After: 60\r\n"), 50, 61},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.vendor);
+        std::atomic<int> requests{0};
+        FakeVendor vendor(
+            [&](Wire& wire) {
+                while (wire.read_request()) {
+                    ++requests;
+                    wire.write(row.answer);
+                }
+            },
+            vendor_ca());
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, learns));
+        CHECK(proxy.get("v.example").reason().empty());
+        const Message refused = proxy.get("v.example");
+        CHECK(refused.status() == 429);
+        CHECK(refused.reason() == "rate_limited");
+        const int after = std::atoi(refused.field("retry-after").c_str());
+        CHECK(after >= row.least);
+        CHECK(after <= row.most);
+        CHECK(requests == 1);
+    }
+}
+
+TEST_CASE("a vendor that could code its answers is asked not to where limits are learnt from them") {
+    Throttler script{"200 OK", json, shopify_throttled, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    SECTION("by the vendor's limit") {
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, learns));
+        CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == shopify_throttled);
+        CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").reason() == "rate_limited");
+        CHECK(script.seen.all()[0].field("accept-encoding") == "identity");
+    }
+    SECTION("by a route's") {
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "routes: [{match: \"GET /dear\", limit: {rate: 1000/s, learn: true}}]\n"));
+        CHECK(proxy.get("v.example", "/dear", "Accept-Encoding: gzip\r\n").body == shopify_throttled);
+        CHECK(proxy.get("v.example", "/dear", "Accept-Encoding: gzip\r\n").reason() == "rate_limited");
+        CHECK(proxy.get("v.example", "/cheap", "Accept-Encoding: gzip\r\n").status() == 200);
+        CHECK(script.seen.all()[1].field("accept-encoding") == "gzip");
+    }
+}
+
+TEST_CASE("where `scrub: deep` decodes the answers they may come coded, and limits are learnt from what was in them") {
+    Throttler script{"200 OK", json, shopify_throttled, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TemporaryDirectory keys;
+    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: " + keys.file("key", "a-secret-long-enough") + "}}\nvendors:\n" +
+                    vendor_yaml("v", "v.example", vendor, true, learns + "credential: key\nscrub: deep\n"));
+    CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == shopify_throttled);
+    CHECK(script.seen.all()[0].field("accept-encoding").find("gzip") != std::string::npos);
+    CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").reason() == "rate_limited");
+}
+
+TEST_CASE("an answer that is retried is learnt from as one that is delivered: its body too") {
+    Throttler script{"503 Service Unavailable", json, R"({"error":{"code":503,"status":"UNAVAILABLE","details":[{"retryDelay":"34s"}]}})", {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, learns + "retry: {backoff: 1ms..1ms}\n"));
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
+    CHECK(proxy.get("v.example").reason() == "rate_limited");
+}
