@@ -1,4 +1,5 @@
 // What an application sees of a vendor that fails, hangs, throttles or is away: retries, endpoints, breakers, limits, fallback, chaos.
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
@@ -248,6 +249,40 @@ TEST_CASE("a request that could be sent to no endpoint is the fallback's, whatev
     CHECK(answer.field("sluice-attempts") == "2");
 }
 
+TEST_CASE("when the first endpoint recovers one request tries it, the others keep to the second until it has succeeded, and then all come back") {
+    enum Mode { down, held, up };
+    std::atomic<Mode> mode{down};
+    std::atomic<int> tried{0};
+    FakeVendor first([&](Wire& wire) {
+        while (wire.read_request()) {
+            if (mode != down) ++tried;
+            if (mode == held && !eventually([&] { return mode == up; })) return;
+            wire.write(answer_with(mode == down ? "503 Service Unavailable" : "200 OK", "", "first"));
+        }
+    });
+    FakeVendor second(always(answer_with("200 OK", "", "second")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8, \"::1\"]\n    endpoints: [{url: \"http://" + first.authority() + "\"}, {url: \"http://" + second.authority() +
+                    "\"}]\n    retry: {backoff: 1ms..1ms}\n    breaker: {consecutive: 1, open_for: 2s..1m, probes: 1}\n");
+    CHECK(proxy.get("v.example").body == "second");
+    mode = held;
+    std::string probed;
+    std::thread prober([&] {
+        while (tried == 0) probed = proxy.get("v.example").body;   // until it is the one that is let through
+    });
+    REQUIRE(eventually([&] { return tried == 1; }));
+    Wire app = proxy.connected("v.example");
+    for (int i = 0; i < 20; ++i) {
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        CHECK(app.read_response()->body == "second");
+    }
+    CHECK(tried == 1);
+    mode = up;
+    prober.join();
+    CHECK(probed == "first");
+    CHECK(eventually([&] { return proxy.get("v.example").body == "first"; }));
+    for (int i = 0; i < 5; ++i) CHECK(proxy.get("v.example").body == "first");
+}
+
 TEST_CASE("another vendor stands in, with its own credential and the request rewritten") {
     Script theirs{{answer_with("200 OK", "Content-Type: application/json\r\nX-Vendor: two\r\n", R"({"sum":5,"id":"x"})")}, {}, {}};
     FakeVendor two(theirs.serve(), vendor_ca());
@@ -280,6 +315,23 @@ TEST_CASE("another vendor stands in, with its own credential and the request rew
     CHECK(request.field("authorization").empty());   // neither the first vendor's nor what the application had for it
     CHECK(proxy.logs(R"("path":"/v1/charges")"));     // what the application asked, as `vendor` is whom it asked
     CHECK(proxy.log().find("/api/charges") == std::string::npos);
+}
+
+TEST_CASE("members of JSON are set, dropped and wrapped on the way to the vendor that stands in, and back") {
+    Script theirs{{answer_with("200 OK", "Content-Type: application/problem+json\r\n", R"({"internal":{"shard":7,"zone":"a"},"ok":true})"), answer_with("200 OK", "Content-Type: text/plain\r\n", R"({"ok":true})")}, {}, {}};
+    FakeVendor two(theirs.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    fallback:\n      vendor: two\n      rewrite:\n"
+                    "        request: {body: {rename: {$.card.number: $.pan}, set: {$.mode: [live, 2], $.card.kind: null}, drop: [$.card.cvc], wrap: charge}}\n"
+                    "        response: {body: {set: {$.from: two}, drop: [$.internal.shard], wrap: data}}\n" +
+                    vendor_yaml("two", "two.example", two, true));
+    const std::string charge = R"({"card":{"number":"4242","cvc":"123"},"amount":5.00})";
+    const Message answer = send(proxy, "one.example", post("one.example", "/", charge, "Content-Type: application/json\r\n"));
+    CHECK(answer.body == R"({"data":{"internal":{"zone":"a"},"ok":true,"from":"two"}})");
+    CHECK(send(proxy, "one.example", post("one.example", "/", charge, "Content-Type: text/plain\r\n")).body == R"({"ok":true})");
+    REQUIRE(theirs.seen.size() == 2);
+    CHECK(theirs.seen.all()[0].body == R"({"charge":{"card":{"kind":null},"amount":5.00,"pan":"4242","mode":["live",2]}})");
+    CHECK(theirs.seen.all()[1].body == charge);   // what is not JSON is not looked into
 }
 
 TEST_CASE("where the vendor that stands in is out too, the answer says whose breaker is open, and whom it stood in for") {
@@ -370,6 +422,43 @@ TEST_CASE("a breaker opens after failures in a row, and refuses without asking t
     CHECK(refused.field("x-should-retry") == "false");
     CHECK(script.seen.size() == 3);
     CHECK(proxy.logs("\"breaker\""));
+}
+
+TEST_CASE("a breaker opens on a share of failures, once there are enough requests to tell") {
+    std::vector<std::string> answers;
+    for (const char outcome : std::string("f.f.ff.f.f")) answers.push_back(answer_with(outcome == 'f' ? "500 Internal Server Error" : "200 OK"));
+    Script script{answers, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: {failure_rate: 50%, min_requests: 10, window: 5m, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 10; ++i) CHECK(proxy.get("v.example").reason().empty());
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+    CHECK(script.seen.size() == 10);
+}
+
+TEST_CASE("a breaker opens on a share of slow answers, good ones though they are") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++requests;
+                std::this_thread::sleep_for(30ms);
+                wire.write(answer_with("200 OK"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "breaker: {slow_rate: 100%, slow_after: 20ms, min_requests: 5, window: 5m, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 5; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+    CHECK(requests == 5);
+}
+
+TEST_CASE("a breaker that opened on one worker is open on all of them", "[multi-worker]") {
+    Script script{{answer_with("503 Service Unavailable")}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: {consecutive: 3, open_for: 1m..1m}\n"), 4);
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example").reason().empty());   // each on a connection of its own, wherever it is taken
+    for (int i = 0; i < 24; ++i) CHECK(proxy.get("v.example").reason() == "breaker_open");
+    CHECK(script.seen.size() == 3);
 }
 
 TEST_CASE("a breaker lets probes through after its time, and closes when they succeed") {
@@ -583,4 +672,34 @@ TEST_CASE("the first requests alone are made to fail, and retries carry the appl
     CHECK(answer.status() == 200);
     CHECK(answer.field("sluice-attempts") == "3");
     CHECK(proxy.get("v.example").field("sluice-attempts") == "1");
+}
+
+TEST_CASE("chaos meets the share of one route's requests that its rate says, the same ones for the same seed") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    const int requests = 60;
+    const auto run = [&](int seed) {
+        TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true,
+                                                   "routes: [{name: charges, match: \"GET /charges\"}]\nchaos: {enabled: true, seed: " + std::to_string(seed) +
+                                                       ", inject: [{fault: status 429, rate: 30%, route: charges}]}\n"));
+        Wire app = proxy.connected("v.example");
+        std::string statuses;
+        for (int i = 0; i < requests; ++i) {
+            for (const std::string path : {"/charges", "/other"}) {
+                app.write("GET " + path + " HTTP/1.1\r\nHost: v.example\r\n\r\n");
+                const unsigned status = app.read_response()->status();
+                if (path == "/other")
+                    CHECK(status == 200);
+                else
+                    statuses += status == 429 ? 'x' : '.';
+            }
+        }
+        CHECK(proxy.metric("sluice_chaos_injected_total{vendor=\"v\",fault=\"status 429\"}") == static_cast<double>(std::count(statuses.begin(), statuses.end(), 'x')));
+        return statuses;
+    };
+    const std::string once = run(7);
+    CHECK(run(7) == once);
+    CHECK(run(8) != once);
+    const auto met = std::count(once.begin(), once.end(), 'x');   // of a fixed seed: always as many
+    CHECK(met > requests / 6);
+    CHECK(met < requests / 2);
 }
