@@ -575,10 +575,10 @@ struct Walk {
 
     // What the model knows.
     bool sent = false;
-    EndpointMask failed = 0, closed = 0, moved_to = 0;
+    EndpointMask failed = 0, closed = 0, moved_to = 0, under_way = 0;
     std::optional<Tried> moved_for;  // the attempt under way goes on from a failure before anything was sent
-    unsigned attempts = 0, turned_away = 0, retries = 0;
-    long steps = 0;
+    unsigned attempts = 0, turned_away = 0, retries = 0, hedges = 0;
+    long steps = 0, hedged = 0;
 
     explicit Walk(std::uint64_t seed) : random(seed) {}
 
@@ -590,15 +590,17 @@ struct Walk {
         retry.on.tls = chance(50);
         retry.on.connect = chance(80);
         retry.on.statuses = chance(80) ? std::vector<std::uint16_t>{429, 503} : std::vector<std::uint16_t>{};
+        retry.hedge.reset();
+        if (chance(50)) retry.hedge = HedgeSpec{100ms, 0, static_cast<unsigned>(1 + below(3))};
         retry.backoff_min = std::chrono::milliseconds(below(3) * 100);
         facts = {&retry,     1 + below(below(10) == 0 ? 32 : 4), chance(50), chance(30),
                  chance(50), start + below(20'000) * 1ms};
         everything = facts.endpoints == 32 ? ~EndpointMask{0} : (EndpointMask{1} << facts.endpoints) - 1;
         now = start;
         sent = false;
-        failed = closed = moved_to = 0;
+        failed = closed = moved_to = under_way = 0;
         moved_for.reset();
-        attempts = turned_away = retries = 0;
+        attempts = turned_away = retries = hedges = 0;
     }
 
     EndpointMask draw_out() {
@@ -638,7 +640,7 @@ struct Walk {
         const EndpointMask able = everything & ~out & ~closed;
         HOLDS((able >> step.endpoint & 1) == 1);
         if (moved_for) return;  // which was judged by `judge_move`
-        if (const EndpointMask fresh = able & ~failed) {
+        if (const EndpointMask fresh = able & ~(failed | under_way)) {
             HOLDS(step.endpoint == static_cast<std::size_t>(std::countr_zero(fresh)));
         }
     }
@@ -665,7 +667,7 @@ struct Walk {
             if (step.kind == Kind::wait) {
                 now += step.delay + std::chrono::milliseconds(chance(90) ? 0 : below(3000));
                 out = draw_out();
-                closed = 0;
+                closed = under_way = 0;
                 step = plan.resume(out, now);
                 HOLDS(step.kind != Kind::wait);
                 HOLDS(step.kind != Kind::deliver);
@@ -681,16 +683,44 @@ struct Walk {
         if (plan.spent()) HOLDS(retry.max > 0 || (step.kind == Kind::give_up && step.why == Why::out));
     }
 
-    /// An attempt, its outcome, and what the plan makes of it.
+    /// More attempts beside one that takes long: never of a request that may not be done twice, key or not, and none
+    /// that nobody pays for.
+    void hedge(AttemptPlan& plan) {
+        for (unsigned i = below(3) == 0 ? 0 : 4; i > 0; --i) {
+            now += std::chrono::milliseconds(below(100));
+            const EndpointMask out = draw_out();
+            const EndpointMask able = everything & ~(out | closed);
+            const bool kept = chance(90), affordable = chance(80);
+            unsigned asked = 0;
+            const auto endpoint = plan.hedge(
+                kept, out, [&] { return ++asked, affordable; }, now);
+            const bool may = retry.hedge && hedges < retry.hedge->max && facts.idempotent_method && kept &&
+                             now < facts.deadline && able != 0;
+            HOLDS(asked == (may ? 1 : 0));
+            HOLDS(endpoint.has_value() == (may && affordable));
+            if (!endpoint) continue;
+            HOLDS((able >> *endpoint & 1) == 1);
+            if (const EndpointMask fresh = able & ~(failed | under_way))
+                HOLDS(*endpoint == static_cast<std::size_t>(std::countr_zero(fresh)));
+            under_way |= EndpointMask{1} << *endpoint;
+            ++hedges;
+            ++attempts;
+            ++hedged;
+        }
+    }
+
+    /// An attempt, those beside it, their outcome, and what the plan makes of it.
     Step after(AttemptPlan& plan, const Step& attempt, EndpointMask& out) {
         ++attempts;
         const EndpointMask here = EndpointMask{1} << attempt.endpoint;
+        under_way = here;
+        hedge(plan);
         now += std::chrono::milliseconds(below(2) ? below(50) : below(4000));
         out = draw_out();
         const Tried tried = draw_outcome();
         const bool made = tried.kind == Tried::Kind::answered || tried.kind == Tried::Kind::failed;
         sent = sent || tried.kind == Tried::Kind::answered || (made && tried.replay == Replay::unsafe);
-        made ? failed |= here : closed |= tried.kind == Tried::Kind::out ? here : 0;
+        made ? failed |= under_way : closed |= tried.kind == Tried::Kind::out ? here : 0;
         if (made) closed = 0;
         if (!made) ++turned_away;
 
@@ -716,7 +746,8 @@ struct Walk {
         if (made || goes_back) {
             Tried judged = made ? tried : *before;
             judged.body_kept = tried.body_kept;
-            if (!judge_move(step, judged, out, ended, asked)) judge_retry(plan, step, judged, out, ended, asked, affordable);
+            if (!judge_move(step, judged, out, ended, asked))
+                judge_retry(plan, step, judged, out, ended, asked, affordable);
         } else if (tried.kind == Tried::Kind::out) {
             HOLDS((step.kind == Kind::attempt) ==
                   (!ended && now < facts.deadline && (everything & ~(out | closed)) != 0));
@@ -769,8 +800,10 @@ struct Walk {
 
 }  // namespace
 
-TEST_CASE("a random walk never retries what is unsafe, late, unpaid for or out, and always what is due") {
+TEST_CASE(
+    "a random walk never retries nor hedges what is unsafe, late, unpaid for or out, and always retries what is due") {
     Walk walk(20240607);
     while (walk.steps < 2'000'000) walk.exchange();
     CHECK(walk.steps >= 2'000'000);
+    CHECK(walk.hedged > 300'000);
 }

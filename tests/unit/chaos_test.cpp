@@ -2,7 +2,10 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <map>
 #include <thread>
+
+#include "tests/unit/walk.hpp"
 
 using namespace sluice;
 
@@ -281,4 +284,132 @@ TEST_CASE("workers share the draws: as many as one alone would have", "[multi-wo
     CHECK(state.injected(1) == 500);
     CHECK_FALSE(state.stopped());
     CHECK(state.failure_share(start + 20s) == Approx(0.0625).epsilon(0.01));
+}
+
+// HOLDS is REQUIRE without its price: it is asked millions of times.
+#define HOLDS(...)                                         \
+    do {                                                   \
+        if (!(__VA_ARGS__)) FAIL("broken: " #__VA_ARGS__); \
+    } while (false)
+
+namespace {
+
+/// The plainest reading of one fault, of what stops them all, and of what the draws come to.
+struct ChaosWalk {
+    struct Counts {
+        std::uint64_t failed = 0, all = 0;
+    };
+
+    walk::Dice dice;
+    ChaosSpec spec;
+    std::unique_ptr<ChaosState> state, twin;  // the same seed, the same run
+    std::vector<std::uint64_t> matched, injected;
+    std::map<std::int64_t, Counts> seconds;
+    bool stopped = false;
+    TimePoint now = start;
+    long steps = 0, stops = 0;
+    double expected = 0, variance = 0, drawn = 0;  // of all faults whose rate is below 1
+
+    explicit ChaosWalk(std::uint64_t seed) : dice(seed) {}
+
+    void begin() {
+        static const char* const kinds[] = {"reset", "hang", "status 503", "delay 1s"};
+        static const double rates[] = {0.01, 0.1, 0.5, 0.9, 1};
+        std::vector<ChaosFault> faults;
+        for (std::uint64_t i = 1 + dice.below(4); i > 0; --i) {
+            faults.push_back(fault_of(kinds[dice.below(4)], rates[dice.below(5)], dice.one_in(2) ? dice.below(40) : 0));
+            if (dice.one_in(3)) faults.back().route = "charges";
+            if (dice.one_in(3)) faults.back().header = "X-Test";
+            if (!faults.back().header.empty() && dice.one_in(2)) faults.back().value = "1";
+        }
+        spec = spec_of(std::move(faults), dice.next());
+        spec.enabled = !dice.one_in(20);
+        spec.abort_above = static_cast<double>(dice.below(11)) / 10;
+        state = std::make_unique<ChaosState>(spec);
+        twin = std::make_unique<ChaosState>(spec);
+        matched.assign(spec.inject.size(), 0);
+        injected.assign(spec.inject.size(), 0);
+        seconds.clear();
+        stopped = false;
+    }
+
+    static bool is_for(const ChaosFault& fault, std::string_view route, std::string_view value) {
+        if (!fault.route.empty() && fault.route != route) return false;
+        return fault.header.empty() || (!value.empty() && (fault.value.empty() || fault.value == value));
+    }
+
+    void request() {
+        const std::string_view route = dice.one_in(2) ? "charges" : "";
+        const std::string_view values[] = {"", "1", "2"};
+        const std::string_view value = values[dice.below(3)];
+        const Fields fields = value.empty() ? Fields{} : fields_of("x-test", value);
+        const ChaosFault* fault = draw_fault(spec, *state, route, fields);
+        HOLDS(draw_fault(spec, *twin, route, fields) == fault);
+        if (!spec.enabled || stopped) {
+            HOLDS(fault == nullptr);
+            return;
+        }
+        for (std::size_t i = 0; i < spec.inject.size(); ++i) {
+            const ChaosFault& one = spec.inject[i];
+            const bool due = is_for(one, route, value) && (one.first == 0 || matched[i] < one.first);
+            if (is_for(one, route, value)) ++matched[i];
+            if (&one == fault) HOLDS(due);
+            if (due && one.rate == 1) HOLDS(&one == fault);  // none before it was drawn, or we were not here
+            if (due && one.rate < 1) {
+                expected += one.rate;
+                variance += one.rate * (1 - one.rate);
+                drawn += &one == fault ? 1 : 0;
+            }
+            if (&one != fault) continue;
+            ++injected[i];
+            break;
+        }
+        for (std::size_t i = 0; i < injected.size(); ++i) HOLDS(state->injected(i) == injected[i]);
+    }
+
+    void outcome() {
+        now += dice.one_in(50) ? dice.below(40) * 1s : dice.below(500) * 1ms;
+        const TimePoint here = now - (dice.one_in(5) ? 1s : 0s);  // another worker's time
+        const bool failed = dice.below(100) < 40;
+        const bool now_stopped = state->seen(spec, failed, here);
+        twin->seen(spec, failed, here);
+        if (!spec.enabled) {
+            HOLDS(!now_stopped);
+            return;
+        }
+        const auto second = std::chrono::floor<std::chrono::seconds>(here).time_since_epoch().count();
+        Counts& counts = seconds[second];
+        ++counts.all;
+        counts.failed += failed ? 1 : 0;
+        seconds.erase(seconds.begin(), seconds.lower_bound(second - 60));
+        Counts recent;
+        for (auto at = seconds.upper_bound(second - 30); at != seconds.end() && at->first <= second; ++at) {
+            recent.all += at->second.all;
+            recent.failed += at->second.failed;
+        }
+        const double share = static_cast<double>(recent.failed) / static_cast<double>(recent.all);
+        HOLDS(state->failure_share(here) == share);
+        const bool stops_now = !stopped && failed && recent.all >= ChaosState::least_seen && share > spec.abort_above;
+        HOLDS(now_stopped == stops_now);
+        stopped |= stops_now;
+        stops += stops_now ? 1 : 0;
+        HOLDS(state->stopped() == stopped);
+    }
+
+    void step() {
+        if (steps++ % 500 == 0) begin();
+        dice.one_in(4) ? outcome() : request();
+    }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a random walk injects what matches, within its `first`, at its rate, and nothing once the vendor fails by "
+    "itself") {
+    ChaosWalk walk(20261127);
+    while (walk.steps < 2'000'000 / walk::slower) walk.step();
+    CHECK(walk.stops > 1000 / walk::slower);
+    CHECK(walk.drawn > 10'000 / walk::slower);
+    CHECK(std::abs(walk.drawn - walk.expected) <= 5 * std::sqrt(walk.variance));  // five sigmas
 }

@@ -1,7 +1,10 @@
 #include "proxy/policy/retry.hpp"
 
 #include <algorithm>
+#include <bitset>
 #include <catch2/catch.hpp>
+
+#include "tests/unit/walk.hpp"
 
 using namespace sluice;
 
@@ -98,6 +101,80 @@ TEST_CASE("a list that cannot be meant is refused in words") {
         CAPTURE(one.words);
         CHECK_THAT(edited_text({}, one.words), Catch::Contains(one.fault));
     }
+}
+
+namespace {
+
+/// `retry.on` as the plainest set of what it names: 5xx is a hundred statuses.
+struct PlainOn {
+    std::bitset<600> statuses;
+    std::bitset<4> words;  // connect, tls, reset, timeout
+
+    static constexpr const char* names[] = {"connect", "tls", "reset", "timeout"};
+    static constexpr Reason reasons[] = {Reason::connect_failed, Reason::tls_failed, Reason::upstream_reset,
+                                         Reason::timeout_first_byte};
+
+    void put(const std::string& word, bool wanted) {
+        for (std::size_t i = 0; i < 4; ++i)
+            if (word == names[i]) words[i] = wanted;
+        if (word == "5xx")
+            for (std::size_t status = 500; status < 600; ++status) statuses[status] = wanted;
+        else if (word[0] >= '1' && word[0] <= '5')
+            statuses[std::stoul(word)] = wanted;
+    }
+    /// Looks at every seventh status.
+    bool is(const RetryOn& on, std::uint64_t first) const {
+        for (std::size_t i = 0; i < 4; ++i)
+            if (on.names(reasons[i]) != words[i]) return false;
+        for (auto status = static_cast<unsigned>(first); status < 600; status += 7)
+            if (on.names(status) != statuses[status]) return false;
+        return std::is_sorted(on.statuses.begin(), on.statuses.end());
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a random walk of lists over lists that were inherited names what the lists say, one after the other") {
+    static const char* const vocabulary[] = {"connect", "tls", "reset", "timeout", "5xx", "5xx", "429",   "500",
+                                             "502",     "503", "599",   "100",     "451", "4xx", "resets"};
+    walk::Dice dice(20261127);
+    RetryOn on;
+    PlainOn plain;
+    for (const char* word : {"connect", "reset", "502", "503", "504"}) plain.put(word, true);
+    long words = 0, refused = 0;
+    std::string fault;
+    while (words < 1'000'000 / walk::slower) {
+        const bool edits = !dice.one_in(4);
+        std::vector<std::string> list;
+        for (auto n = dice.below(5); n > 0; --n) {
+            const std::string word = vocabulary[dice.below(dice.one_in(8) ? std::size(vocabulary) : 13)];
+            const bool sign = edits != dice.one_in(40);
+            list.push_back((sign ? (dice.one_in(2) ? "+" : "-") : "") + word);
+        }
+        words += static_cast<long>(list.size());
+        const auto is_signed = [](const std::string& word) { return word[0] == '+' || word[0] == '-'; };
+        const auto signs = std::count_if(list.begin(), list.end(), is_signed);
+        bool wrong = signs != 0 && signs != static_cast<long>(list.size());
+        for (const std::string& word : list) {
+            wrong |= word.ends_with("4xx") || word.ends_with("resets");
+            if (is_signed(word))
+                wrong |= std::count(list.begin(), list.end(), (word[0] == '+' ? "-" : "+") + word.substr(1)) > 0;
+        }
+        fault.clear();
+        const auto next = edited(on, list, fault);
+        if (next.has_value() == wrong || fault.empty() == wrong)
+            FAIL("broken: what cannot be meant is refused, in words");
+        refused += wrong ? 1 : 0;
+        if (wrong) continue;
+        if (signs == 0) plain = {};
+        for (const char sign : {'-', '+'})
+            for (const std::string& word : list)
+                if ((word[0] == '-') == (sign == '-')) plain.put(is_signed(word) ? word.substr(1) : word, sign == '+');
+        on = *next;
+        if (!plain.is(on, dice.below(7)))
+            FAIL("broken: after " << list.size() << " words, the last '" << (list.empty() ? "" : list.back()) << "'");
+    }
+    CHECK(refused > 1000 / walk::slower);
 }
 
 TEST_CASE("each word names its failures, and what is ours is never retried") {
