@@ -61,7 +61,7 @@ struct Bell {
     }
 };
 
-// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place: nothing, or why there is none. `standing` says so without trying.
+// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place, of one that is ready since then: nothing, or why there is none. `standing` says so without trying.
 template <class Attempt, class Standing>
 Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue& queue, Attempt attempt, Standing standing) {
     Bell bell{core.timer};
@@ -73,7 +73,7 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
     Turn turn(queue, waiter, std::min(later(began, held.limit->state.spec().wait), ex.limits.total));
     for (bool waited = false;; waited = true) {
         const TimePoint now = Core::now();
-        std::optional<Full> full = turn.may_try() ? attempt(now) : std::optional<Full>(standing(now));
+        std::optional<Full> full = turn.may_try() ? attempt(turn.since(now), now) : std::optional<Full>(standing(now));
         const auto until = full ? turn.wait_until(*full, now) : std::nullopt;
         if (!until) {
             if (waited) core.journal.waited(*ex.serving, now - began);
@@ -106,8 +106,8 @@ bool admit_at_once(Exchange& ex) {
 
 Task<Result<void>> admit(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
-        const auto attempt = [&](TimePoint now) -> std::optional<Full> {
-            held.spent = held.place.spend(ex.token_cost, now);
+        const auto attempt = [&](TimePoint since, TimePoint now) -> std::optional<Full> {
+            held.spent = held.place.spend(ex.token_cost, since, now);
             if (held.spent.admitted) return {};
             return held.spent.full;
         };
@@ -156,7 +156,7 @@ bool take_seats_at_once(Exchange& ex) {
 Task<Result<void>> take_seats(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().seats) continue;
-        const auto attempt = [&](TimePoint) -> std::optional<Full> {
+        const auto attempt = [&](TimePoint, TimePoint) -> std::optional<Full> {
             auto seat = held.place.enter(held.limit->seats());
             if (!seat) return Full{Part::seats, never};
             held.seat = std::move(*seat);

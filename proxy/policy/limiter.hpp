@@ -6,7 +6,7 @@
 //
 //     Place place = limit.place(key, now);    // key: the value of per_header, "" without; kept to the end
 //     Turn turn{place.spenders(), waiter, later(now, spec.wait)};
-//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, now)
+//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, turn.since(now), now)
 //         ... refused: `refusal_of`, and the RateLimit fields from `quota_views`
 //     Turn turn{place.sitters(), waiter, later(now, spec.wait)};
 //         ... once the credential is at hand; to try is: lease = place.enter(seats)
@@ -74,7 +74,10 @@ class Place {
 
     /// One call of the rate, `cost_tokens` of the tokens (0: a further attempt of one that is paid for), and a place in
     /// the learnt pace: all of them or none. Whoever waits asks its Turn first.
-    Spent spend(std::uint64_t cost_tokens, TimePoint now);
+    Spent spend(std::uint64_t cost_tokens, TimePoint now) { return spend(cost_tokens, now, now); }
+    /// Likewise of one that has waited `since` then: taken as of when there was room, so that time lost in waking is no
+    /// loss of the rate.
+    Spent spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now);
     /// Why `spend` would fail, for a refusal of one whose turn it is not. Where it would not: `part` is what the limit
     /// has.
     Full full(std::uint64_t cost_tokens, TimePoint now) const;

@@ -58,6 +58,7 @@ std::optional<TimePoint> Turn::wait_until(const Full& full, TimePoint now) {
     if (!joined_) {
         if (!queue_.join(waiter_)) return {};
         joined_ = true;
+        joined_at_ = now;
         return now;  // what was given back before we could be seen in the queue woke nobody: look once more
     }
     return may_ ? std::min(deadline_, full.retry_at) : deadline_;

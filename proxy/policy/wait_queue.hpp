@@ -9,7 +9,7 @@
 //     Turn turn{queue, waiter, later(now, spec.wait)};
 //     for (;;) {
 //         Full full;                                   // why there is no place, and when there may be one
-//         if (turn.may_try()) { if (try it) go; full = ...; }
+//         if (turn.may_try()) { if (try it, as of turn.since(now)) go; full = ...; }
 //         const auto until = turn.wait_until(full, now);
 //         if (!until) refuse with 429;                 // the time is up, or the queue is full
 //         sleep until *until or woken (either may be early; `*until <= now`: try again at once);
@@ -24,8 +24,13 @@
 // Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones. So a place
 // that was freed for the first in the queue is still there when it has woken up. A place must be asked for by everybody
 // through a Turn, or the promise is void.
+//
+// Why a rate is not missed by who sleeps: one wakes up to a tick later than there was room, and at a small burst the time
+// in between would be lost to everybody behind it. So a try counts from when the waiter could have gone, a tick ago at
+// most (`since`): a rate holds on those times, and what goes in any interval exceeds it by a tick's worth at most.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <boost/intrusive/set.hpp>
 #include <cstdint>
@@ -34,6 +39,7 @@
 #include <utility>
 
 #include "proxy/base/brief_lock.hpp"
+#include "proxy/base/tick.hpp"
 #include "proxy/base/time.hpp"
 
 namespace sluice {
@@ -122,6 +128,8 @@ class Turn {
     /// After a try that failed, or that was not allowed (`full` then only matters for a refusal): sleep until then, or
     /// until woken. Nothing: refuse; the deadline has come or lies before `full.retry_at`, or too many wait.
     std::optional<TimePoint> wait_until(const Full& full, TimePoint now);
+    /// Of a try that `may_try` has just allowed: it has been waiting since then, or for a tick. A newcomer: now.
+    TimePoint since(TimePoint now) const { return joined_ ? std::max(joined_at_, now - wheel_tick) : now; }
     /// Before the end of its life: a place was got, or is not wanted any more.
     void leave();
     /// In the queue now.
@@ -132,6 +140,7 @@ class Turn {
     Waiter& waiter_;
     const TimePoint deadline_;
     bool joined_ = false;
+    TimePoint joined_at_{};
     bool may_ = false;  // what `may_try` said last
 };
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <deque>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "proxy/net/deadline.hpp"
 #include "tests/unit/walk.hpp"
 
 using namespace sluice;
@@ -314,6 +316,117 @@ TEST_CASE("concurrent calls do not overshoot a budget of tokens") {
             if (static_cast<double>(used) > most + 1) FAIL("overshot, round " << round);
         }
         CHECK(used > 1'000'000);  // and what was reserved in vain could be used
+    }
+}
+
+namespace {
+
+/// Four workers' threads, each with a wheel of its own, and the applications that wait there for one limit: as
+/// exchange/admission.cpp does it, in virtual time.
+class Workers {
+  public:
+    Workers(const LimitSpec& spec, unsigned applications, Duration turn, std::uint64_t dice)
+        : place_(limit_of(spec).place("", start)), turn_(turn), dice_(dice) {
+        for (unsigned i = 0; i < applications; ++i) applications_.emplace_back(*this, workers_[i % workers_.size()]);
+    }
+    /// When each call went, in order. Whoever has gone comes again at once.
+    std::vector<TimePoint> run(TimePoint end) {
+        for (Application& one : applications_) one.go();
+        while (now_ < end) {
+            TimePoint next = never;
+            for (Worker& worker : workers_) next = std::min(next, worker.wakes_at());
+            if (next == never) FAIL("nobody will ever wake");
+            now_ = std::max(now_, next) + Duration(dice_.below(static_cast<std::uint64_t>(turn_.count()) + 1));
+            for (Worker& worker : workers_) {
+                worker.wheel.advance(now_);
+                while (!worker.posted.empty()) {
+                    Application& woken = *worker.posted.front();
+                    worker.posted.pop_front();
+                    woken.go();
+                }
+            }
+        }
+        return went_;
+    }
+
+  private:
+    struct Application;
+    struct Worker {
+        Wheel wheel{start};
+        std::deque<Application*> posted;
+        TimePoint wakes_at() const { return posted.empty() ? wheel.wake() : start; }
+    };
+    struct Application {
+        Application(Workers& in, Worker& at) : all(in), worker(at) {}
+        static void wake(void* whom) {
+            auto& self = *static_cast<Application*>(whom);
+            self.worker.posted.push_back(&self);
+        }
+        /// Everything that its coroutine does from one sleep to the next.
+        void go() {
+            asleep.disarm();
+            for (const TimePoint now = all.now_;;) {
+                if (!turn) turn.emplace(all.place_.spenders(), waiter = {0, wake, this}, later(now, 10s));
+                Full full = all.place_.full(1, now);
+                if (turn->may_try()) {
+                    const Spent spent = all.place_.spend(1, turn->since(now), now);
+                    if (spent.admitted) {
+                        turn.reset();
+                        all.went_.push_back(now);
+                        continue;
+                    }
+                    full = spent.full;
+                }
+                const auto until = turn->wait_until(full, now);
+                if (!until) FAIL("refused, though there is time to wait");
+                if (*until <= now) continue;
+                worker.wheel.arm(asleep, *until);
+                return;
+            }
+        }
+        Workers& all;
+        Worker& worker;
+        Waiter waiter;
+        std::optional<Turn> turn;
+        Deadline asleep{[](void* self) { static_cast<Application*>(self)->go(); }, this};
+    };
+    LimitState& limit_of(const LimitSpec& spec) { return limit_.emplace(spec, seed); }
+
+    std::optional<LimitState> limit_;
+    Place place_;
+    const Duration turn_;
+    walk::Dice dice_;
+    TimePoint now_ = start;
+    std::array<Worker, 4> workers_;
+    std::deque<Application> applications_;
+    std::vector<TimePoint> went_;
+};
+
+}  // namespace
+
+TEST_CASE("those who wait on four workers get a rate to within 1 % over 10 s, and at no time more than a tick's worth") {
+    struct Case {
+        std::uint64_t per_second, burst;
+        unsigned applications;
+        Duration turn;  // how long a worker's turn may take at most
+    };
+    for (const Case& c : {Case{200, 1, 12, 0us}, Case{200, 2, 12, 0us}, Case{200, 1, 12, 200us}, Case{50, 1, 4, 200us},
+                          Case{333, 1, 12, 100us}, Case{1000, 1, 32, 50us}, Case{3000, 5, 64, 10us}}) {
+        CAPTURE(c.per_second, c.burst);
+        for (const bool of_tokens : {false, true}) {
+            const RateSpec rate{{c.per_second, 1s}, c.burst};
+            Workers workers(of_tokens ? spec_of({}, rate) : spec_of(rate), c.applications, c.turn, c.per_second);
+            const std::vector<TimePoint> went = workers.run(at(10s));
+            CHECK(went.size() >= c.per_second * 10 * 99 / 100);
+            const double per_ns = static_cast<double>(c.per_second) / 1e9;
+            double lead = 0, least = 0;  // of what went, before the time's worth
+            for (std::size_t i = 0; i < went.size(); ++i) {
+                const double worth = per_ns * static_cast<double>((went[i] - start).count());
+                least = std::min(least, static_cast<double>(i) - worth);
+                lead = std::max(lead, static_cast<double>(i + 1) - worth - least);
+            }
+            CHECK(lead <= static_cast<double>(c.burst) + per_ns * static_cast<double>(wheel_tick.count()) + 0.001);
+        }
     }
 }
 
