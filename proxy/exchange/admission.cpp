@@ -77,7 +77,10 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
         const auto until = full ? turn.wait_until(*full, now) : std::nullopt;
         if (!until) {
             if (waited) core.journal.waited(*ex.serving, now - began);
-            if (!full) co_return Result<void>{};
+            if (!full) {
+                turn.took();
+                co_return Result<void>{};
+            }
             co_return full_failure(ex, held, *full, now);
         }
         const bool here = co_await pause(core, ex, *bell.wakeup, *until);
@@ -97,7 +100,10 @@ bool admit_at_once(Exchange& ex) {
     hold_limits(ex, now);
     for (HeldLimit& held : ex.held) {
         if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(ex.token_cost, now);
-        if (held.spent.admitted) continue;
+        if (held.spent.admitted) {
+            held.place.spenders().passed();
+            continue;
+        }
         give_back(ex, now);
         return false;
     }
@@ -127,6 +133,7 @@ bool admit_again(Exchange& ex, TimePoint now) {
         if (!all) break;
         if (held.place.spenders().lets_pass(held.priority)) held.again = held.place.spend(0, now);
         all = held.again.admitted;
+        if (all) held.place.spenders().passed();
     }
     if (!all) give_again_back(ex, now);
     return all;
@@ -144,6 +151,7 @@ bool take_seats_at_once(Exchange& ex) {
         if (held.place.sitters().lets_pass(held.priority)) {
             if (auto seat = held.place.enter(held.limit->seats())) {
                 held.seat = std::move(*seat);
+                held.place.sitters().passed();
                 continue;
             }
         }

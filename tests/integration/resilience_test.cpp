@@ -382,6 +382,29 @@ TEST_CASE("who may wait for the rate waits, and goes") {
     CHECK(proxy.metric("sluice_limit_wait_seconds_count{vendor=\"v\"}") >= 1);
 }
 
+TEST_CASE("who waits with the larger number goes first, and those with a smaller one do not starve", "[multi-worker]") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {rate: 50/s, burst: 1, when_full: {wait: 3s, priority: header X-Priority}}\n"), 2);
+    std::atomic<int> high{0}, low{0}, refused{0};
+    std::atomic<bool> done{false};
+    const auto call = [&](const std::string& priority, std::atomic<int>& answered) {
+        Wire app = proxy.connected("v.example");
+        while (!done) {
+            app.write("GET / HTTP/1.1\r\nHost: v.example\r\nX-Priority: " + priority + "\r\n\r\n");
+            const auto answer = app.read_response();
+            ++(answer && answer->status() == 200 ? answered : refused);
+        }
+    };
+    std::vector<std::thread> applications;
+    for (int i = 0; i < 8; ++i) applications.emplace_back(call, "9", std::ref(high));
+    for (int i = 0; i < 2; ++i) applications.emplace_back(call, "0", std::ref(low));
+    CHECK(eventually([&] { return low >= 10; }));
+    CHECK(high > 2 * low);   // three places of four
+    done = true;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(refused == 0);
+}
+
 TEST_CASE("no more exchanges are with the vendor than it has seats, and one that waits gets the seat that comes free", "[multi-worker]") {
     std::atomic<int> inside{0}, most{0};
     std::atomic<bool> hold{true};

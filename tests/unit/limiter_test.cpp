@@ -371,6 +371,7 @@ class Workers {
                 if (turn->may_try()) {
                     const Spent spent = all.place_.spend(1, turn->since(now), now);
                     if (spent.admitted) {
+                        turn->took();
                         turn.reset();
                         all.went_.push_back(now);
                         continue;
