@@ -88,6 +88,12 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
     }
 }
 
+// Nothing was sent: rate and tokens come back.
+void give_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held)
+        if (held.spent.admitted) held.place.refund(held.spent, now);
+}
+
 }  // namespace
 
 void hold_limits(Exchange& ex, TimePoint now) {
@@ -127,6 +133,7 @@ Task<Result<void>> admit(Core& core, Exchange& ex) {
 }
 
 bool admit_again(Exchange& ex, TimePoint now) {
+    if (ex.unused) return true;
     for (HeldLimit& held : ex.held) held.again = {};
     bool all = true;
     for (HeldLimit& held : ex.held) {
@@ -136,10 +143,12 @@ bool admit_again(Exchange& ex, TimePoint now) {
         if (all) held.place.spenders().passed();
     }
     if (!all) give_again_back(ex, now);
+    ex.unused = all;
     return all;
 }
 
 void give_again_back(Exchange& ex, TimePoint now) {
+    ex.unused = false;
     for (HeldLimit& held : ex.held)
         if (std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
 }
@@ -183,9 +192,12 @@ void give_seats_back(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.seat.give_back();
 }
 
-void give_back(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held)
-        if (held.spent.admitted) held.place.refund(held.spent, now);
+void give_unused_back(Exchange& ex, TimePoint now) {
+    if (ex.sends == 0) give_back(ex, now);
+    for (HeldLimit& held : ex.held) {
+        if (ex.unused && std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
+        if (!ex.may_have_cost) held.place.settle(held.spent, 0, now);
+    }
 }
 
 }  // namespace sluice

@@ -94,6 +94,13 @@ void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint se
     }
 }
 
+// An answer that refuses has cost no tokens; where there is none nobody knows.
+void note_sent(Exchange& ex, const Result<void>& done) {
+    if (!done && done.error().replay == Replay::safe) return;
+    ++ex.sends;
+    ex.may_have_cost |= !done || ex.tunnel || ex.response.status < 400;
+}
+
 // What the answer may say of the vendor's limits, and of what it cost.
 void hear_answer(Exchange& ex) {
     bool learns = false, counts = false;
@@ -219,6 +226,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     }
     const TimePoint now = Core::now();
     if (done || done.error().origin == Origin::vendor) core.journal.attempted(*ex.serving, gate.endpoint(), done ? "ok" : name_of(done.error().reason));
+    note_sent(ex, done);
     sample_adaptive_limits(ex, done, sent, now);
     if (!done)
         gate.failed(done.error(), now);
@@ -265,9 +273,9 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
     if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
-        if (usage)
+        if (usage && (done || usage->total > held.spent.tokens.cost))   // of a stream that was broken off it is not the last word
             held.place.settle(held.spent, usage->total, now);
-        else if (ex.response.status >= 400)   // refused: it cost nothing
+        else if (!ex.may_have_cost)
             held.place.settle(held.spent, 0, now);
     }
 }

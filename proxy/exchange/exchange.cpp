@@ -31,7 +31,8 @@ void Exchange::clear() {
     activity = {};
     phases = {};
     traffic = {};
-    attempts = attempts_elsewhere = 0;
+    attempts = sends = 0;
+    unused = may_have_cost = false;
     outcome = Outcome::vendor;
     reason.reset();
     detail.clear();

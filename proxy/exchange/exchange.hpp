@@ -58,7 +58,9 @@ struct Exchange {
     Phases phases;
     Traffic traffic;
     unsigned attempts = 0;
-    unsigned attempts_elsewhere = 0;         // of them: at the vendors that `serving` stands in for
+    unsigned sends = 0;                      // of those at `serving`: ones of which it may have got something
+    bool unused = false;                     // what was taken of rates last: nothing was sent for it
+    bool may_have_cost = false;              // tokens at `serving`, nobody knows how many
     Outcome outcome = Outcome::vendor;
     std::optional<Reason> reason;
     std::string detail;

@@ -499,6 +499,30 @@ TEST_CASE("a stream's usage settles what was reserved") {
     }
 }
 
+TEST_CASE("what was not sent costs neither tokens nor rate, however often it is tried") {
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {backoff: 1ms..1ms}\n    breaker: {enabled: false}\n    limit: {rate: 1/h, burst: 1, tokens: {rate: 1000/h}}\n");
+    const std::string call = post("v.example", "/", R"({"messages":[{"role":"user","content":"hello"}],"max_tokens":400})", "Content-Type: application/json\r\n");
+    for (int i = 0; i < 4; ++i) {
+        const Message answer = send(proxy, "v.example", call);
+        CHECK(answer.status() == 502);
+        CHECK(answer.reason() == "connect_failed");
+        if (i == 0) CHECK(answer.field("sluice-attempts") == "3");   // the place of the first serves all of them
+    }
+}
+
+TEST_CASE("a vendor that refused and was left for another keeps nothing of what was reserved with it") {
+    FakeVendor one(always(answer_with("503 Service Unavailable")), vendor_ca()), two(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, true, "retry: {max: 0}\nbreaker: {enabled: false}\nlimit: {tokens: {rate: 1000/h}}\nfallback: {vendor: two}\n") +
+                    vendor_yaml("two", "two.example", two, true));
+    const std::string call = "PUT / HTTP/1.1\r\nHost: one.example\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{\"max_tokens\": 900}";
+    for (int i = 0; i < 3; ++i) {
+        const Message answer = send(proxy, "one.example", call);
+        CHECK(answer.status() == 200);
+        CHECK(answer.field("sluice-outcome") == "fallback");
+    }
+}
+
 TEST_CASE("a vendor's own word paces the requests before it has to refuse one") {
     Script script{{answer_with("200 OK", "RateLimit: \"default\";r=0;t=600\r\n"), answer_with("200 OK")}, {}, {}};
     FakeVendor vendor(script.serve(), vendor_ca());
