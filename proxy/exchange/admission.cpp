@@ -39,12 +39,18 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
         append_ratelimit_policy(policy, quotas.views[i]);
         append_ratelimit(standing, quotas.views[i]);
     }
-    ex.refusal_fields.clear();
-    if (!policy.empty()) {
-        ex.refusal_fields.add("RateLimit-Policy", policy);
-        ex.refusal_fields.add("RateLimit", standing);
-    }
     Refusal refusal = refusal_of(spec, full, now);
+    if (full.part == Part::learnt) {   // the vendor's own quota, of which we know no more
+        const std::string name = spec.name + "-learnt";
+        QuotaView learnt;
+        learnt.name = name;
+        learnt.reset_after = refusal.retry_after;
+        if (!standing.empty()) standing += ", ";
+        append_ratelimit(standing, learnt);
+    }
+    ex.refusal_fields.clear();
+    if (!policy.empty()) ex.refusal_fields.add("RateLimit-Policy", policy);
+    if (!standing.empty()) ex.refusal_fields.add("RateLimit", standing);
     Failure failure{Origin::sluice, refusal.reason, Replay::safe, std::move(refusal.detail), {}};
     failure.retry_after = refusal.retry_after;
     return failure;

@@ -532,6 +532,7 @@ TEST_CASE("a vendor's own word paces the requests before it has to refuse one") 
     CHECK(refused.status() == 429);
     CHECK(refused.reason() == "rate_limited");
     CHECK(std::atoi(refused.field("retry-after").c_str()) > 60);
+    CHECK(refused.field("ratelimit").find("-learnt\";r=0;t=" + refused.field("retry-after")) != std::string::npos);
     CHECK(script.seen.size() == 1);
 }
 
