@@ -26,7 +26,7 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
         const LimitSpec& spec = specs[i];
         LiveLimit& live = *ex.serving->live->limits[first + i];
         const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
-        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec)});
+        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
     }
 }
 
@@ -111,7 +111,7 @@ bool admit_at_once(Exchange& ex) {
     const TimePoint now = Core::now();
     hold_limits(ex, now);
     for (HeldLimit& held : ex.held) {
-        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(ex.token_cost, now);
+        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(held.cost_tokens, now);
         if (held.spent.admitted) {
             held.place.spenders().passed();
             continue;
@@ -125,11 +125,11 @@ bool admit_at_once(Exchange& ex) {
 Task<Result<void>> admit(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
         const auto attempt = [&](TimePoint since, TimePoint now) -> std::optional<Full> {
-            held.spent = held.place.spend(ex.token_cost, since, now);
+            held.spent = held.place.spend(held.cost_tokens, since, now);
             if (held.spent.admitted) return {};
             return held.spent.full;
         };
-        const auto standing = [&](TimePoint now) { return held.place.full(ex.token_cost, now); };
+        const auto standing = [&](TimePoint now) { return held.place.full(held.cost_tokens, now); };
         Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
         if (got) continue;
         give_back(ex, Core::now());

@@ -273,6 +273,10 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
     if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
+        if (usage && done && !ex.tokens.answer) {
+            const std::uint64_t prompt = usage->prompt > 0 ? usage->prompt : ex.tokens.prompt;   // a vendor may say the sum alone
+            held.limit->state.usual_answer().observe((usage->total - std::min(usage->total, prompt)) / ex.tokens.answers);
+        }
         if (usage && (done || usage->total > held.spent.tokens.cost))   // of a stream that was broken off it is not the last word
             held.place.settle(held.spent, usage->total, now);
         else if (!ex.may_have_cost)

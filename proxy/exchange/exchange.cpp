@@ -49,7 +49,7 @@ void Exchange::clear() {
     scrubbed.end();
     scrubbed_in_head = 0;
     replay.clear();
-    token_cost = 0;
+    tokens = {};
     failed_at = 0;
     fault = nullptr;
     learning = counting = false;

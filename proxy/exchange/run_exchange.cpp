@@ -143,11 +143,11 @@ bool counts_tokens(const Exchange& ex) {
 // The body is read ahead of the first attempt, so that its tokens can be estimated.
 Task<Result<void>> look_at_body(Exchange& ex) {
     ex.request.fields.set("Accept-Encoding", "identity");   // `usage` is read from the answer
-    ex.token_cost = 1;
+    ex.tokens = {.prompt = 1};
     if (!ex.body) co_return Result<void>{};
     Result<bool> whole = co_await read_body(ex);
     if (!whole) co_return std::move(whole.error());
-    ex.token_cost = estimate_tokens(ex.replay.kept());
+    ex.tokens = estimate_tokens(ex.replay.kept());
     co_return Result<void>{};
 }
 

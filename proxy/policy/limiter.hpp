@@ -30,6 +30,7 @@
 #include "proxy/policy/learnt.hpp"
 #include "proxy/policy/limit.hpp"
 #include "proxy/policy/rate.hpp"
+#include "proxy/policy/token_cost.hpp"
 #include "proxy/policy/verdict.hpp"
 #include "proxy/policy/wait_queue.hpp"
 
@@ -116,6 +117,8 @@ class LimitState {
     LimitState& operator=(const LimitState&) = delete;
 
     const LimitSpec& spec() const { return spec_; }
+    /// Of what goes under it, all keys together: what is reserved for who does not say.
+    UsualAnswer& usual_answer() { return usual_answer_; }
 
     /// Where `key` has its share. At most `most_keys` are known at a time; a key is forgotten only when a new one in
     /// its place would stand no better: nobody holds it, all of its burst is there, nothing is learnt. Where no room
@@ -140,6 +143,7 @@ class LimitState {
     const std::array<std::uint64_t, 2> seed_;
     std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
     std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
+    UsualAnswer usual_answer_;
     BriefLock lock_;                                   // who makes a bucket, or room in one
 };
 

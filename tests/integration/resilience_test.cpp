@@ -499,6 +499,46 @@ TEST_CASE("a stream's usage settles what was reserved") {
     }
 }
 
+TEST_CASE("concurrent calls of a model do not overshoot the budget, streamed or not, though they do not say how long an answer may be", "[multi-worker]") {
+    // A prompt of 20 tokens, answered with 480 of them: 500 a call.
+    const std::string usage = R"("usage":{"prompt_tokens":20,"completion_tokens":480,"total_tokens":500}})";
+    const std::string whole = answer_with("200 OK", "Content-Type: application/json\r\n", R"({"choices":[],)" + usage);
+    const std::string stream = answer_with("200 OK", "Content-Type: text/event-stream\r\n", "data: {\"choices\":[]}\n\ndata: {\"choices\":[]," + usage + "\n\ndata: [DONE]\n\n");
+    std::atomic<int> calls{0}, inside{0};
+    std::atomic<bool> hold{false};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                ++calls, ++inside;
+                while (hold) std::this_thread::sleep_for(1ms);
+                --inside;
+                wire.write(request->body.find("stream") != std::string::npos ? stream : whole);
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {tokens: {rate: 50000/h, burst: 20000}}\n"), 4);
+    const auto call = [&](bool streamed) {
+        const std::string body = R"({"messages":[{"role":"user","content":")" + std::string(76, 'x') + R"("}])" + (streamed ? R"(,"stream":true})" : "}");
+        return send(proxy, "v.example", post("v.example", "/v1/chat/completions", body, "Content-Type: application/json\r\n"));
+    };
+    for (int i = 0; i < 20; ++i) REQUIRE(call(i % 2 == 0).status() == 200);   // half of the budget: it learns how long answers are
+    hold = true;
+    std::vector<std::thread> applications;
+    std::atomic<int> served{0}, limited{0};
+    for (int i = 0; i < 40; ++i)
+        applications.emplace_back([&, i] {
+            const Message answer = call(i % 2 == 0);
+            served += answer.status() == 200;
+            limited += answer.reason() == "token_limited";
+        });
+    CHECK(eventually([&] { return inside + limited == 40; }));   // all at once: nothing is settled yet
+    hold = false;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(served + limited == 40);
+    CHECK(served >= 19);
+    CHECK(served <= 22);   // 20 of 500 tokens are what is left, and what time gives back
+}
+
 TEST_CASE("what was not sent costs neither tokens nor rate, however often it is tried") {
     TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
                     "\"}]\n    retry: {backoff: 1ms..1ms}\n    breaker: {enabled: false}\n    limit: {rate: 1/h, burst: 1, tokens: {rate: 1000/h}}\n");
