@@ -432,6 +432,47 @@ TEST_CASE("no more exchanges are with the vendor than it has seats, and one that
     CHECK(most == 2);
 }
 
+TEST_CASE("a vendor that slows down under what it gets has fewer seats, and more again when it is quick", "[multi-worker]") {
+    std::atomic<bool> slow{false}, done{false};
+    std::mutex one_at_a_time;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (slow) {
+                    const std::lock_guard lock(one_at_a_time);
+                    std::this_thread::sleep_for(10ms);
+                } else {
+                    std::this_thread::sleep_for(30ms);   // however many there are
+                }
+                if (!wire.try_write(answer_with("200 OK"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {name: found, concurrency: {min: 4, max: 64}, when_full: {wait: 30s}}\n"), 2);
+    const auto seats = [&] { return proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="found.seats"})"); };
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(seats() == 20);   // where it begins
+    std::atomic<int> failed{0};
+    std::vector<std::thread> applications;
+    for (int i = 0; i < 28; ++i)
+        applications.emplace_back([&] {
+            Wire app = proxy.connected("v.example");
+            while (!done) {
+                app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+                const auto answer = app.read_response();
+                failed += !answer || answer->status() != 200;
+            }
+        });
+    CHECK(eventually([&] { return seats() >= 22; }));
+    slow = true;
+    CHECK(eventually([&] { return seats() >= 4 && seats() <= 8; }));
+    slow = false;
+    CHECK(eventually([&] { return seats() >= 12; }));
+    done = true;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(failed == 0);   // they waited
+}
+
 TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
     std::atomic<bool> hold{true};
     std::atomic<int> inside{0};
