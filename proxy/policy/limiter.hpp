@@ -144,7 +144,7 @@ class LimitState {
     std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
     std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
     UsualAnswer usual_answer_;
-    BriefLock lock_;                                   // who makes a bucket, or room in one
+    BriefLock lock_;  // who makes a bucket, or room in one
 };
 
 /// What our own `RateLimit` and `RateLimit-Policy` say of a limit: rate, tokens, seats, as far as it has them.

@@ -44,7 +44,8 @@ class Estimate {
         if (value.kind == Kind::string && is_prompt(scan, value)) bytes_ += value.size;
         if (value.kind != Kind::number) return;
         if (is_answer(scan)) {
-            if (const std::uint64_t most = count_of(value); most > 0) answer_ = std::max(answer_.value_or(0), std::min(most, most_answer));
+            if (const std::uint64_t most = count_of(value); most > 0)
+                answer_ = std::max(answer_.value_or(0), std::min(most, most_answer));
         } else if (scan.at({"n"}) || scan.at({"generationConfig", "candidateCount"})) {
             answers_ = std::clamp<std::uint64_t>(count_of(value), 1, most_answers);
         } else if (scan.in_array(scan.depth() - 1) && (scan.under({"prompt"}) || scan.under({"input"}))) {
@@ -62,8 +63,8 @@ class Estimate {
                scan.at({"generation_config", "max_output_tokens"}) || scan.at({"inferenceConfig", "maxTokens"});
     }
 
-    std::uint64_t bytes_ = 0;  // of texts
-    std::uint64_t ids_ = 0;    // tokens that were given as numbers
+    std::uint64_t bytes_ = 0;              // of texts
+    std::uint64_t ids_ = 0;                // tokens that were given as numbers
     std::optional<std::uint64_t> answer_;  // at most
     std::uint64_t answers_ = 1;
 };

@@ -1,7 +1,7 @@
 // What a call of a language model costs in tokens: estimated from the request before it goes (where it does not say how
-// much may be answered, from the answers before it), read from the answer's own `usage` once it is known. Shapes: OpenAI (chat completions, completions, responses, embeddings), Anthropic
-// messages, Gemini's generateContent, Bedrock's converse. Pure, bounded, safe with hostile input; one thread, but for
-// `UsualAnswer`.
+// much may be answered, from the answers before it), read from the answer's own `usage` once it is known. Shapes:
+// OpenAI (chat completions, completions, responses, embeddings), Anthropic messages, Gemini's generateContent,
+// Bedrock's converse. Pure, bounded, safe with hostile input; one thread, but for `UsualAnswer`.
 #pragma once
 
 #include <algorithm>
@@ -26,9 +26,9 @@ struct TokenEstimate {
 };
 
 /// The prompt (a quarter of the bytes of its texts; images and files are left out) and what may be answered at most
-/// (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`), `n` times. What is not JSON, or has no
-/// prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is behind
-/// it does not count.
+/// (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`), `n` times. What is not JSON, or has
+/// no prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is
+/// behind it does not count.
 TokenEstimate estimate_tokens(std::string_view body);
 
 /// How long the answers of late were to requests that did not say how long they may be: a mean that follows longer ones

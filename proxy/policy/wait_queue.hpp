@@ -22,16 +22,17 @@
 // places that come free while one is being woken are both found. A wake that is under way is not posted twice; asking
 // `is_head` is what makes the next wake post again, and that is before the try.
 //
-// Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones, and it is not
-// the turn of who has waited longest. So a place that was freed for the first in the queue is still there when it has
-// woken up. A place must be asked for by everybody through a Turn, or the promise is void.
+// Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones, and it is
+// not the turn of who has waited longest. So a place that was freed for the first in the queue is still there when it
+// has woken up. A place must be asked for by everybody through a Turn, or the promise is void.
 //
 // Why nobody starves: higher ones without end take three places of four, newcomers that pass included (`passed`); the
 // fourth goes by age alone. So whoever finds k waiting goes before 4 (k + 1) places were taken, if it can wait so long.
 //
-// Why a rate is not missed by who sleeps: one wakes up to a tick later than there was room, and at a small burst the time
-// in between would be lost to everybody behind it. So a try counts from when the waiter could have gone, a tick ago at
-// most (`since`): a rate holds on those times, and what goes in any interval exceeds it by a tick's worth at most.
+// Why a rate is not missed by who sleeps: one wakes up to a tick later than there was room, and at a small burst the
+// time in between would be lost to everybody behind it. So a try counts from when the waiter could have gone, a tick
+// ago at most (`since`): a rate holds on those times, and what goes in any interval exceeds it by a tick's worth at
+// most.
 #pragma once
 
 #include <algorithm>

@@ -405,7 +405,8 @@ class Workers {
 
 }  // namespace
 
-TEST_CASE("those who wait on four workers get a rate to within 1 % over 10 s, and at no time more than a tick's worth") {
+TEST_CASE(
+    "those who wait on four workers get a rate to within 1 % over 10 s, and at no time more than a tick's worth") {
     struct Case {
         std::uint64_t per_second, burst;
         unsigned applications;
@@ -435,7 +436,11 @@ namespace {
 
 /// A bucket of time, which a wheel's tick may be taken beyond.
 struct Bucket {
-    Bucket(const RateSpec& spec, TimePoint from) : unit(spec.rate.per / static_cast<std::int64_t>(spec.rate.count)), most(unit * spec.burst + wheel_tick), level(most), at(from) {}
+    Bucket(const RateSpec& spec, TimePoint from)
+        : unit(spec.rate.per / static_cast<std::int64_t>(spec.rate.count)),
+          most(unit * spec.burst + wheel_tick),
+          level(most),
+          at(from) {}
     void move_to(TimePoint now) {
         level = std::min(most, level + (now - at));
         at = now;
@@ -463,13 +468,15 @@ struct Crowd {
         bool owed;
     };
 
-    explicit Crowd(std::uint64_t round) : dice(round), limit(spec_for(dice), {dice.next(), dice.next()}), place(limit.place("", start)), crowd(24) {}
+    explicit Crowd(std::uint64_t round)
+        : dice(round), limit(spec_for(dice), {dice.next(), dice.next()}), place(limit.place("", start)), crowd(24) {}
 
     static LimitSpec spec_for(walk::Dice& dice) {
         const bool rate = !dice.one_in(3);
         LimitSpec spec;
         if (rate) spec.rate = RateSpec{{1 + dice.below(500), 1s}, 1 + dice.below(dice.one_in(2) ? 3 : 50)};
-        if (!rate || dice.one_in(2)) spec.tokens = TokenSpec{{{1000 + dice.below(100'000), 1s}, 500 + dice.below(3000)}};
+        if (!rate || dice.one_in(2))
+            spec.tokens = TokenSpec{{{1000 + dice.below(100'000), 1s}, 500 + dice.below(3000)}};
         spec.learn = dice.one_in(2);
         return spec;
     }
@@ -480,7 +487,8 @@ struct Crowd {
         for (One& one : crowd) {
             if (!waits(one)) continue;
             const auto sooner = [&](const One& a, const One& b) {
-                return in_a_row < 3 && a.waiter.priority != b.waiter.priority ? a.waiter.priority > b.waiter.priority : a.came < b.came;
+                return in_a_row < 3 && a.waiter.priority != b.waiter.priority ? a.waiter.priority > b.waiter.priority
+                                                                              : a.came < b.came;
             };
             if (!first || sooner(one, *first)) first = &one;
         }
@@ -489,7 +497,8 @@ struct Crowd {
     void took(One& one) {
         const One* const first = head();
         const bool newcomer = !waits(one);
-        if (newcomer ? first && (in_a_row == 3 || first->waiter.priority >= one.waiter.priority) : first != &one) FAIL("passed somebody");
+        if (newcomer ? first && (in_a_row == 3 || first->waiter.priority >= one.waiter.priority) : first != &one)
+            FAIL("passed somebody");
         bool oldest = true, alone = true;
         for (One& other : crowd) {
             if (&other == &one || !waits(other)) continue;
@@ -550,12 +559,15 @@ struct Crowd {
     void step() {
         now += Duration(dice.below(2'000'000));
         for (One& one : crowd)  // the wheel: a tick late at most
-            if (waits(one) && (one.posted || (one.until <= now && (one.until + wheel_tick / 2 < now || dice.one_in(2))))) go(one);
+            if (waits(one) &&
+                (one.posted || (one.until <= now && (one.until + wheel_tick / 2 < now || dice.one_in(2)))))
+                go(one);
         One& one = crowd[dice.below(crowd.size())];
         if (one.spent) {
             if (dice.one_in(2)) end(one);
         } else if (!one.turn) {
-            one.waiter = {static_cast<int>(dice.below(4)), [](void* whom) { static_cast<One*>(whom)->posted = true; }, &one};
+            one.waiter = {static_cast<int>(dice.below(4)), [](void* whom) { static_cast<One*>(whom)->posted = true; },
+                          &one};
             one.deadline = now + Duration(dice.below(1'000'000'000));
             one.cost = limit.spec().tokens ? 1 + dice.below(1000) : 0;
             one.came = ++coming;
@@ -569,7 +581,8 @@ struct Crowd {
         if (limit.spec().learn && dice.one_in(300)) learn();
         const One* const first = head();
         if (!first != place.spenders().empty()) FAIL("the queue does not know who waits");
-        if (first && !first->posted && first->until > now && place.full(first->cost, now).retry_at <= now) FAIL("a wake-up was lost");
+        if (first && !first->posted && first->until > now && place.full(first->cost, now).retry_at <= now)
+            FAIL("a wake-up was lost");
     }
     void learn() {
         VendorSignal signal;
@@ -615,7 +628,9 @@ struct Crowd {
 
 }  // namespace
 
-TEST_CASE("random walk: under rate, tokens and what is learnt nobody is passed, starved, left asleep or let through too early") {
+TEST_CASE(
+    "random walk: under rate, tokens and what is learnt nobody is passed, starved, left asleep or let through too "
+    "early") {
     std::uint64_t admitted = 0, waited = 0, refused = 0;
     for (int round = 0; round < 200 / walk::slower; ++round) {
         CAPTURE(round);

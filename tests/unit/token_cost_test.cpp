@@ -244,19 +244,22 @@ Request request_of(walk::Dice& dice) {
         case 0: {
             std::string messages;
             for (auto m = dice.below(3); m > 0; --m)
-                messages += "{\"role\":" + counted("user") + ", \"content\" : " + counted(word(60)) + (m > 1 ? "},\n" : "}");
+                messages +=
+                    "{\"role\":" + counted("user") + ", \"content\" : " + counted(word(60)) + (m > 1 ? "},\n" : "}");
             members.push_back("\"messages\": [" + messages + "]");
             break;
         }
         case 1: {
             std::string ids;
-            for (auto m = dice.below(5); m > 0; --m, ++request.ids) ids += number(dice.below(100'000)) + (m > 1 ? "," : "");
+            for (auto m = dice.below(5); m > 0; --m, ++request.ids)
+                ids += number(dice.below(100'000)) + (m > 1 ? "," : "");
             members.push_back("\"input\":[" + ids + "]");
             break;
         }
         case 2: members.push_back("\"system\":" + counted(word(40))); break;
         case 3:
-            members.push_back("\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"" + word(50) + "\"}},{\"text\":" + counted(word(30)) + "}]}]");
+            members.push_back("\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"" + word(50) +
+                              "\"}},{\"text\":" + counted(word(30)) + "}]}]");
             break;
         }
     }
@@ -301,7 +304,9 @@ Answer answer_of(walk::Dice& dice) {
             if (openai) say("total_tokens", total);
         }
         std::string out = "{\"id\":\"x\"";
-        if (dice.one_in(2)) out += ",\"choices\":[{\"delta\":{\"content\":\"" + std::string(dice.below(30), 'y') + "\"},\"usage\":{\"total_tokens\":5}}]";
+        if (dice.one_in(2))
+            out += ",\"choices\":[{\"delta\":{\"content\":\"" + std::string(dice.below(30), 'y') +
+                   "\"},\"usage\":{\"total_tokens\":5}}]";
         if (tells) out += ",\"usage\":{" + usage + "}";
         return out + "}";
     };
@@ -319,7 +324,8 @@ Answer answer_of(walk::Dice& dice) {
         if (dice.one_in(2)) answer.body += std::string("data: [DONE]") + end + end;
     }
     if (prompt || completion || total)
-        answer.usage = Usage{prompt.value_or(0), completion.value_or(0), total.value_or(prompt.value_or(0) + completion.value_or(0))};
+        answer.usage = Usage{prompt.value_or(0), completion.value_or(0),
+                             total.value_or(prompt.value_or(0) + completion.value_or(0))};
     return answer;
 }
 
@@ -334,7 +340,8 @@ TEST_CASE("random walk: what requests and answers say is what is counted, a mill
         const bool says = request.answer > 0 || prompt == 0;
         unsaid += !says;
         const std::uint64_t cost = prompt + (says ? request.answer : usual) * request.answers;
-        if (estimate_tokens(request.body).cost(usual) != std::max<std::uint64_t>(cost, says ? 1 : prompt)) FAIL(request.body);
+        if (estimate_tokens(request.body).cost(usual) != std::max<std::uint64_t>(cost, says ? 1 : prompt))
+            FAIL(request.body);
 
         const Answer answer = answer_of(dice);
         told += answer.usage.has_value();

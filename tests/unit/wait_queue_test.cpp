@@ -213,7 +213,10 @@ TEST_CASE("of four places that are taken while somebody waits one goes by age, w
         Waiter waiter{0, Count::wake, &low};
         queue.join(waiter);
         queue.leave(waiter, true);
-        Waiter high[4] = {{9, Count::wake, &counts[0]}, {9, Count::wake, &counts[1]}, {9, Count::wake, &counts[2]}, {9, Count::wake, &counts[3]}};
+        Waiter high[4] = {{9, Count::wake, &counts[0]},
+                          {9, Count::wake, &counts[1]},
+                          {9, Count::wake, &counts[2]},
+                          {9, Count::wake, &counts[3]}};
         queue.join(waiter);
         for (Waiter& one : high) queue.join(one);
         queue.leave(high[0], true);
@@ -421,7 +424,8 @@ TEST_CASE("threads share seats: never too many, no wake-up lost, each is served"
     CHECK(queue.empty());
 }
 
-TEST_CASE("threads that wait are let in by priority, then in the order they came, but for each fourth", "[multi-worker]") {
+TEST_CASE("threads that wait are let in by priority, then in the order they came, but for each fourth",
+          "[multi-worker]") {
     WaitQueue queue;
     Bulkhead seats(queue);
     const int priorities[] = {0, 2, 1, 2, 0, 1, 7, 0};
