@@ -26,7 +26,7 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
         const LimitSpec& spec = specs[i];
         LiveLimit& live = *ex.serving->live->limits[first + i];
         const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
-        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec)});
+        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
     }
 }
 
@@ -39,12 +39,18 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
         append_ratelimit_policy(policy, quotas.views[i]);
         append_ratelimit(standing, quotas.views[i]);
     }
-    ex.refusal_fields.clear();
-    if (!policy.empty()) {
-        ex.refusal_fields.add("RateLimit-Policy", policy);
-        ex.refusal_fields.add("RateLimit", standing);
-    }
     Refusal refusal = refusal_of(spec, full, now);
+    if (full.part == Part::learnt) {   // the vendor's own quota, of which we know no more
+        const std::string name = spec.name + "-learnt";
+        QuotaView learnt;
+        learnt.name = name;
+        learnt.reset_after = refusal.retry_after;
+        if (!standing.empty()) standing += ", ";
+        append_ratelimit(standing, learnt);
+    }
+    ex.refusal_fields.clear();
+    if (!policy.empty()) ex.refusal_fields.add("RateLimit-Policy", policy);
+    if (!standing.empty()) ex.refusal_fields.add("RateLimit", standing);
     Failure failure{Origin::sluice, refusal.reason, Replay::safe, std::move(refusal.detail), {}};
     failure.retry_after = refusal.retry_after;
     return failure;
@@ -61,7 +67,7 @@ struct Bell {
     }
 };
 
-// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place: nothing, or why there is none. `standing` says so without trying.
+// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place, of one that is ready since then: nothing, or why there is none. `standing` says so without trying.
 template <class Attempt, class Standing>
 Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue& queue, Attempt attempt, Standing standing) {
     Bell bell{core.timer};
@@ -73,16 +79,25 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
     Turn turn(queue, waiter, std::min(later(began, held.limit->state.spec().wait), ex.limits.total));
     for (bool waited = false;; waited = true) {
         const TimePoint now = Core::now();
-        std::optional<Full> full = turn.may_try() ? attempt(now) : std::optional<Full>(standing(now));
+        std::optional<Full> full = turn.may_try() ? attempt(turn.since(now), now) : std::optional<Full>(standing(now));
         const auto until = full ? turn.wait_until(*full, now) : std::nullopt;
         if (!until) {
             if (waited) core.journal.waited(*ex.serving, now - began);
-            if (!full) co_return Result<void>{};
+            if (!full) {
+                turn.took();
+                co_return Result<void>{};
+            }
             co_return full_failure(ex, held, *full, now);
         }
         const bool here = co_await pause(core, ex, *bell.wakeup, *until);
         if (!here) co_return cut_short(ex);
     }
+}
+
+// Nothing was sent: rate and tokens come back.
+void give_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held)
+        if (held.spent.admitted) held.place.refund(held.spent, now);
 }
 
 }  // namespace
@@ -96,8 +111,11 @@ bool admit_at_once(Exchange& ex) {
     const TimePoint now = Core::now();
     hold_limits(ex, now);
     for (HeldLimit& held : ex.held) {
-        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(ex.token_cost, now);
-        if (held.spent.admitted) continue;
+        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(held.cost_tokens, now);
+        if (held.spent.admitted) {
+            held.place.spenders().passed();
+            continue;
+        }
         give_back(ex, now);
         return false;
     }
@@ -106,12 +124,12 @@ bool admit_at_once(Exchange& ex) {
 
 Task<Result<void>> admit(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
-        const auto attempt = [&](TimePoint now) -> std::optional<Full> {
-            held.spent = held.place.spend(ex.token_cost, now);
+        const auto attempt = [&](TimePoint since, TimePoint now) -> std::optional<Full> {
+            held.spent = held.place.spend(held.cost_tokens, since, now);
             if (held.spent.admitted) return {};
             return held.spent.full;
         };
-        const auto standing = [&](TimePoint now) { return held.place.full(ex.token_cost, now); };
+        const auto standing = [&](TimePoint now) { return held.place.full(held.cost_tokens, now); };
         Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
         if (got) continue;
         give_back(ex, Core::now());
@@ -121,18 +139,22 @@ Task<Result<void>> admit(Core& core, Exchange& ex) {
 }
 
 bool admit_again(Exchange& ex, TimePoint now) {
+    if (ex.unused) return true;
     for (HeldLimit& held : ex.held) held.again = {};
     bool all = true;
     for (HeldLimit& held : ex.held) {
         if (!all) break;
         if (held.place.spenders().lets_pass(held.priority)) held.again = held.place.spend(0, now);
         all = held.again.admitted;
+        if (all) held.place.spenders().passed();
     }
     if (!all) give_again_back(ex, now);
+    ex.unused = all;
     return all;
 }
 
 void give_again_back(Exchange& ex, TimePoint now) {
+    ex.unused = false;
     for (HeldLimit& held : ex.held)
         if (std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
 }
@@ -144,6 +166,7 @@ bool take_seats_at_once(Exchange& ex) {
         if (held.place.sitters().lets_pass(held.priority)) {
             if (auto seat = held.place.enter(held.limit->seats())) {
                 held.seat = std::move(*seat);
+                held.place.sitters().passed();
                 continue;
             }
         }
@@ -156,7 +179,7 @@ bool take_seats_at_once(Exchange& ex) {
 Task<Result<void>> take_seats(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().seats) continue;
-        const auto attempt = [&](TimePoint) -> std::optional<Full> {
+        const auto attempt = [&](TimePoint, TimePoint) -> std::optional<Full> {
             auto seat = held.place.enter(held.limit->seats());
             if (!seat) return Full{Part::seats, never};
             held.seat = std::move(*seat);
@@ -175,9 +198,12 @@ void give_seats_back(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.seat.give_back();
 }
 
-void give_back(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held)
-        if (held.spent.admitted) held.place.refund(held.spent, now);
+void give_unused_back(Exchange& ex, TimePoint now) {
+    if (ex.sends == 0) give_back(ex, now);
+    for (HeldLimit& held : ex.held) {
+        if (ex.unused && std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
+        if (!ex.may_have_cost) held.place.settle(held.spent, 0, now);
+    }
 }
 
 }  // namespace sluice

@@ -14,7 +14,7 @@ Task<Result<void>> admit(Core& core, Exchange& ex);
 /// The limits that hold for `ex`, with nothing taken: for an attempt beside another one of the same exchange.
 void hold_limits(Exchange& ex, TimePoint now);
 
-/// The rate once more, for a further attempt; without waiting. False: nothing was taken.
+/// The rate once more, for a further attempt; without waiting. What was taken for one that sent nothing serves again. False: nothing was taken.
 bool admit_again(Exchange& ex, TimePoint now);
 /// The further attempt is not made after all.
 void give_again_back(Exchange& ex, TimePoint now);
@@ -24,7 +24,7 @@ bool take_seats_at_once(Exchange& ex);
 Task<Result<void>> take_seats(Core& core, Exchange& ex);
 void give_seats_back(Exchange& ex);
 
-/// Nothing was sent to the vendor: rate and tokens come back.
-void give_back(Exchange& ex, TimePoint now);
+/// The exchange leaves its vendor without an answer of it: what was taken for nothing comes back. A rate counts what was sent, tokens what was answered.
+void give_unused_back(Exchange& ex, TimePoint now);
 
 }  // namespace sluice

@@ -94,6 +94,13 @@ void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint se
     }
 }
 
+// An answer that refuses has cost no tokens; where there is none nobody knows.
+void note_sent(Exchange& ex, const Result<void>& done) {
+    if (!done && done.error().replay == Replay::safe) return;
+    ++ex.sends;
+    ex.may_have_cost |= !done || ex.tunnel || ex.response.status < 400;
+}
+
 // What the answer may say of the vendor's limits, and of what it cost.
 void hear_answer(Exchange& ex) {
     bool learns = false, counts = false;
@@ -226,6 +233,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     }
     const TimePoint now = Core::now();
     core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
+    note_sent(ex, done);
     sample_adaptive_limits(ex, done, sent, now);
     if (!done)
         gate.failed(done.error(), now);
@@ -273,9 +281,13 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
     if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
-        if (usage)
+        if (usage && done && !ex.tokens.answer) {
+            const std::uint64_t prompt = usage->prompt > 0 ? usage->prompt : ex.tokens.prompt;   // a vendor may say the sum alone
+            held.limit->state.usual_answer().observe((usage->total - std::min(usage->total, prompt)) / ex.tokens.answers);
+        }
+        if (usage && (done || usage->total > held.spent.tokens.cost))   // of a stream that was broken off it is not the last word
             held.place.settle(held.spent, usage->total, now);
-        else if (ex.response.status >= 400)   // refused: it cost nothing
+        else if (!ex.may_have_cost)
             held.place.settle(held.spent, 0, now);
     }
 }

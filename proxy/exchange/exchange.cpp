@@ -31,7 +31,8 @@ void Exchange::clear() {
     activity = {};
     phases = {};
     traffic = {};
-    attempts = attempts_elsewhere = 0;
+    attempts = sends = 0;
+    unused = may_have_cost = false;
     outcome = Outcome::vendor;
     reason.reset();
     detail.clear();
@@ -48,7 +49,7 @@ void Exchange::clear() {
     scrubbed.end();
     scrubbed_in_head = 0;
     replay.clear();
-    token_cost = 0;
+    tokens = {};
     failed_at = 0;
     fault = nullptr;
     learning = counting = false;

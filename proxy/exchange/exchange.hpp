@@ -25,6 +25,7 @@ struct HeldLimit {
     Spent again;       // by its latest further attempt
     Lease seat;        // of the attempt under way
     int priority = 0;
+    std::uint64_t cost_tokens = 0;   // estimated
 };
 
 struct Exchange {
@@ -58,7 +59,9 @@ struct Exchange {
     Phases phases;
     Traffic traffic;
     unsigned attempts = 0;
-    unsigned attempts_elsewhere = 0;         // of them: at the vendors that `serving` stands in for
+    unsigned sends = 0;                      // of those at `serving`: ones of which it may have got something
+    bool unused = false;                     // what was taken of rates last: nothing was sent for it
+    bool may_have_cost = false;              // tokens at `serving`, nobody knows how many
     Outcome outcome = Outcome::vendor;
     std::optional<Reason> reason;
     std::string detail;
@@ -78,7 +81,7 @@ struct Exchange {
     bool body_signed = false;                // the body of the latest attempt goes through:
     ResignedBody resigned;
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
-    std::uint64_t token_cost = 0;            // estimated, where a limit counts tokens
+    TokenEstimate tokens;                    // where a limit counts them
     std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each
     bool learning = false, counting = false; // the answer at hand is heard by:
     ThrottleReader throttle;                 // what it says of the vendor's limits

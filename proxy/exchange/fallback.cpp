@@ -52,8 +52,9 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     const FallbackSpec& fallback = *ex.serving->fallback;
     const RewriteSpec& rewrite = fallback.rewrite;
     const Vendor* before = ex.serving;
-    if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
-    ex.attempts_elsewhere = ex.attempts;
+    give_unused_back(ex, Core::now());
+    ex.sends = 0;
+    ex.unused = ex.may_have_cost = false;
     if (ex.fallbacks.empty()) ex.asked_path = ex.without_credential().path();
     ex.held.clear();
     ex.failed_at = 0;

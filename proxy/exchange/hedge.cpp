@@ -186,6 +186,8 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
     }
     for (const RivalPtr& rival : rivals) {
         ex.attempts += rival->ex.attempts;
+        ex.sends += rival->under_way() ? rival->ex.attempts : rival->ex.sends;
+        ex.may_have_cost |= rival->under_way() ? rival->ex.attempts > 0 : rival->ex.may_have_cost;
         rival->race = nullptr;
         if (rival == winner) continue;
         ex.failed_at |= rival->ex.failed_at;

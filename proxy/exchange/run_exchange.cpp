@@ -153,11 +153,11 @@ bool counts_tokens(const Exchange& ex) {
 // The body is read ahead of the first attempt, so that its tokens can be estimated.
 Task<Result<void>> look_at_body(Exchange& ex) {
     ex.request.fields.set("Accept-Encoding", "identity");   // `usage` is read from the answer
-    ex.token_cost = 1;
+    ex.tokens = {.prompt = 1};
     if (!ex.body) co_return Result<void>{};
     Result<bool> whole = co_await read_body(ex);
     if (!whole) co_return std::move(whole.error());
-    ex.token_cost = estimate_tokens(ex.replay.kept());
+    ex.tokens = estimate_tokens(ex.replay.kept());
     co_return Result<void>{};
 }
 
@@ -277,9 +277,8 @@ Task<void> leave(Core& core, Exchange& ex) {
     leave_attempt(ex);
 }
 
-// Nothing of it reached the vendor: what was taken of its limits comes back.
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
-    if (ex.attempts == ex.attempts_elsewhere) give_back(ex, Core::now());
+    give_unused_back(ex, Core::now());
     co_return co_await report(ex, failure);
 }
 
@@ -310,13 +309,16 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     Step step = plan.start(endpoints_out(ex, Core::now()), Core::now());
     for (;;) {
         switch (step.kind) {
-        case Step::Kind::attempt:
+        case Step::Kind::attempt: {
             ex.replay.rewind();
             endpoint = step.endpoint;
+            ex.unused = false;
+            const unsigned sends = ex.sends;
             if (hedges(ex))
                 last = co_await attempt_hedged(core, ex, plan, endpoint);
             else
                 last = co_await attempt(core, ex, endpoint);
+            ex.unused = ex.sends == sends;
             if (last && is_refused_credential(ex)) {
                 const bool renewed = co_await renew_credential(core, ex);   // with the answer at hand: it is delivered where there is no other
                 if (renewed) {
@@ -330,11 +332,12 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             if (step.kind == Step::Kind::deliver) continue;
             if (ex.trip) co_await leave(core, ex);
             continue;
+        }
         case Step::Kind::wait: {
             const bool here = co_await pause(core, ex, later(Core::now(), step.delay));
             if (!here) {
                 const Failure why = cut_short(ex);
-                co_return co_await report(ex, why);
+                co_return co_await give_up(ex, why);
             }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
             continue;

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "proxy/base/time.hpp"
+#include "proxy/base/tick.hpp"
 
 namespace sluice {
 
@@ -64,7 +64,7 @@ class Wheel {
     TimePoint next_due() const;
 
   private:
-    static constexpr std::int64_t tick = 8'000'000;  // ns
+    static constexpr std::int64_t tick = wheel_tick.count();
     // The fine ring holds a turn of 4.1 s by ticks, the coarse ring 35 minutes by turns; what is later waits in the
     // coarse ring's last slot and is sorted again when that one is reached.
     static constexpr std::int64_t slots = 512;

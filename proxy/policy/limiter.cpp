@@ -128,27 +128,29 @@ Full Place::full(std::uint64_t cost_tokens, TimePoint now) const {
 
 // All or none without a lock: where there are several parts it is looked at first and taken then, and what another
 // worker takes in between is given back.
-Spent Place::spend(std::uint64_t cost_tokens, TimePoint now) {
+Spent Place::spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
     Entry& e = *entry_;
     Spent spent;
-    if (e.tokens || e.spec.learn) {
-        spent.full = full(cost_tokens, now);
+    TimePoint at = now;
+    if (e.tokens || e.spec.learn || since < now) {
+        spent.full = full(cost_tokens, since);
         if (spent.full.retry_at > now) return spent;
+        at = spent.full.retry_at;
     }
     if (e.rate) {
-        const Gcra::Taken taken = e.rate->take(1, now);
+        const Gcra::Taken taken = e.rate->take(1, at);
         if (!taken.admitted) return {false, {Part::rate, taken.retry_at}, {}, {}};
         spent.rate = taken.charge;
     }
     if (e.tokens) {
-        const Gcra::Taken taken = e.tokens->take(cost_tokens, now);
+        const Gcra::Taken taken = e.tokens->take(cost_tokens, at);
         if (!taken.admitted) {
             refund(spent, now);
             return {false, {Part::tokens, taken.retry_at}, {}, {}};
         }
         spent.tokens = taken.charge;
     }
-    if (e.spec.learn && !e.learnt.take(cost_tokens, now)) {
+    if (e.spec.learn && !e.learnt.take(cost_tokens, at)) {
         refund(spent, now);
         return {false, {Part::learnt, e.learnt.ready_at(now)}, {}, {}};
     }

@@ -6,7 +6,7 @@
 //
 //     Place place = limit.place(key, now);    // key: the value of per_header, "" without; kept to the end
 //     Turn turn{place.spenders(), waiter, later(now, spec.wait)};
-//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, now)
+//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, turn.since(now), now)
 //         ... refused: `refusal_of`, and the RateLimit fields from `quota_views`
 //     Turn turn{place.sitters(), waiter, later(now, spec.wait)};
 //         ... once the credential is at hand; to try is: lease = place.enter(seats)
@@ -30,6 +30,7 @@
 #include "proxy/policy/learnt.hpp"
 #include "proxy/policy/limit.hpp"
 #include "proxy/policy/rate.hpp"
+#include "proxy/policy/token_cost.hpp"
 #include "proxy/policy/verdict.hpp"
 #include "proxy/policy/wait_queue.hpp"
 
@@ -74,7 +75,10 @@ class Place {
 
     /// One call of the rate, `cost_tokens` of the tokens (0: a further attempt of one that is paid for), and a place in
     /// the learnt pace: all of them or none. Whoever waits asks its Turn first.
-    Spent spend(std::uint64_t cost_tokens, TimePoint now);
+    Spent spend(std::uint64_t cost_tokens, TimePoint now) { return spend(cost_tokens, now, now); }
+    /// Likewise of one that has waited `since` then: taken as of when there was room, so that time lost in waking is no
+    /// loss of the rate.
+    Spent spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now);
     /// Why `spend` would fail, for a refusal of one whose turn it is not. Where it would not: `part` is what the limit
     /// has.
     Full full(std::uint64_t cost_tokens, TimePoint now) const;
@@ -113,6 +117,8 @@ class LimitState {
     LimitState& operator=(const LimitState&) = delete;
 
     const LimitSpec& spec() const { return spec_; }
+    /// Of what goes under it, all keys together: what is reserved for who does not say.
+    UsualAnswer& usual_answer() { return usual_answer_; }
 
     /// Where `key` has its share. At most `most_keys` are known at a time; a key is forgotten only when a new one in
     /// its place would stand no better: nobody holds it, all of its burst is there, nothing is learnt. Where no room
@@ -137,7 +143,8 @@ class LimitState {
     const std::array<std::uint64_t, 2> seed_;
     std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
     std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
-    BriefLock lock_;                                   // who makes a bucket, or room in one
+    UsualAnswer usual_answer_;
+    BriefLock lock_;  // who makes a bucket, or room in one
 };
 
 /// What our own `RateLimit` and `RateLimit-Policy` say of a limit: rate, tokens, seats, as far as it has them.

@@ -44,14 +44,17 @@ class Estimate {
         if (value.kind == Kind::string && is_prompt(scan, value)) bytes_ += value.size;
         if (value.kind != Kind::number) return;
         if (is_answer(scan)) {
-            answer_ = std::max(answer_, std::min(count_of(value), most_answer));
+            if (const std::uint64_t most = count_of(value); most > 0)
+                answer_ = std::max(answer_.value_or(0), std::min(most, most_answer));
         } else if (scan.at({"n"}) || scan.at({"generationConfig", "candidateCount"})) {
             answers_ = std::clamp<std::uint64_t>(count_of(value), 1, most_answers);
         } else if (scan.in_array(scan.depth() - 1) && (scan.under({"prompt"}) || scan.under({"input"}))) {
             ++ids_;
         }
     }
-    std::uint64_t tokens() const { return (bytes_ + 3) / 4 + ids_ + answer_ * answers_; }
+    std::uint64_t prompt() const { return (bytes_ + 3) / 4 + ids_; }
+    std::optional<std::uint64_t> answer() const { return answer_ || prompt() > 0 ? answer_ : 0; }
+    std::uint64_t answers() const { return answers_; }
 
   private:
     static bool is_answer(const JsonScan& scan) {
@@ -60,15 +63,15 @@ class Estimate {
                scan.at({"generation_config", "max_output_tokens"}) || scan.at({"inferenceConfig", "maxTokens"});
     }
 
-    std::uint64_t bytes_ = 0;   // of texts
-    std::uint64_t ids_ = 0;     // tokens that were given as numbers
-    std::uint64_t answer_ = 0;  // at most
+    std::uint64_t bytes_ = 0;              // of texts
+    std::uint64_t ids_ = 0;                // tokens that were given as numbers
+    std::optional<std::uint64_t> answer_;  // at most
     std::uint64_t answers_ = 1;
 };
 
 }  // namespace
 
-std::uint64_t estimate_tokens(std::string_view body) {
+TokenEstimate estimate_tokens(std::string_view body) {
     JsonScan scan;
     Estimate estimate;
     std::string_view left = body.substr(0, most_scanned);
@@ -76,11 +79,21 @@ std::uint64_t estimate_tokens(std::string_view body) {
         if (scan.depth() > 0) estimate.take(scan, *value);
     }
     if (const JsonScan::Value* value = scan.cut(); value && scan.depth() > 0) estimate.take(scan, *value);
-    std::uint64_t tokens = estimate.tokens() + (body.size() - std::min(body.size(), most_scanned)) / 4;
+    std::uint64_t prompt = estimate.prompt() + (body.size() - std::min(body.size(), most_scanned)) / 4;
     const std::size_t first = body.find_first_not_of(" \t\r\n");
     const bool json = first != body.npos && (body[first] == '{' || body[first] == '[') && !scan.failed();
-    if (!json) tokens = std::max<std::uint64_t>(tokens, body.size() / 4);
-    return std::clamp<std::uint64_t>(tokens, 1, most_tokens);
+    if (!json) prompt = std::max<std::uint64_t>(prompt, body.size() / 4);
+    const auto answer = json ? estimate.answer() : estimate.answer().value_or(0);
+    if (answer.value_or(1) == 0) prompt = std::max<std::uint64_t>(prompt, 1);
+    return {std::min(prompt, most_tokens), answer, estimate.answers()};
+}
+
+void UsualAnswer::observe(std::uint64_t tokens) {
+    const std::uint64_t seen = std::min(tokens, most) * parts;
+    std::uint64_t mean = mean_.load(std::memory_order_relaxed), next = 0;
+    do {
+        next = seen > mean ? mean + (seen - mean + 3) / 4 : mean - (mean - seen) / 16;
+    } while (!mean_.compare_exchange_weak(mean, next, std::memory_order_relaxed));
 }
 
 // ---- what it was

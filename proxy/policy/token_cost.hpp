@@ -1,8 +1,11 @@
-// What a call of a language model costs in tokens: estimated from the request before it goes, read from the answer's
-// own `usage` once it is known. Shapes: OpenAI (chat completions, completions, responses, embeddings), Anthropic
-// messages, Gemini's generateContent, Bedrock's converse. Pure, bounded, safe with hostile input; one thread.
+// What a call of a language model costs in tokens: estimated from the request before it goes (where it does not say how
+// much may be answered, from the answers before it), read from the answer's own `usage` once it is known. Shapes:
+// OpenAI (chat completions, completions, responses, embeddings), Anthropic messages, Gemini's generateContent,
+// Bedrock's converse. Pure, bounded, safe with hostile input; one thread, but for `UsualAnswer`.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,10 +15,37 @@
 
 namespace sluice {
 
-/// Tokens of the prompt (a quarter of the bytes of its texts; images and files are left out) plus what may be answered
-/// at most (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`) times `n`. What is not JSON:
-/// a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is behind it does not count.
-std::uint64_t estimate_tokens(std::string_view body);
+/// What a call will cost, as far as its request tells.
+struct TokenEstimate {
+    std::uint64_t prompt = 0;
+    std::optional<std::uint64_t> answer = 0;  // at most, each; nothing: it does not say
+    std::uint64_t answers = 1;
+
+    /// `usual`: of an answer, where the request does not say.
+    std::uint64_t cost(std::uint64_t usual) const { return prompt + answer.value_or(usual) * answers; }
+};
+
+/// The prompt (a quarter of the bytes of its texts; images and files are left out) and what may be answered at most
+/// (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`), `n` times. What is not JSON, or has
+/// no prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is
+/// behind it does not count.
+TokenEstimate estimate_tokens(std::string_view body);
+
+/// How long the answers of late were to requests that did not say how long they may be: a mean that follows longer ones
+/// fast and shorter ones slowly, so that most answers are not longer. Any thread.
+class UsualAnswer {
+  public:
+    static constexpr std::uint64_t at_first = 256;  // tokens, while nothing is known
+    static constexpr std::uint64_t most = 65'536;   // what a vendor says beyond that is not believed
+
+    std::uint64_t tokens() const { return (mean_.load(std::memory_order_relaxed) + parts - 1) / parts; }
+    void observe(std::uint64_t tokens);
+
+  private:
+    static constexpr std::uint64_t parts = 64;  // of a token
+
+    std::atomic<std::uint64_t> mean_{at_first * parts};
+};
 
 struct Usage {
     std::uint64_t prompt = 0;

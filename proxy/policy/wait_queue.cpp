@@ -4,15 +4,19 @@
 
 namespace sluice {
 
+Waiter* WaitQueue::first() {
+    if (order_.empty()) return nullptr;
+    return oldest_turn() ? &by_age_.front() : &*order_.begin();
+}
+
 void WaitQueue::publish_front() {
-    front_.store(order_.empty() ? nobody : order_.begin()->priority);
+    front_.store(order_.empty() ? nobody : oldest_turn() ? no_newcomer : order_.begin()->priority);
 }
 
 void WaitQueue::wake_first() {
-    if (order_.empty()) return;
-    Waiter& first = *order_.begin();
-    if (std::exchange(first.woken, true)) return;
-    first.wake(first.whom);
+    Waiter* const who = first();
+    if (!who || std::exchange(who->woken, true)) return;
+    who->wake(who->whom);
 }
 
 bool WaitQueue::join(Waiter& waiter) {
@@ -20,25 +24,38 @@ bool WaitQueue::join(Waiter& waiter) {
     if (size_.load(std::memory_order_relaxed) >= most_) return false;
     waiter.woken = false;
     order_.insert(waiter);
+    by_age_.push_back(waiter);
     size_.fetch_add(1, std::memory_order_relaxed);
     publish_front();
     return true;
 }
 
-void WaitQueue::leave(Waiter& waiter) {
+void WaitQueue::leave(Waiter& waiter, bool took) {
     BriefLock::Guard guard(lock_);
     if (!waiter.hook.is_linked()) return;
-    const bool was_first = &*order_.begin() == &waiter;
+    const Waiter* const before = first();
+    const bool was_oldest = &by_age_.front() == &waiter;
     order_.erase(order_.iterator_to(waiter));
+    by_age_.erase(by_age_.iterator_to(waiter));
     size_.fetch_sub(1, std::memory_order_relaxed);
+    if (took) in_a_row_ = was_oldest ? 0 : std::min(in_a_row_ + 1, by_priority);
     publish_front();
-    if (was_first) wake_first();
+    if (first() != before) wake_first();
+}
+
+void WaitQueue::passed() {
+    if (empty()) return;
+    BriefLock::Guard guard(lock_);
+    const Waiter* const before = first();
+    in_a_row_ = std::min(in_a_row_ + 1, by_priority);
+    publish_front();
+    if (first() != before) wake_first();
 }
 
 bool WaitQueue::is_head(Waiter& waiter) {
     BriefLock::Guard guard(lock_);
     waiter.woken = false;
-    return !order_.empty() && &*order_.begin() == &waiter;
+    return first() == &waiter;
 }
 
 void WaitQueue::wake_head() {
@@ -58,9 +75,17 @@ std::optional<TimePoint> Turn::wait_until(const Full& full, TimePoint now) {
     if (!joined_) {
         if (!queue_.join(waiter_)) return {};
         joined_ = true;
+        joined_at_ = now;
         return now;  // what was given back before we could be seen in the queue woke nobody: look once more
     }
     return may_ ? std::min(deadline_, full.retry_at) : deadline_;
+}
+
+void Turn::took() {
+    if (std::exchange(joined_, false))
+        queue_.leave(waiter_, true);
+    else
+        queue_.passed();
 }
 
 void Turn::leave() {

@@ -1,6 +1,7 @@
 // Those who wait for a place under a limit, whichever worker they run on: higher priority first, then in the order they
-// came. The queue gives nothing away itself: it says whose turn it is to try, and wakes that one when trying is worth
-// it. Pure but for a brief lock, which is taken only where somebody waits or begins to; time is an argument. Any
+// came; but of every four places that are taken while somebody waits one is for who has waited longest, whatever its
+// priority. The queue gives nothing away itself: it says whose turn it is to try, and wakes that one when trying is
+// worth it. Pure but for a brief lock, which is taken only where somebody waits or begins to; time is an argument. Any
 // thread.
 //
 // How one waits (`Turn` is all of it; a coroutine only obeys):
@@ -9,7 +10,7 @@
 //     Turn turn{queue, waiter, later(now, spec.wait)};
 //     for (;;) {
 //         Full full;                                   // why there is no place, and when there may be one
-//         if (turn.may_try()) { if (try it) go; full = ...; }
+//         if (turn.may_try()) { if (try it, as of turn.since(now)) { turn.took(); go; } full = ...; }
 //         const auto until = turn.wait_until(full, now);
 //         if (!until) refuse with 429;                 // the time is up, or the queue is full
 //         sleep until *until or woken (either may be early; `*until <= now`: try again at once);
@@ -21,12 +22,22 @@
 // places that come free while one is being woken are both found. A wake that is under way is not posted twice; asking
 // `is_head` is what makes the next wake post again, and that is before the try.
 //
-// Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones. So a place
-// that was freed for the first in the queue is still there when it has woken up. A place must be asked for by everybody
-// through a Turn, or the promise is void.
+// Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones, and it is
+// not the turn of who has waited longest. So a place that was freed for the first in the queue is still there when it
+// has woken up. A place must be asked for by everybody through a Turn, or the promise is void.
+//
+// Why nobody starves: higher ones without end take three places of four, newcomers that pass included (`passed`); the
+// fourth goes by age alone. So whoever finds k waiting goes before 4 (k + 1) places were taken, if it can wait so long.
+//
+// Why a rate is not missed by who sleeps: one wakes up to a tick later than there was room, and at a small burst the
+// time in between would be lost to everybody behind it. So a try counts from when the waiter could have gone, a tick
+// ago at most (`since`): a rate holds on those times, and what goes in any interval exceeds it by a tick's worth at
+// most.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 #include <cstdint>
 #include <limits>
@@ -34,6 +45,7 @@
 #include <utility>
 
 #include "proxy/base/brief_lock.hpp"
+#include "proxy/base/tick.hpp"
 #include "proxy/base/time.hpp"
 
 namespace sluice {
@@ -46,6 +58,7 @@ struct Waiter {
 
     // the queue's own
     boost::intrusive::set_member_hook<> hook{};
+    boost::intrusive::list_member_hook<> age_hook{};
     bool woken = false;
 };
 
@@ -61,11 +74,13 @@ class WaitQueue {
     unsigned size() const { return size_.load(std::memory_order_relaxed); }
     /// May a newcomer of that priority try before those who wait? One load.
     bool lets_pass(int priority) const { return front_.load() < priority; }
+    /// It has, and took a place. One load where nobody waits.
+    void passed();
 
     /// False: too many wait already. The waiter must try once more after this before it sleeps, if it is the head.
     bool join(Waiter& waiter);
-    /// Out of the queue, if it is in it; the one who is first after that is woken.
-    void leave(Waiter& waiter);
+    /// Out of the queue, if it is in it, with a place or without; the one who is first after that is woken.
+    void leave(Waiter& waiter, bool took = false);
     /// Is it this one's turn? From now on it can be woken (again).
     bool is_head(Waiter& waiter);
     /// A place came free: whoever is first shall try. One load where nobody waits.
@@ -79,17 +94,26 @@ class WaitQueue {
         Waiter, boost::intrusive::compare<Sooner>,
         boost::intrusive::member_hook<Waiter, boost::intrusive::set_member_hook<>, &Waiter::hook>,
         boost::intrusive::constant_time_size<false>>;
+    using ByAge = boost::intrusive::list<
+        Waiter, boost::intrusive::member_hook<Waiter, boost::intrusive::list_member_hook<>, &Waiter::age_hook>,
+        boost::intrusive::constant_time_size<false>>;
 
     static constexpr std::int64_t nobody = std::numeric_limits<std::int64_t>::min();
+    static constexpr std::int64_t no_newcomer = std::numeric_limits<std::int64_t>::max();
+    static constexpr unsigned by_priority = 3;  // places in a row before one goes by age
 
+    bool oldest_turn() const { return in_a_row_ >= by_priority; }
+    Waiter* first();
     void publish_front();
     void wake_first();
 
     const unsigned most_;
     std::atomic<unsigned> size_{0};
-    std::atomic<std::int64_t> front_{nobody};  // the priority of the first
-    BriefLock lock_;                           // for order_ and each waiter's own
+    std::atomic<std::int64_t> front_{nobody};  // the priority that a newcomer has to exceed
+    BriefLock lock_;                           // for all of this and each waiter's own
     Order order_;
+    ByAge by_age_;
+    unsigned in_a_row_ = 0;  // places that went by priority since one went by age, while somebody waited
 };
 
 /// Why there is no place.
@@ -122,7 +146,11 @@ class Turn {
     /// After a try that failed, or that was not allowed (`full` then only matters for a refusal): sleep until then, or
     /// until woken. Nothing: refuse; the deadline has come or lies before `full.retry_at`, or too many wait.
     std::optional<TimePoint> wait_until(const Full& full, TimePoint now);
-    /// Before the end of its life: a place was got, or is not wanted any more.
+    /// Of a try that `may_try` has just allowed: it has been waiting since then, or for a tick. A newcomer: now.
+    TimePoint since(TimePoint now) const { return joined_ ? std::max(joined_at_, now - wheel_tick) : now; }
+    /// The try got a place: the wait is over.
+    void took();
+    /// Before the end of its life: a place is not wanted any more.
     void leave();
     /// In the queue now.
     bool waits() const { return joined_; }
@@ -132,6 +160,7 @@ class Turn {
     Waiter& waiter_;
     const TimePoint deadline_;
     bool joined_ = false;
+    TimePoint joined_at_{};
     bool may_ = false;  // what `may_try` said last
 };
 

@@ -512,6 +512,29 @@ TEST_CASE("who may wait for the rate waits, and goes") {
     CHECK(proxy.metric("sluice_limit_wait_seconds_count{vendor=\"v\"}") >= 1);
 }
 
+TEST_CASE("who waits with the larger number goes first, and those with a smaller one do not starve", "[multi-worker]") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {rate: 50/s, burst: 1, when_full: {wait: 3s, priority: header X-Priority}}\n"), 2);
+    std::atomic<int> high{0}, low{0}, refused{0};
+    std::atomic<bool> done{false};
+    const auto call = [&](const std::string& priority, std::atomic<int>& answered) {
+        Wire app = proxy.connected("v.example");
+        while (!done) {
+            app.write("GET / HTTP/1.1\r\nHost: v.example\r\nX-Priority: " + priority + "\r\n\r\n");
+            const auto answer = app.read_response();
+            ++(answer && answer->status() == 200 ? answered : refused);
+        }
+    };
+    std::vector<std::thread> applications;
+    for (int i = 0; i < 8; ++i) applications.emplace_back(call, "9", std::ref(high));
+    for (int i = 0; i < 2; ++i) applications.emplace_back(call, "0", std::ref(low));
+    CHECK(eventually([&] { return low >= 10; }));
+    CHECK(high > 2 * low);   // three places of four
+    done = true;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(refused == 0);
+}
+
 TEST_CASE("no more exchanges are with the vendor than it has seats, and one that waits gets the seat that comes free", "[multi-worker]") {
     std::atomic<int> inside{0}, most{0};
     std::atomic<bool> hold{true};
@@ -537,6 +560,47 @@ TEST_CASE("no more exchanges are with the vendor than it has seats, and one that
     for (std::thread& thread : applications) thread.join();
     CHECK(served == 24);
     CHECK(most == 2);
+}
+
+TEST_CASE("a vendor that slows down under what it gets has fewer seats, and more again when it is quick", "[multi-worker]") {
+    std::atomic<bool> slow{false}, done{false};
+    std::mutex one_at_a_time;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (slow) {
+                    const std::lock_guard lock(one_at_a_time);
+                    std::this_thread::sleep_for(10ms);
+                } else {
+                    std::this_thread::sleep_for(30ms);   // however many there are
+                }
+                if (!wire.try_write(answer_with("200 OK"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {name: found, concurrency: {min: 4, max: 64}, when_full: {wait: 30s}}\n"), 2);
+    const auto seats = [&] { return proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="found.seats"})"); };
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(seats() == 20);   // where it begins
+    std::atomic<int> failed{0};
+    std::vector<std::thread> applications;
+    for (int i = 0; i < 28; ++i)
+        applications.emplace_back([&] {
+            Wire app = proxy.connected("v.example");
+            while (!done) {
+                app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+                const auto answer = app.read_response();
+                failed += !answer || answer->status() != 200;
+            }
+        });
+    CHECK(eventually([&] { return seats() >= 22; }));
+    slow = true;
+    CHECK(eventually([&] { return seats() >= 4 && seats() <= 8; }));
+    slow = false;
+    CHECK(eventually([&] { return seats() >= 12; }));
+    done = true;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(failed == 0);   // they waited
 }
 
 TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
@@ -606,6 +670,70 @@ TEST_CASE("a stream's usage settles what was reserved") {
     }
 }
 
+TEST_CASE("concurrent calls of a model do not overshoot the budget, streamed or not, though they do not say how long an answer may be", "[multi-worker]") {
+    // A prompt of 20 tokens, answered with 480 of them: 500 a call.
+    const std::string usage = R"("usage":{"prompt_tokens":20,"completion_tokens":480,"total_tokens":500}})";
+    const std::string whole = answer_with("200 OK", "Content-Type: application/json\r\n", R"({"choices":[],)" + usage);
+    const std::string stream = answer_with("200 OK", "Content-Type: text/event-stream\r\n", "data: {\"choices\":[]}\n\ndata: {\"choices\":[]," + usage + "\n\ndata: [DONE]\n\n");
+    std::atomic<int> calls{0}, inside{0};
+    std::atomic<bool> hold{false};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                ++calls, ++inside;
+                while (hold) std::this_thread::sleep_for(1ms);
+                --inside;
+                wire.write(request->body.find("stream") != std::string::npos ? stream : whole);
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {tokens: {rate: 50000/h, burst: 20000}}\n"), 4);
+    const auto call = [&](bool streamed) {
+        const std::string body = R"({"messages":[{"role":"user","content":")" + std::string(76, 'x') + R"("}])" + (streamed ? R"(,"stream":true})" : "}");
+        return send(proxy, "v.example", post("v.example", "/v1/chat/completions", body, "Content-Type: application/json\r\n"));
+    };
+    for (int i = 0; i < 20; ++i) REQUIRE(call(i % 2 == 0).status() == 200);   // half of the budget: it learns how long answers are
+    hold = true;
+    std::vector<std::thread> applications;
+    std::atomic<int> served{0}, limited{0};
+    for (int i = 0; i < 40; ++i)
+        applications.emplace_back([&, i] {
+            const Message answer = call(i % 2 == 0);
+            served += answer.status() == 200;
+            limited += answer.reason() == "token_limited";
+        });
+    CHECK(eventually([&] { return inside + limited == 40; }));   // all at once: nothing is settled yet
+    hold = false;
+    for (std::thread& thread : applications) thread.join();
+    CHECK(served + limited == 40);
+    CHECK(served >= 19);
+    CHECK(served <= 22);   // 20 of 500 tokens are what is left, and what time gives back
+}
+
+TEST_CASE("what was not sent costs neither tokens nor rate, however often it is tried") {
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {backoff: 1ms..1ms}\n    breaker: {enabled: false}\n    limit: {rate: 1/h, burst: 1, tokens: {rate: 1000/h}}\n");
+    const std::string call = post("v.example", "/", R"({"messages":[{"role":"user","content":"hello"}],"max_tokens":400})", "Content-Type: application/json\r\n");
+    for (int i = 0; i < 4; ++i) {
+        const Message answer = send(proxy, "v.example", call);
+        CHECK(answer.status() == 502);
+        CHECK(answer.reason() == "connect_failed");
+        if (i == 0) CHECK(answer.field("sluice-attempts") == "3");   // the place of the first serves all of them
+    }
+}
+
+TEST_CASE("a vendor that refused and was left for another keeps nothing of what was reserved with it") {
+    FakeVendor one(always(answer_with("503 Service Unavailable")), vendor_ca()), two(always(answer_with("200 OK")), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, true, "retry: {max: 0}\nbreaker: {enabled: false}\nlimit: {tokens: {rate: 1000/h}}\nfallback: {vendor: two}\n") +
+                    vendor_yaml("two", "two.example", two, true));
+    const std::string call = "PUT / HTTP/1.1\r\nHost: one.example\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{\"max_tokens\": 900}";
+    for (int i = 0; i < 3; ++i) {
+        const Message answer = send(proxy, "one.example", call);
+        CHECK(answer.status() == 200);
+        CHECK(answer.field("sluice-outcome") == "fallback");
+    }
+}
+
 TEST_CASE("a vendor's own word paces the requests before it has to refuse one") {
     Script script{{answer_with("200 OK", "RateLimit: \"default\";r=0;t=600\r\n"), answer_with("200 OK")}, {}, {}};
     FakeVendor vendor(script.serve(), vendor_ca());
@@ -615,6 +743,7 @@ TEST_CASE("a vendor's own word paces the requests before it has to refuse one") 
     CHECK(refused.status() == 429);
     CHECK(refused.reason() == "rate_limited");
     CHECK(std::atoi(refused.field("retry-after").c_str()) > 60);
+    CHECK(refused.field("ratelimit").find("-learnt\";r=0;t=" + refused.field("retry-after")) != std::string::npos);
     CHECK(script.seen.size() == 1);
 }
 

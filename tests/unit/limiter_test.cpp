@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <deque>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "proxy/net/deadline.hpp"
 #include "tests/unit/walk.hpp"
 
 using namespace sluice;
@@ -315,6 +317,335 @@ TEST_CASE("concurrent calls do not overshoot a budget of tokens") {
         }
         CHECK(used > 1'000'000);  // and what was reserved in vain could be used
     }
+}
+
+namespace {
+
+/// Four workers' threads, each with a wheel of its own, and the applications that wait there for one limit: as
+/// exchange/admission.cpp does it, in virtual time.
+class Workers {
+  public:
+    Workers(const LimitSpec& spec, unsigned applications, Duration turn, std::uint64_t dice)
+        : place_(limit_of(spec).place("", start)), turn_(turn), dice_(dice) {
+        for (unsigned i = 0; i < applications; ++i) applications_.emplace_back(*this, workers_[i % workers_.size()]);
+    }
+    /// When each call went, in order. Whoever has gone comes again at once.
+    std::vector<TimePoint> run(TimePoint end) {
+        for (Application& one : applications_) one.go();
+        while (now_ < end) {
+            TimePoint next = never;
+            for (Worker& worker : workers_) next = std::min(next, worker.wakes_at());
+            if (next == never) FAIL("nobody will ever wake");
+            now_ = std::max(now_, next) + Duration(dice_.below(static_cast<std::uint64_t>(turn_.count()) + 1));
+            for (Worker& worker : workers_) {
+                worker.wheel.advance(now_);
+                while (!worker.posted.empty()) {
+                    Application& woken = *worker.posted.front();
+                    worker.posted.pop_front();
+                    woken.go();
+                }
+            }
+        }
+        return went_;
+    }
+
+  private:
+    struct Application;
+    struct Worker {
+        Wheel wheel{start};
+        std::deque<Application*> posted;
+        TimePoint wakes_at() const { return posted.empty() ? wheel.wake() : start; }
+    };
+    struct Application {
+        Application(Workers& in, Worker& at) : all(in), worker(at) {}
+        static void wake(void* whom) {
+            auto& self = *static_cast<Application*>(whom);
+            self.worker.posted.push_back(&self);
+        }
+        /// Everything that its coroutine does from one sleep to the next.
+        void go() {
+            asleep.disarm();
+            for (const TimePoint now = all.now_;;) {
+                if (!turn) turn.emplace(all.place_.spenders(), waiter = {0, wake, this}, later(now, 10s));
+                Full full = all.place_.full(1, now);
+                if (turn->may_try()) {
+                    const Spent spent = all.place_.spend(1, turn->since(now), now);
+                    if (spent.admitted) {
+                        turn->took();
+                        turn.reset();
+                        all.went_.push_back(now);
+                        continue;
+                    }
+                    full = spent.full;
+                }
+                const auto until = turn->wait_until(full, now);
+                if (!until) FAIL("refused, though there is time to wait");
+                if (*until <= now) continue;
+                worker.wheel.arm(asleep, *until);
+                return;
+            }
+        }
+        Workers& all;
+        Worker& worker;
+        Waiter waiter;
+        std::optional<Turn> turn;
+        Deadline asleep{[](void* self) { static_cast<Application*>(self)->go(); }, this};
+    };
+    LimitState& limit_of(const LimitSpec& spec) { return limit_.emplace(spec, seed); }
+
+    std::optional<LimitState> limit_;
+    Place place_;
+    const Duration turn_;
+    walk::Dice dice_;
+    TimePoint now_ = start;
+    std::array<Worker, 4> workers_;
+    std::deque<Application> applications_;
+    std::vector<TimePoint> went_;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "those who wait on four workers get a rate to within 1 % over 10 s, and at no time more than a tick's worth") {
+    struct Case {
+        std::uint64_t per_second, burst;
+        unsigned applications;
+        Duration turn;  // how long a worker's turn may take at most
+    };
+    for (const Case& c : {Case{200, 1, 12, 0us}, Case{200, 2, 12, 0us}, Case{200, 1, 12, 200us}, Case{50, 1, 4, 200us},
+                          Case{333, 1, 12, 100us}, Case{1000, 1, 32, 50us}, Case{3000, 5, 64, 10us}}) {
+        CAPTURE(c.per_second, c.burst);
+        for (const bool of_tokens : {false, true}) {
+            const RateSpec rate{{c.per_second, 1s}, c.burst};
+            Workers workers(of_tokens ? spec_of({}, rate) : spec_of(rate), c.applications, c.turn, c.per_second);
+            const std::vector<TimePoint> went = workers.run(at(10s));
+            CHECK(went.size() >= c.per_second * 10 * 99 / 100);
+            const double per_ns = static_cast<double>(c.per_second) / 1e9;
+            double lead = 0, least = 0;  // of what went, before the time's worth
+            for (std::size_t i = 0; i < went.size(); ++i) {
+                const double worth = per_ns * static_cast<double>((went[i] - start).count());
+                least = std::min(least, static_cast<double>(i) - worth);
+                lead = std::max(lead, static_cast<double>(i + 1) - worth - least);
+            }
+            CHECK(lead <= static_cast<double>(c.burst) + per_ns * static_cast<double>(wheel_tick.count()) + 0.001);
+        }
+    }
+}
+
+namespace {
+
+/// A bucket of time, which a wheel's tick may be taken beyond.
+struct Bucket {
+    Bucket(const RateSpec& spec, TimePoint from)
+        : unit(spec.rate.per / static_cast<std::int64_t>(spec.rate.count)),
+          most(unit * spec.burst + wheel_tick),
+          level(most),
+          at(from) {}
+    void move_to(TimePoint now) {
+        level = std::min(most, level + (now - at));
+        at = now;
+    }
+    Duration unit, most, level;
+    TimePoint at;
+};
+
+/// Applications that come, wait, go, settle, are sent for nothing or go away, under one limit of rate, tokens and what
+/// is learnt: whatever of these there is.
+struct Crowd {
+    struct One {
+        Waiter waiter;
+        std::optional<Turn> turn;
+        std::optional<Spent> spent;
+        std::size_t event = 0;
+        TimePoint deadline, until;
+        std::uint64_t cost = 0, came = 0;
+        std::size_t before = 0, after = 0;  // waited when it came; places that were taken since then
+        bool posted = false;
+    };
+    struct Event {
+        TimePoint when;
+        std::uint64_t tokens, calls;
+        bool owed;
+    };
+
+    explicit Crowd(std::uint64_t round)
+        : dice(round), limit(spec_for(dice), {dice.next(), dice.next()}), place(limit.place("", start)), crowd(24) {}
+
+    static LimitSpec spec_for(walk::Dice& dice) {
+        const bool rate = !dice.one_in(3);
+        LimitSpec spec;
+        if (rate) spec.rate = RateSpec{{1 + dice.below(500), 1s}, 1 + dice.below(dice.one_in(2) ? 3 : 50)};
+        if (!rate || dice.one_in(2))
+            spec.tokens = TokenSpec{{{1000 + dice.below(100'000), 1s}, 500 + dice.below(3000)}};
+        spec.learn = dice.one_in(2);
+        return spec;
+    }
+    bool waits(const One& one) const { return one.turn && one.turn->waits(); }
+    /// Whose turn it is, of those who wait.
+    One* head() {
+        One* first = nullptr;
+        for (One& one : crowd) {
+            if (!waits(one)) continue;
+            const auto sooner = [&](const One& a, const One& b) {
+                return in_a_row < 3 && a.waiter.priority != b.waiter.priority ? a.waiter.priority > b.waiter.priority
+                                                                              : a.came < b.came;
+            };
+            if (!first || sooner(one, *first)) first = &one;
+        }
+        return first;
+    }
+    void took(One& one) {
+        const One* const first = head();
+        const bool newcomer = !waits(one);
+        if (newcomer ? first && (in_a_row == 3 || first->waiter.priority >= one.waiter.priority) : first != &one)
+            FAIL("passed somebody");
+        bool oldest = true, alone = true;
+        for (One& other : crowd) {
+            if (&other == &one || !waits(other)) continue;
+            alone = false;
+            oldest &= one.came < other.came;
+            if (++other.after >= 4 * (other.before + 1)) FAIL("starved");
+        }
+        if (!newcomer || !alone) in_a_row = oldest && !newcomer ? 0 : std::min(in_a_row + 1, 3u);
+        waited += !newcomer;
+        one.turn->took();
+        one.turn.reset();
+        one.event = events.size();
+        events.push_back({now, one.spent->tokens.cost, 1, false});
+        if (now < closed) FAIL("sent while the vendor wants nothing");
+        ++admitted;
+    }
+    /// Everything that a coroutine does from one sleep to the next.
+    void go(One& one) {
+        one.posted = false;
+        for (;;) {
+            Full full = place.full(one.cost, now);
+            if (one.turn->may_try()) {
+                Spent spent = place.spend(one.cost, one.turn->since(now), now);
+                if (spent.admitted) {
+                    one.spent = spent;
+                    return took(one);
+                }
+                full = spent.full;
+                if (full.retry_at <= now) FAIL("refused though there is room");
+            }
+            const auto until = one.turn->wait_until(full, now);
+            if (!until) {
+                const bool in_vain = full.only_time_helps() && full.retry_at > one.deadline;
+                if (now < one.deadline && !in_vain) FAIL("refused though it may wait");
+                one.turn.reset();
+                ++refused;
+                return;
+            }
+            if (*until > one.deadline) FAIL("sleeps too long");
+            one.until = *until;
+            if (*until > now) return;
+        }
+    }
+    void end(One& one) {
+        Event& event = events[one.event];
+        if (gives_back && dice.one_in(4)) {
+            place.refund(*one.spent, now);
+            event.tokens = event.calls = 0;
+        } else if (limit.spec().tokens) {
+            const std::uint64_t reserved = event.tokens, least = gives_back ? 0 : reserved;
+            const std::uint64_t actual = least + dice.below(one.cost * 5 / 4 + 2 - std::min(least, one.cost));
+            place.settle(*one.spent, actual, now);
+            event.tokens = std::min(actual, reserved);
+            if (actual > reserved) events.push_back({now, actual - reserved, 0, true});
+        }
+        one.spent.reset();
+    }
+    void step() {
+        now += Duration(dice.below(2'000'000));
+        for (One& one : crowd)  // the wheel: a tick late at most
+            if (waits(one) &&
+                (one.posted || (one.until <= now && (one.until + wheel_tick / 2 < now || dice.one_in(2)))))
+                go(one);
+        One& one = crowd[dice.below(crowd.size())];
+        if (one.spent) {
+            if (dice.one_in(2)) end(one);
+        } else if (!one.turn) {
+            one.waiter = {static_cast<int>(dice.below(4)), [](void* whom) { static_cast<One*>(whom)->posted = true; },
+                          &one};
+            one.deadline = now + Duration(dice.below(1'000'000'000));
+            one.cost = limit.spec().tokens ? 1 + dice.below(1000) : 0;
+            one.came = ++coming;
+            one.before = place.spenders().size();
+            one.after = 0;
+            one.turn.emplace(place.spenders(), one.waiter, one.deadline);
+            go(one);
+        } else if (dice.one_in(40)) {
+            one.turn.reset();  // it went away
+        }
+        if (limit.spec().learn && dice.one_in(300)) learn();
+        const One* const first = head();
+        if (!first != place.spenders().empty()) FAIL("the queue does not know who waits");
+        if (first && !first->posted && first->until > now && place.full(first->cost, now).retry_at <= now)
+            FAIL("a wake-up was lost");
+    }
+    void learn() {
+        VendorSignal signal;
+        if (dice.one_in(2)) {
+            signal.limited = true;
+            signal.retry_after = Duration(dice.below(300'000'000));
+            closed = std::max(closed, now + *signal.retry_after);
+        } else {
+            const auto kind = dice.one_in(2) ? QuotaHint::Kind::requests : QuotaHint::Kind::tokens;
+            signal.quotas.add({kind, dice.one_in(2), 1000, 1 + dice.below(400), Duration(1 + dice.below(500'000'000))});
+        }
+        place.learn(signal, now);
+    }
+    /// What is given back is rate_test's: here it wakes those who wait.
+    void judge() const {
+        if (gives_back) return;
+        const LimitSpec& spec = limit.spec();
+        std::optional<Bucket> rate, tokens;
+        if (spec.rate) rate.emplace(*spec.rate, start);
+        if (spec.tokens) tokens.emplace(spec.tokens->rate, start);
+        const auto take = [](std::optional<Bucket>& bucket, const Event& event, std::uint64_t units) {
+            if (!bucket || units == 0) return;
+            bucket->move_to(event.when);
+            bucket->level -= bucket->unit * units;
+            if (!event.owed && bucket->level < 0s) FAIL("more than rate * t + burst and a tick's worth");
+        };
+        for (const Event& event : events) {
+            take(rate, event, event.calls);
+            take(tokens, event, event.tokens);
+        }
+    }
+
+    walk::Dice dice;
+    const bool gives_back = dice.one_in(2);
+    LimitState limit;
+    Place place;
+    std::vector<One> crowd;
+    std::vector<Event> events;
+    TimePoint now = start, closed = start;
+    unsigned in_a_row = 0;
+    std::uint64_t coming = 0, admitted = 0, waited = 0, refused = 0;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "random walk: under rate, tokens and what is learnt nobody is passed, starved, left asleep or let through too "
+    "early") {
+    std::uint64_t admitted = 0, waited = 0, refused = 0;
+    for (int round = 0; round < 200 / walk::slower; ++round) {
+        CAPTURE(round);
+        Crowd crowd(round);
+        for (int step = 0; step < 10'000; ++step) crowd.step();
+        crowd.judge();
+        for (Crowd::One& one : crowd.crowd) one.turn.reset();
+        if (!crowd.place.spenders().empty()) FAIL("something is left");
+        admitted += crowd.admitted;
+        waited += crowd.waited;
+        refused += crowd.refused;
+    }
+    CHECK(admitted > 100'000 / walk::slower);
+    CHECK(waited > 50'000 / walk::slower);
+    CHECK(refused > 10'000 / walk::slower);
 }
 
 TEST_CASE("a refusal says when, and what the limits are") {

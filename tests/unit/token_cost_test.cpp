@@ -1,7 +1,9 @@
 #include "proxy/policy/token_cost.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
+#include <vector>
 
 #include "tests/unit/walk.hpp"
 
@@ -65,10 +67,49 @@ TEST_CASE("a call costs a quarter of its texts' bytes and what may be answered")
     };
     for (const Case& c : cases) {
         CAPTURE(c.body.substr(0, 200));
-        CHECK(estimate_tokens(c.body) == c.tokens);
+        CHECK(estimate_tokens(c.body).cost(0) == c.tokens);
     }
-    CHECK(estimate_tokens("{\"prompt\":\"" + std::string(20'000'000, 'x') + "\"}") == 5'000'001);
-    CHECK(estimate_tokens(R"({"max_tokens":10,"prompt":")" + text) == 110);  // the first part of a body
+    CHECK(estimate_tokens("{\"prompt\":\"" + std::string(20'000'000, 'x') + "\"}").cost(0) == 5'000'001);
+    CHECK(estimate_tokens(R"({"max_tokens":10,"prompt":")" + text).cost(0) == 110);  // the first part of a body
+}
+
+TEST_CASE("who does not say how much may be answered costs what is usual, each of its answers") {
+    const std::string prompt = R"("messages":[{"content":")" + text + R"("}])";
+    CHECK(estimate_tokens("{" + prompt + "}").cost(250) == 350);
+    CHECK(estimate_tokens("{" + prompt + R"(,"n":3})").cost(250) == 850);
+    CHECK(estimate_tokens("{" + prompt + R"(,"max_tokens":null})").cost(250) == 350);
+    CHECK(estimate_tokens("{" + prompt + R"(,"max_tokens":0})").cost(250) == 350);
+    CHECK(estimate_tokens("{" + prompt + R"(,"max_tokens":7})").cost(250) == 107);
+    CHECK(estimate_tokens("{" + prompt).cost(250) == 350);  // the first part of a body
+    for (const char* unanswered : {"", "{}", "[]", R"({"model":"m"})", "file=data", "\"x\""}) {
+        CAPTURE(unanswered);
+        CHECK(estimate_tokens(unanswered).cost(250) <= 2);
+    }
+}
+
+TEST_CASE("the usual answer follows longer ones fast and shorter ones slowly, within bounds") {
+    UsualAnswer usual;
+    CHECK(usual.tokens() == UsualAnswer::at_first);
+    for (int i = 0; i < 20; ++i) usual.observe(2000);
+    CHECK(usual.tokens() >= 1990);
+    CHECK(usual.tokens() <= 2000);
+    for (int i = 0; i < 20; ++i) usual.observe(0);
+    CHECK(usual.tokens() > 500);
+    for (int i = 0; i < 300; ++i) usual.observe(0);
+    CHECK(usual.tokens() <= 1);
+    for (int i = 0; i < 100; ++i) usual.observe(~std::uint64_t{0});
+    CHECK(usual.tokens() == UsualAnswer::most);
+
+    walk::Dice dice(3);
+    UsualAnswer spread;
+    int longer = 0;
+    for (int i = 0; i < 20'000; ++i) {
+        const std::uint64_t answer = dice.below(1000);
+        if (i >= 1000 && answer > spread.tokens()) ++longer;
+        spread.observe(answer);
+        if (spread.tokens() > 1000) FAIL("beyond all that was seen");
+    }
+    CHECK(longer < 19'000 * 2 / 5);
 }
 
 TEST_CASE("usage is found in answers of every shape, however they arrive") {
@@ -174,9 +215,138 @@ TEST_CASE("random walk: hostile bodies are only read") {
     for (int i = 0; i < 200'000 / walk::slower; ++i) {
         std::string body;
         for (auto n = dice.below(24); n > 0; --n) body += words[dice.below(std::size(words))];
-        if (estimate_tokens(body) == 0) FAIL(body);
+        if (estimate_tokens(body).cost(0) == 0) FAIL(body);
         for (const char* type : {"application/json", "text/event-stream"}) {
             if (read(type, body, 1) != read(type, body, 1000)) FAIL(body);
         }
     }
+}
+
+namespace {
+
+/// A request as applications write them, and what it says.
+struct Request {
+    std::string body;
+    std::uint64_t bytes = 0, ids = 0, answer = 0, answers = 1;
+};
+
+Request request_of(walk::Dice& dice) {
+    Request request;
+    std::vector<std::string> members;
+    const auto word = [&](std::uint64_t most) { return std::string(dice.below(most), 'w'); };
+    const auto counted = [&](std::string value) {
+        request.bytes += value.size();
+        return '"' + value + '"';
+    };
+    const auto number = [](std::uint64_t n) { return std::to_string(n); };
+    for (auto n = dice.below(4); n > 0; --n) {
+        switch (dice.below(4)) {
+        case 0: {
+            std::string messages;
+            for (auto m = dice.below(3); m > 0; --m)
+                messages +=
+                    "{\"role\":" + counted("user") + ", \"content\" : " + counted(word(60)) + (m > 1 ? "},\n" : "}");
+            members.push_back("\"messages\": [" + messages + "]");
+            break;
+        }
+        case 1: {
+            std::string ids;
+            for (auto m = dice.below(5); m > 0; --m, ++request.ids)
+                ids += number(dice.below(100'000)) + (m > 1 ? "," : "");
+            members.push_back("\"input\":[" + ids + "]");
+            break;
+        }
+        case 2: members.push_back("\"system\":" + counted(word(40))); break;
+        case 3:
+            members.push_back("\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"" + word(50) +
+                              "\"}},{\"text\":" + counted(word(30)) + "}]}]");
+            break;
+        }
+    }
+    if (dice.one_in(2)) {
+        const std::uint64_t most = dice.below(5000);
+        request.answer = std::max(request.answer, most);
+        const char* names[] = {"max_tokens", "max_completion_tokens", "max_output_tokens"};
+        members.push_back('"' + std::string(names[dice.below(3)]) + "\":" + number(most));
+    }
+    if (dice.one_in(4)) members.push_back("\"n\":" + number(request.answers = 1 + dice.below(5)));
+    if (dice.one_in(3)) members.push_back("\"model\":\"" + word(20) + "\"");
+    if (dice.one_in(3)) members.push_back("\"stream\":true,\"temperature\":0.7");
+    if (dice.one_in(5)) members.push_back("\"metadata\":{\"max_tokens\":77,\"n\":9}");
+    for (std::size_t i = members.size(); i > 1; --i) std::swap(members[i - 1], members[dice.below(i)]);
+    request.body = "{";
+    for (std::size_t i = 0; i < members.size(); ++i) request.body += (i > 0 ? "," : "") + members[i];
+    request.body += "}";
+    return request;
+}
+
+/// An answer, and what it says of its usage in the end.
+struct Answer {
+    std::string type, body;
+    std::optional<Usage> usage;
+};
+
+Answer answer_of(walk::Dice& dice) {
+    Answer answer;
+    std::optional<std::uint64_t> prompt, completion, total;
+    const auto document = [&] {
+        std::string usage;
+        const auto say = [&](const char* key, std::optional<std::uint64_t>& what) {
+            if (dice.one_in(3)) return;
+            what = dice.below(100'000);
+            usage += (usage.empty() ? "" : ",") + ('"' + std::string(key) + "\":" + std::to_string(*what));
+        };
+        const bool tells = dice.one_in(2);
+        if (tells) {
+            const bool openai = dice.one_in(2);
+            say(openai ? "prompt_tokens" : "input_tokens", prompt);
+            say(openai ? "completion_tokens" : "output_tokens", completion);
+            if (openai) say("total_tokens", total);
+        }
+        std::string out = "{\"id\":\"x\"";
+        if (dice.one_in(2))
+            out += ",\"choices\":[{\"delta\":{\"content\":\"" + std::string(dice.below(30), 'y') +
+                   "\"},\"usage\":{\"total_tokens\":5}}]";
+        if (tells) out += ",\"usage\":{" + usage + "}";
+        return out + "}";
+    };
+    if (dice.one_in(2)) {
+        answer.type = "application/json";
+        answer.body = document();
+    } else {
+        answer.type = "text/event-stream";
+        const char* end = dice.one_in(2) ? "\n" : "\r\n";
+        for (auto n = 1 + dice.below(4); n > 0; --n) {
+            if (dice.one_in(3)) answer.body += std::string(": ping") + end + end;
+            if (dice.one_in(3)) answer.body += std::string("event: message") + end;
+            answer.body += "data: " + document() + end + end;
+        }
+        if (dice.one_in(2)) answer.body += std::string("data: [DONE]") + end + end;
+    }
+    if (prompt || completion || total)
+        answer.usage = Usage{prompt.value_or(0), completion.value_or(0),
+                             total.value_or(prompt.value_or(0) + completion.value_or(0))};
+    return answer;
+}
+
+}  // namespace
+
+TEST_CASE("random walk: what requests and answers say is what is counted, a million times") {
+    walk::Dice dice(11);
+    std::uint64_t told = 0, unsaid = 0;
+    for (int i = 0; i < 500'000 / walk::slower; ++i) {
+        const Request request = request_of(dice);
+        const std::uint64_t usual = dice.below(1000), prompt = (request.bytes + 3) / 4 + request.ids;
+        const bool says = request.answer > 0 || prompt == 0;
+        unsaid += !says;
+        const std::uint64_t cost = prompt + (says ? request.answer : usual) * request.answers;
+        if (estimate_tokens(request.body).cost(usual) != std::max<std::uint64_t>(cost, says ? 1 : prompt))
+            FAIL(request.body);
+
+        const Answer answer = answer_of(dice);
+        told += answer.usage.has_value();
+        if (read(answer.type, answer.body, 1 + dice.below(answer.body.size() + 1)) != answer.usage) FAIL(answer.body);
+    }
+    CHECK(told > 200'000 / walk::slower);
+    CHECK(unsaid > 100'000 / walk::slower);
 }

@@ -47,7 +47,10 @@ std::optional<Lease> sit_down(Bulkhead& seats, WaitQueue& queue, unsigned limit,
     Turn turn(queue, waiter, never);
     for (;;) {
         if (turn.may_try()) {
-            if (auto lease = seats.enter(limit)) return lease;
+            if (auto lease = seats.enter(limit)) {
+                turn.took();
+                return lease;
+            }
         }
         const auto until = turn.wait_until({Part::seats, never}, start);
         if (!until) return {};
@@ -163,6 +166,72 @@ TEST_CASE("a newcomer passes only those of lower priority") {
     CHECK(queue.lets_pass(3));
 }
 
+TEST_CASE("of four places that are taken while somebody waits one goes by age, whoever comes") {
+    WaitQueue queue;
+    Count count;
+    std::list<Waiter> waiters;
+    const auto come = [&](int priority) {
+        waiters.push_back({priority, Count::wake, &count});
+        CHECK(queue.join(waiters.back()));
+    };
+    const auto next = [&] {
+        const auto who = std::find_if(waiters.begin(), waiters.end(), [&](Waiter& w) { return queue.is_head(w); });
+        const int priority = who->priority;
+        queue.leave(*who, true);
+        waiters.erase(who);
+        return priority;
+    };
+    for (const int priority : {0, -7, 9, 9, 9}) come(priority);
+    std::vector<int> order;
+    for (int i = 0; i < 12; ++i, come(9)) order.push_back(next());
+    CHECK(order == std::vector{9, 9, 9, 0, 9, 9, 9, -7, 9, 9, 9, 9});  // in the end all are alike
+
+    SECTION("those that pass without waiting are counted") {
+        while (!queue.empty()) next();
+        Count low;
+        Waiter waiter{0, Count::wake, &low};
+        queue.join(waiter);
+        queue.leave(waiter, true);  // it was the oldest: three may go before the next
+        queue.join(waiter);
+        for (int i = 0; i < 3; ++i) {
+            CHECK(queue.lets_pass(9));
+            queue.passed();
+        }
+        CHECK_FALSE(queue.lets_pass(std::numeric_limits<int>::max()));
+        Waiter high{9, Count::wake, &count};
+        queue.join(high);
+        CHECK(queue.is_head(waiter));
+        CHECK_FALSE(queue.is_head(high));
+        queue.leave(waiter, true);
+        CHECK(queue.is_head(high));
+        CHECK(queue.lets_pass(10));
+        queue.leave(high);
+    }
+    SECTION("whoever's turn it becomes is woken") {
+        while (!queue.empty()) next();
+        Count low, counts[4];
+        Waiter waiter{0, Count::wake, &low};
+        queue.join(waiter);
+        queue.leave(waiter, true);
+        Waiter high[4] = {{9, Count::wake, &counts[0]},
+                          {9, Count::wake, &counts[1]},
+                          {9, Count::wake, &counts[2]},
+                          {9, Count::wake, &counts[3]}};
+        queue.join(waiter);
+        for (Waiter& one : high) queue.join(one);
+        queue.leave(high[0], true);
+        queue.leave(high[1], true);
+        CHECK(low.wakes == 0);
+        queue.leave(high[2], true);
+        CHECK(low.wakes == 1);
+        CHECK(counts[3].wakes == 0);
+        queue.leave(waiter);  // its time was up
+        CHECK(counts[3].wakes == 1);
+        queue.leave(high[3]);
+    }
+    while (!queue.empty()) next();
+}
+
 TEST_CASE("who finds the queue full is refused at once") {
     WaitQueue queue(2);
     Count count;
@@ -223,7 +292,8 @@ TEST_CASE("random walk: no seat is lost or passed on out of order, and none stay
         std::optional<Lease> lease;
         TimePoint deadline;
         std::uint64_t came = 0;
-        bool posted = false;  // a wake-up on its way
+        std::size_t before = 0, after = 0;  // waited when it came; places that were taken since then
+        bool posted = false;                // a wake-up on its way
     };
     std::uint64_t admitted = 0, given_up = 0, waited = 0;
     for (int round = 0; round < 300 / walk::slower; ++round) {
@@ -234,25 +304,36 @@ TEST_CASE("random walk: no seat is lost or passed on out of order, and none stay
         std::vector<Client> clients(40);
         TimePoint now = start;
         std::uint64_t coming = 0;
+        unsigned in_a_row = 0;  // by priority
         const auto end = [](Client& client) { client.turn.reset(); };
         const auto goes_before = [](const Client& a, const Client& b) {
             return a.waiter.priority != b.waiter.priority ? a.waiter.priority > b.waiter.priority : a.came < b.came;
+        };
+        const auto took = [&](Client& client) {
+            const bool newcomer = !client.turn->waits(), by_age = in_a_row == 3;
+            bool alone = true, oldest = true;
+            for (Client& other : clients) {
+                if (&other == &client || !other.turn || !other.turn->waits()) continue;
+                alone = false;
+                oldest &= client.came < other.came;
+                const bool passed = by_age     ? newcomer || other.came < client.came
+                                    : newcomer ? other.waiter.priority >= client.waiter.priority
+                                               : goes_before(other, client);
+                if (passed) FAIL("passed somebody, seed " << round);
+                if (++other.after >= 4 * (other.before + 1)) FAIL("starved, seed " << round);
+            }
+            if (!newcomer || !alone) in_a_row = oldest && !newcomer ? 0 : std::min(in_a_row + 1, 3u);
+            client.turn->took();
         };
         // Everything that a coroutine does from one sleep to the next.
         const auto run = [&](Client& client) {
             for (;;) {
                 if (client.turn->may_try()) {
                     if ((client.lease = seats.enter(limit))) {
-                        for (const Client& other : clients) {
-                            if (&other == &client || !other.turn || !other.turn->waits()) continue;
-                            const bool newcomer = !client.turn->waits();
-                            if (newcomer ? other.waiter.priority >= client.waiter.priority
-                                         : goes_before(other, client)) {
-                                FAIL("passed somebody, seed " << round);
-                            }
-                        }
+                        const bool has_waited = client.turn->waits();
+                        took(client);
                         if (seats.in_use() > limit) FAIL("too many seats, seed " << round);
-                        waited += client.turn->waits();
+                        waited += has_waited;
                         ++admitted;
                         return end(client);
                     }
@@ -276,6 +357,8 @@ TEST_CASE("random walk: no seat is lost or passed on out of order, and none stay
                 client.posted = false;
                 client.deadline = now + Duration(dice.below(60'000));
                 client.came = ++coming;
+                client.before = queue.size();
+                client.after = 0;
                 client.turn.emplace(queue, client.waiter, client.deadline);
                 run(client);
             } else if (client.posted || client.deadline <= now) {
@@ -341,7 +424,8 @@ TEST_CASE("threads share seats: never too many, no wake-up lost, each is served"
     CHECK(queue.empty());
 }
 
-TEST_CASE("threads that wait are let in by priority, then in the order they came", "[multi-worker]") {
+TEST_CASE("threads that wait are let in by priority, then in the order they came, but for each fourth",
+          "[multi-worker]") {
     WaitQueue queue;
     Bulkhead seats(queue);
     const int priorities[] = {0, 2, 1, 2, 0, 1, 7, 0};
@@ -362,6 +446,6 @@ TEST_CASE("threads that wait are let in by priority, then in the order they came
         held.reset();
         for (std::thread& worker : workers) worker.join();
         REQUIRE_FALSE(lost);
-        REQUIRE(order == "61325047");
+        REQUIRE(order == "61302547");  // each fourth by age
     }
 }
