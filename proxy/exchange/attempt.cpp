@@ -11,6 +11,7 @@ namespace sluice {
 
 namespace {
 
+constexpr std::string_view grpc_type = "application/grpc";
 constexpr std::size_t worth_draining = 64 * 1024;   // of an answer that nobody wants, so that its connection can be used again
 
 VendorState::LiveBreaker* breaker_at(const Exchange& ex, std::size_t endpoint) {
@@ -47,11 +48,11 @@ class Gate {
     void connected() { leave(Breaker::Seen::success, false); }
     void answered(TimePoint now) {
         std::optional<unsigned> grpc;
-        if (ex_.response.status == 200)
-            if (const auto text = ex_.response.fields.find("grpc-status")) grpc = static_cast<unsigned>(parse_decimal(*text).value_or(2));
+        if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
         const Duration taken = ex_.phases.first_byte.value_or(now - entered_at_);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
         leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken));
+        ex_.heard = pass_;
     }
 
     void failed(const Failure& failure, TimePoint now) {
@@ -108,6 +109,7 @@ void hear_answer(Exchange& ex) {
         learns |= held.limit->state.spec().learn;
         counts |= held.limit->state.spec().tokens.has_value();
     }
+    ex.grpc = ex.response.status == 200 && same_text(ex.response.fields.find(Known::content_type).value_or(std::string_view{}).substr(0, grpc_type.size()), grpc_type);
     ex.learning = learns;
     if (learns) ex.throttle.start(ex.response.status, ex.response.fields, Core::wall_now());
     const auto coding = ex.response.fields.find("Content-Encoding");
@@ -160,6 +162,20 @@ Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFaul
     case ChaosFault::Kind::truncate: co_return Injected{};   // `answer_body` does it
     }
     co_return Injected{};
+}
+
+// Its head was a success; where its body broke off, or its trailers tell of a failure, it was none.
+void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done, TimePoint now) {
+    if (!ex.heard.good) return;
+    const bool broke_off = !done && !ex.application->stopped() && seen_of(done.error(), true) == Breaker::Seen::failure;
+    const auto trailers = done && ex.grpc ? ex.watched.grpc_status() : std::nullopt;
+    if (!broke_off && !(trailers && seen_of(ex.response.status, trailers, ex.heard.probe) == Breaker::Seen::failure)) return;
+    auto* live = breaker_at(ex, endpoint);
+    if (!live) return;
+    const std::uint32_t bit = std::uint32_t{1} << endpoint;
+    const auto moved = live->breaker->fail_late(live->spec, ex.heard, (ex.failed_at & bit) == 0, now);
+    ex.failed_at |= bit;
+    if (moved) core.journal.moved(*ex.serving, live->of, *moved);
 }
 
 }  // namespace
@@ -215,6 +231,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     Result<void> entered = gate.enter(sent);
     if (!entered) co_return entered;
     ++ex.attempts;
+    ex.heard = {};
 
     ex.phases = {.started = ex.phases.started};
     Result<void> done;
@@ -253,7 +270,8 @@ BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
         ex.faulty.begin(*body, *ex.fault, core.timer, Core::now());
         body = &ex.faulty;
     }
-    if (body && (ex.learning || ex.counting)) {
+    ex.grpc = ex.grpc && body;
+    if (body && (ex.learning || ex.counting || ex.grpc)) {
         ex.watched.begin(*body, ex.learning ? &ex.throttle : nullptr, ex.counting ? &ex.usage : nullptr);
         body = &ex.watched;
     }
@@ -268,14 +286,7 @@ void learn_from_answer(Exchange& ex) {
 
 void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done) {
     const TimePoint now = Core::now();
-    const bool broke_off = !done && !done.error().gone && done.error().origin == Origin::vendor && !ex.application->stopped();
-    if (auto* live = broke_off ? breaker_at(ex, endpoint) : nullptr) {
-        // Its head was a success; that its body is none is a failure of its own.
-        const Breaker::Pass pass = live->breaker->enter(live->spec, now);
-        if (pass.moved) core.journal.moved(*ex.serving, live->of, Breaker::State::half_open);
-        const auto moved = live->breaker->leave(live->spec, pass, seen_of(done.error(), true), false, (ex.failed_at >> endpoint & 1) == 0, now);
-        if (moved) core.journal.moved(*ex.serving, live->of, *moved);
-    }
+    judge_body(core, ex, endpoint, done, now);
     learn_from_answer(ex);
     const auto usage = ex.counting ? ex.usage.usage() : std::nullopt;
     if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);

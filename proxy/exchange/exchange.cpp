@@ -52,7 +52,8 @@ void Exchange::clear() {
     tokens = {};
     failed_at = 0;
     fault = nullptr;
-    learning = counting = false;
+    heard = {};
+    grpc = learning = counting = false;
     rewritten.hold({});
     trip.reset();
     winner.reset();

@@ -83,6 +83,8 @@ struct Exchange {
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     TokenEstimate tokens;                    // where a limit counts them
     std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each
+    Breaker::Pass heard;                     // of the answer at hand, given back at its head: its body may still turn that around
+    bool grpc = false;                       // its status may come in its trailers
     bool learning = false, counting = false; // the answer at hand is heard by:
     ThrottleReader throttle;                 // what it says of the vendor's limits
     UsageReader usage;                       // what it says it cost

@@ -119,6 +119,8 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.response = std::move(own.response);
     ex.phases = own.phases;
     ex.fault = own.fault;
+    ex.heard = own.heard;
+    ex.grpc = own.grpc;
     ex.learning = own.learning;
     ex.counting = own.counting;
     ex.throttle = own.throttle;

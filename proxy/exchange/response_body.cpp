@@ -3,19 +3,24 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/policy/breaker.hpp"
+
 namespace sluice {
 
 void WatchedBody::begin(BodySource& inner, ThrottleReader* throttle, UsageReader* usage) {
     inner_ = &inner;
     throttle_ = throttle;
     usage_ = usage;
+    grpc_status_.reset();
 }
 
 void WatchedBody::look(const Result<Chunk>& got) {
     if (!got) return;
     if (throttle_ && throttle_->wants_body()) throttle_->read(got->data);
     if (usage_ && usage_->wants_body()) usage_->read(got->data);
-    if (throttle_ && got->trailers) throttle_->read_trailers(*got->trailers);
+    if (!got->trailers) return;
+    if (throttle_) throttle_->read_trailers(*got->trailers);
+    grpc_status_ = read_grpc_status(*got->trailers);
 }
 
 std::optional<Result<Chunk>> WatchedBody::next_ready() {

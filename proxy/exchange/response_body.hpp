@@ -15,6 +15,9 @@ class WatchedBody final : public BodySource {
     /// Null: nobody asks.
     void begin(BodySource& inner, ThrottleReader* throttle, UsageReader* usage);
 
+    /// What the trailers said; nothing: they have not come, or do not say.
+    std::optional<unsigned> grpc_status() const { return grpc_status_; }
+
     std::optional<Result<Chunk>> next_ready() override;
     Task<Result<Chunk>> next(TimePoint deadline) override;
     void interrupt() override { inner_->interrupt(); }
@@ -25,6 +28,7 @@ class WatchedBody final : public BodySource {
     BodySource* inner_ = nullptr;
     ThrottleReader* throttle_ = nullptr;
     UsageReader* usage_ = nullptr;
+    std::optional<unsigned> grpc_status_;
 };
 
 /// A body that is there as a whole: our own answers, and answers made anew.

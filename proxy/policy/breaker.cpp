@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
+
+#include "proxy/base/text.hpp"
 
 namespace sluice {
 
@@ -186,7 +189,7 @@ std::optional<Breaker::Pass> Breaker::take_seat(const BreakerSpec& spec, Word& w
                 .era = static_cast<std::uint32_t>(to.era << 8 | (probes.round & 255))};
 }
 
-std::optional<Breaker::State> Breaker::leave(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow,
+std::optional<Breaker::State> Breaker::leave(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow,
                                              bool consecutive, TimePoint now) {
     if (!pass.admitted || !spec.enabled) return {};
     if (pass.probe) return leave_probe(spec, pass, seen, slow, now);
@@ -194,7 +197,7 @@ std::optional<Breaker::State> Breaker::leave(const BreakerSpec& spec, const Pass
     return leave_closed(spec, pass, seen, slow, consecutive, now);
 }
 
-std::optional<Breaker::State> Breaker::leave_closed(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow,
+std::optional<Breaker::State> Breaker::leave_closed(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow,
                                                     bool consecutive, TimePoint now) {
     const std::uint64_t era = pass.era >> 8;
     Word word = load();
@@ -202,25 +205,74 @@ std::optional<Breaker::State> Breaker::leave_closed(const BreakerSpec& spec, con
     const bool failed = seen == Seen::failure || seen == Seen::failure_of_rate;
     const std::uint64_t slice = slice_of(spec, slices, now);
     if (count(answers_, slice, era, failed) && slow) count(slow_, slice, era, false);
-    if (word.is(Forced::closed)) return {};
+    pass.good = seen == Seen::success;
+    pass.slice = slice;
+    const bool one_more = seen == Seen::failure && consecutive;
+    return judge(
+        spec, word, slice,
+        [&](std::uint64_t row) {
+            if (!pass.good) return row + one_more;
+            pass.row = static_cast<std::uint32_t>(row);
+            return std::uint64_t{0};
+        },
+        now);
+}
 
+/// Something was counted while closed. `row`: what becomes of the failures in a row; may be asked more than once.
+template <class Row>
+std::optional<Breaker::State> Breaker::judge(const BreakerSpec& spec, Word& word, std::uint64_t slice, Row row,
+                                             TimePoint now) {
+    if (word.is(Forced::closed)) return {};
+    const std::uint64_t era = word.era;
     const Counts window = counts(slice, era);
     const bool bad = window.seen >= spec.min_requests && (reaches(window.failed, window.seen, spec.failure_rate) ||
                                                           reaches(window.slow, window.seen, spec.slow_rate));
-    const bool one_more = seen == Seen::failure && consecutive;
     do {
         if (word.era != era) return {};
         Word to = word;
-        if (seen == Seen::success) to.payload = 0;
-        if (one_more) ++to.payload;
-        const bool opens = bad || (one_more && to.payload >= std::max(spec.consecutive, 1u));
+        to.payload = row(word.payload);
+        const bool opens = bad || (to.payload > word.payload && to.payload >= std::max(spec.consecutive, 1u));
         if (!opens && to.payload == word.payload) return {};
         if (opens) to = word.opened(spec, 0, now);
         if (change(word, to)) return opens ? std::optional{State::open} : std::nullopt;
     } while (true);
 }
 
-std::optional<Breaker::State> Breaker::leave_probe(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow,
+std::optional<Breaker::State> Breaker::fail_late(const BreakerSpec& spec, Pass& pass, bool consecutive,
+                                                 TimePoint now) {
+    if (!std::exchange(pass.good, false) || !spec.enabled) return {};
+    if (pass.probe) return fail_probe_late(spec, pass, now);
+    const std::uint64_t era = pass.era >> 8;
+    Word word = load();
+    if (word.era != era) return {};
+    const std::uint64_t slice = slice_of(spec, slices, now);
+    const bool recent = slice - pass.slice < slices;
+    if (recent) {
+        turn_around(pass.slice, era);
+    } else {
+        count(answers_, slice, era, true);
+    }
+    const auto row = [&](std::uint64_t now_in_a_row) {
+        return std::max<std::uint64_t>(now_in_a_row, recent ? pass.row : 0) + consecutive;
+    };
+    return judge(spec, word, slice, row, now);
+}
+
+std::optional<Breaker::State> Breaker::fail_probe_late(const BreakerSpec& spec, const Pass& pass, TimePoint now) {
+    constexpr std::uint64_t eras = 1u << 15;
+    const std::uint64_t era = pass.era >> 8;
+    Word word = load();
+    while (true) {
+        const TimePoint offered{Duration{offered_at_.load(std::memory_order_relaxed)}};
+        const bool probing = word.era == era && word.is(State::half_open);
+        const bool closed_by_probes = word.era == (era + 1) % eras && word.is(State::closed) &&
+                                      word.is(Forced::automatic) && now - offered < open_time(spec, 0);
+        if (!probing && !closed_by_probes) return {};
+        if (change(word, word.opened(spec, word.doublings + 1, now))) return State::open;
+    }
+}
+
+std::optional<Breaker::State> Breaker::leave_probe(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow,
                                                    TimePoint now) {
     Word word = load();
     while (word.era == pass.era >> 8 && word.is(State::half_open)) {
@@ -239,6 +291,7 @@ std::optional<Breaker::State> Breaker::leave_probe(const BreakerSpec& spec, cons
         if (failed) to = word.opened(spec, word.doublings + 1, now);
         if (closes) to = word.moved_to(State::closed, 0);
         if (change(word, to)) {
+            pass.good = seen == Seen::success && !failed;
             return failed || closes ? std::optional{failed ? State::open : State::closed} : std::nullopt;
         }
     }
@@ -261,6 +314,21 @@ bool Breaker::count(Ring& ring, std::uint64_t slice, std::uint64_t era, bool fai
         if (slot.compare_exchange_weak(bits, std::bit_cast<std::uint64_t>(to), std::memory_order_acq_rel,
                                        std::memory_order_acquire)) {
             return true;
+        }
+    }
+}
+
+/// A success of that slice, if it is still remembered, was a failure.
+void Breaker::turn_around(std::uint64_t slice, std::uint64_t era) {
+    std::atomic<std::uint64_t>& slot = answers_[slice % slices];
+    std::uint64_t bits = slot.load(std::memory_order_relaxed);
+    while (true) {
+        Slice to = std::bit_cast<Slice>(bits);
+        if (!to.names(Slice::begun(era, slice / slices)) || to.failed == to.all) return;
+        ++to.failed;
+        if (slot.compare_exchange_weak(bits, std::bit_cast<std::uint64_t>(to), std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+            return;
         }
     }
 }
@@ -341,6 +409,12 @@ std::optional<Breaker::Forced> forced_named(std::string_view word) {
         if (name_of(forced) == word) return forced;
     }
     return {};
+}
+
+std::optional<unsigned> read_grpc_status(const Fields& fields) {
+    const auto text = fields.find("grpc-status");
+    if (!text) return {};
+    return static_cast<unsigned>(std::min<std::uint64_t>(parse_decimal(*text).value_or(2), 999));
 }
 
 Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor) {

@@ -11,6 +11,7 @@
 #include "proxy/base/apart.hpp"
 #include "proxy/base/result.hpp"
 #include "proxy/base/time.hpp"
+#include "proxy/http/fields.hpp"
 
 namespace sluice {
 
@@ -34,7 +35,8 @@ struct BreakerSpec {
 ///
 /// Whoever sends a request to the endpoint calls `enter` first, and gives the pass back with `leave` exactly once, on
 /// every path: also when it was never sent, and when the application went away. A pass that is never given back costs a
-/// probe's seat for `open_min`, not for ever.
+/// probe's seat for `open_min`, not for ever. An answer is judged when its head has come, so that no long body holds up
+/// what is known by then; whoever sees that body fail says so with `fail_late`.
 ///
 /// The window slides by eighths of itself: it holds what was seen in the last 7/8 to 8/8 of `window`. An era is the
 /// time between two changes of state; a pass from an earlier era changes nothing when it is given back, however late it
@@ -56,7 +58,10 @@ class Breaker {
         bool admitted = false;
         bool probe = false;
         bool moved = false;      // this entry is the first of a half-open era: State::half_open was moved to
-        std::uint32_t era = 0;   // and the round of probes: of no meaning outside
+        bool good = false;       // it was given back, and counted as a success: it may still `fail_late`
+        std::uint32_t era = 0;   // and the round of probes: of no meaning outside, as the next two
+        std::uint32_t row = 0;   // of failures, which that success has ended
+        std::uint64_t slice = 0; // of the window, in which it was counted
         Duration retry_after{};  // of a refusal, above 0: when it may be worth another try
     };
 
@@ -85,8 +90,14 @@ class Breaker {
     ///
     /// Of probes: a failure opens again for twice as long; a `neither` gives its seat to another request. Once `probes`
     /// were heard of, too many slow ones (`slow_rate` of them) are a failure too, else that many successes close it.
-    std::optional<State> leave(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, bool consecutive,
+    std::optional<State> leave(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow, bool consecutive,
                                TimePoint now);
+
+    /// What was given back as a success is none: its body broke off, or its trailers say so. Turns the outcome around:
+    /// the window has a failure in the success's place, and the row of failures that it had ended goes on (where the
+    /// success is older than the window, this is a failure of its own). A probe opens again, also where it has closed
+    /// the breaker meanwhile, if that was within `open_min` of the last one. Nothing where the pass is not `good`.
+    std::optional<State> fail_late(const BreakerSpec& spec, Pass& pass, bool consecutive, TimePoint now);
 
     /// Would `enter` refuse? Takes nothing: for choosing between endpoints.
     bool refuses(const BreakerSpec& spec, TimePoint now) const { return retry_after(spec, now) > Duration{}; }
@@ -116,10 +127,14 @@ class Breaker {
     bool change(Word& expected, const Word& to);
     Duration wait_of(const BreakerSpec& spec, const Word& word, TimePoint now) const;
     std::optional<Pass> take_seat(const BreakerSpec& spec, Word& word, TimePoint now);
-    std::optional<State> leave_closed(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, bool consecutive,
+    std::optional<State> leave_closed(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow, bool consecutive,
                                       TimePoint now);
-    std::optional<State> leave_probe(const BreakerSpec& spec, const Pass& pass, Seen seen, bool slow, TimePoint now);
+    std::optional<State> leave_probe(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow, TimePoint now);
+    std::optional<State> fail_probe_late(const BreakerSpec& spec, const Pass& pass, TimePoint now);
+    template <class Row>
+    std::optional<State> judge(const BreakerSpec& spec, Word& word, std::uint64_t slice, Row row, TimePoint now);
     bool count(Ring& ring, std::uint64_t slice, std::uint64_t era, bool failed);
+    void turn_around(std::uint64_t slice, std::uint64_t era);
     Counts counts(std::uint64_t current, std::uint64_t era) const;
 
     // Read by every request, written only when something is wrong: apart from what is written by every answer.
@@ -136,6 +151,9 @@ std::string_view name_of(Breaker::State state);
 /// "auto", "open", "closed": an operator's word.
 std::string_view name_of(Breaker::Forced forced);
 std::optional<Breaker::Forced> forced_named(std::string_view word);
+
+/// `grpc-status` of a head or of trailers; nothing: there is none. What is no number is UNKNOWN.
+std::optional<unsigned> read_grpc_status(const Fields& fields);
 
 /// What a failed attempt says of the endpoint. A vendor that is not reached, breaks off or is not understood has
 /// failed; what was refused by us, or ended by the application, says nothing. `waiting_for_vendor`: of `timeout_total`,

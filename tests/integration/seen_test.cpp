@@ -55,6 +55,11 @@ std::string endpoint_of(const FakeVendor& vendor) {
     return vendor.authority();
 }
 
+/// Breaks off in the middle of a body.
+void cut_off(Wire& wire) {
+    if (wire.read_request()) wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+}
+
 std::string state_series(const FakeVendor& vendor, const std::string& state) {
     return "sluice_breaker_state{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\",state=\"" + state + "\"}";
 }
@@ -248,6 +253,60 @@ TEST_CASE("a body that breaks off counts as a failure, and the breaker that it o
     CHECK(proxy.logs(R"("state":"open")"));
     CHECK(proxy.metric("sluice_breaker_transitions_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) +
                        "\",state=\"open\"}") == 1);
+}
+
+TEST_CASE("bodies that all break off open a breaker as failures at once would, in a row and by their share") {
+    FakeVendor vendor(cut_off, vendor_ca());
+    const auto [rules, needed] = GENERATE(values<std::pair<std::string, int>>({
+        {"{consecutive: 3, open_for: 1m..1m}", 3},
+        {"{consecutive: 100, failure_rate: 60%, min_requests: 5, open_for: 1m..1m}", 5},
+    }));
+    INFO(rules);
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: " + rules + "\n"));
+    for (int i = 1; i <= needed; ++i) {
+        CHECK_FALSE(proxy.get("v.example").whole);
+        REQUIRE(eventually([&] {
+            const auto breaker = breaker_in(get(proxy, "/vendors/v/breaker"));
+            return breaker.at("state") == "open" || breaker.at("failed") == i;
+        }));
+        CHECK(breaker_in(get(proxy, "/vendors/v/breaker")).at("state") == (i < needed ? "closed" : "open"));
+    }
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("a probe whose body breaks off opens the breaker again, though its head was good") {
+    std::atomic<bool> down{true};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!down) return cut_off(wire);
+            if (wire.read_request()) wire.write(answer_with("503 Service Unavailable", "Connection: close\r\n"));
+        },
+        vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, probes: 1, open_for: 50ms..5m}\n"));
+    CHECK(proxy.get("v.example").reason().empty());
+    down = false;
+    REQUIRE(eventually([&] { return proxy.get("v.example").status() == 200; }));
+    CHECK(eventually([&] { return breaker_in(get(proxy, "/vendors/v/breaker")).at("opened").to_number<int>() >= 2; }));
+}
+
+TEST_CASE("what gRPC says in its trailers counts like what it says in its head") {
+    const auto grpc = [](const std::string& status) {
+        return "HTTP/1.1 200 OK\r\nContent-Type: application/grpc+proto\r\nTransfer-Encoding: chunked\r\nTrailer: "
+               "grpc-status\r\n\r\n5\r\nhello\r\n0\r\ngrpc-status: " +
+               status + "\r\n\r\n";
+    };
+    const auto [status, fails] = GENERATE(values<std::pair<std::string, bool>>(
+        {{"14", true}, {"13", true}, {"0", false}, {"5", false}, {"8", false}}));
+    INFO(status);
+    FakeVendor vendor(always(grpc(status)), vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 3, open_for: 1m..1m}\n"));
+    for (int i = 1; i <= 3; ++i) {
+        const Message answer = proxy.get("v.example");
+        CHECK(answer.whole);
+        CHECK(answer.body == "hello");
+        CHECK(eventually([&] { return proxy.metric(state_series(vendor, "closed")) == (fails && i == 3 ? 0 : 1); }));
+    }
+    CHECK((proxy.get("v.example").reason() == "breaker_open") == fails);
 }
 
 TEST_CASE("where a limit stands is on /metrics and /vendors") {

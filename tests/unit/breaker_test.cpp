@@ -39,8 +39,16 @@ struct Bench {
     TimePoint now = start;
 
     Pass enter() { return breaker.enter(spec, now); }
-    std::optional<State> leave(const Pass& pass, Seen seen, bool slow = false, bool consecutive = true) {
+    std::optional<State> leave(Pass pass, Seen seen, bool slow = false, bool consecutive = true) {
         return breaker.leave(spec, pass, seen, slow, consecutive, now);
+    }
+    /// Its head was good; what `fail_late` takes.
+    Pass head(Pass pass) {
+        breaker.leave(spec, pass, Seen::success, false, true, now);
+        return pass;
+    }
+    std::optional<State> fail_late(Pass pass, bool consecutive = true) {
+        return breaker.fail_late(spec, pass, consecutive, now);
     }
     /// Requests that are admitted and seen, one after the other; what the last one moved.
     std::optional<State> run(int times, Seen seen, bool slow = false, bool consecutive = true) {
@@ -347,6 +355,109 @@ TEST_CASE("outcomes of an earlier era change nothing, however late they come") {
     CHECK(bench.view().consecutive == 0);
 }
 
+TEST_CASE("a success that fails late leaves the row of failures as if it had been one at once") {
+    Bench bench;
+    for (const unsigned row : {1u, 2u}) {
+        const Pass pass = bench.head(bench.enter());
+        CHECK(bench.view().consecutive == 0);
+        CHECK_FALSE(bench.fail_late(pass));
+        CHECK(bench.view().consecutive == row);
+    }
+    CHECK(bench.fail_late(bench.head(bench.enter())) == State::open);
+    CHECK(bench.view().retry_after == 10s);
+}
+
+TEST_CASE("successes that fail late one beside the other count each, and a sound one in between ends the row") {
+    Bench bench;
+    Pass first = bench.head(bench.enter()), second = bench.head(bench.enter());
+    CHECK_FALSE(bench.fail_late(first));
+    CHECK_FALSE(bench.fail_late(second));
+    CHECK(bench.view().consecutive == 2);
+    bench.run(1, Seen::success);
+    first = bench.head(bench.enter());
+    CHECK_FALSE(bench.fail_late(first, false));  // of an exchange that has had its failure counted
+    CHECK(bench.view().consecutive == 0);
+    CHECK_FALSE(bench.fail_late(bench.head(bench.enter())));
+    CHECK(bench.view().consecutive == 1);
+}
+
+TEST_CASE("in the window a success that fails late is a failure in its place") {
+    Bench bench;
+    bench.spec.consecutive = 100;
+    bench.spec.failure_rate = 0.6;
+    bench.run(4, Seen::success);
+    for (int i = 0; i < 5; ++i) CHECK_FALSE(bench.fail_late(bench.head(bench.enter())));
+    CHECK(bench.view().seen == 9);
+    CHECK(bench.view().failed == 5);
+    CHECK_FALSE(bench.leave(Pass{}, Seen::failure));
+    const Pass tenth = bench.head(bench.enter());
+    CHECK(bench.fail_late(tenth) == State::open);  // 6 of 10
+}
+
+TEST_CASE("a success that fails later than the window remembers is a failure of its own, and twice it fails not") {
+    Bench bench;
+    bench.run(2, Seen::failure);
+    Pass late = bench.head(bench.enter());
+    bench.now += 8s;
+    CHECK_FALSE(bench.breaker.fail_late(bench.spec, late, true, bench.now));
+    CHECK_FALSE(bench.breaker.fail_late(bench.spec, late, true, bench.now));
+    CHECK(bench.view().seen == 1);
+    CHECK(bench.view().failed == 1);
+    CHECK(bench.view().consecutive == 1);
+}
+
+TEST_CASE("what was no success, or is of an earlier era, cannot fail late") {
+    Bench bench;
+    for (const Seen seen : {Seen::failure_of_rate, Seen::neither}) {
+        Pass pass = bench.enter();
+        bench.breaker.leave(bench.spec, pass, seen, true, true, bench.now);
+        CHECK_FALSE(bench.fail_late(pass));
+    }
+    CHECK(bench.view().failed == 1);
+    CHECK(bench.view().consecutive == 0);
+    const Pass early = bench.head(bench.enter());
+    bench.open();
+    CHECK_FALSE(bench.fail_late(early));
+    CHECK(bench.view().retry_after == 10s);
+    bench.breaker.force(Forced::closed);
+    const Pass forced = bench.head(bench.enter());
+    bench.spec.consecutive = 1;
+    CHECK_FALSE(bench.fail_late(forced));
+    CHECK(bench.view().failed == 1);
+}
+
+TEST_CASE("a probe whose success fails late opens again for twice as long, while half-open and just closed") {
+    Bench bench;
+    bench.open();
+    bench.now += 10s;
+    Pass first = bench.head(bench.enter());
+    CHECK(bench.fail_late(first) == State::open);
+    CHECK(bench.view().retry_after == 20s);
+    bench.now += 20s;
+    first = bench.head(bench.enter());
+    Pass second = bench.head(bench.enter());
+    CHECK(bench.view().state == State::closed);
+    bench.now += 10s - 1ns;
+    CHECK(bench.fail_late(first) == State::open);
+    CHECK_FALSE(bench.fail_late(second));  // that is an earlier era
+    CHECK(bench.view().retry_after >= 35s);
+    bench.now += 40s;
+    first = bench.head(bench.enter()), second = bench.head(bench.enter());
+    SECTION("but not once it has been closed for as long as it was open at first") {
+        bench.now += 10s;
+        CHECK_FALSE(bench.fail_late(first));
+    }
+    SECTION("and not where an operator holds it") {
+        bench.breaker.force(Forced::closed);
+        CHECK_FALSE(bench.fail_late(first));
+    }
+    SECTION("and not where it has opened and closed since") {
+        bench.open();
+        bench.now += 1s;
+        CHECK_FALSE(bench.fail_late(first));
+    }
+}
+
 TEST_CASE("a pass that was refused has nothing to give back") {
     Bench bench;
     for (int i = 0; i < 10; ++i) CHECK_FALSE(bench.leave(Pass{}, Seen::failure));
@@ -499,11 +610,15 @@ struct Model {
     struct Outcome {
         std::int64_t slice;
         bool failed, slow;
+        int of = -1;  // whose
     };
     struct Taken {
         Pass pass;
         unsigned era;
         int round;
+        int id;
+        unsigned row = 0;  // that its success has ended
+        bool probe = false;
     };
     const BreakerSpec& spec;
     State state = State::closed;
@@ -544,18 +659,46 @@ struct Model {
         ++out, offered = now;
         return true;
     }
-    std::optional<State> leave(const Taken& taken, Seen seen, bool was_slow, bool consecutive, TimePoint now) {
+    std::optional<State> leave(Taken& taken, Seen seen, bool was_slow, bool consecutive, TimePoint now) {
         if (taken.era != era) return {};
         const bool failed = seen == Seen::failure || seen == Seen::failure_of_rate;
-        return state == State::closed ? leave_closed(seen, failed, was_slow, consecutive, now)
+        return state == State::closed ? leave_closed(taken, seen, failed, was_slow, consecutive, now)
                                       : leave_probe(taken, seen, failed, was_slow, now);
     }
-    std::optional<State> leave_closed(Seen seen, bool failed, bool was_slow, bool consecutive, TimePoint now) {
+    std::optional<State> leave_closed(Taken& taken, Seen seen, bool failed, bool was_slow, bool consecutive,
+                                      TimePoint now) {
         if (seen == Seen::neither && !was_slow) return {};
-        window.push_back({slice(now), failed, was_slow});
+        window.push_back({slice(now), failed, was_slow, taken.id});
         if (forced == Forced::closed) return {};
-        if (seen == Seen::success) row = 0;
+        if (seen == Seen::success) taken.row = std::exchange(row, 0);
         if (seen == Seen::failure && consecutive && ++row >= spec.consecutive) return open(0, now), State::open;
+        return judge_window(now);
+    }
+    /// `taken` was given back as a success.
+    std::optional<State> fail_late(const Taken& taken, bool consecutive, TimePoint now) {
+        if (taken.probe) return fail_probe_late(taken, now);
+        if (taken.era != era) return {};
+        counts(now);
+        const auto own = std::find_if(window.begin(), window.end(), [&](auto& each) { return each.of == taken.id; });
+        const bool recent = own != window.end();
+        if (recent) {
+            own->failed = true;
+        } else {
+            window.push_back({slice(now), true, false});
+        }
+        if (forced == Forced::closed) return {};
+        if (recent) row = std::max(row, taken.row);
+        if (consecutive && ++row >= spec.consecutive) return open(0, now), State::open;
+        return judge_window(now);
+    }
+    std::optional<State> fail_probe_late(const Taken& taken, TimePoint now) {
+        const bool probing = taken.era == era && state == State::half_open;
+        const bool just_closed = taken.era + 1 == era && state == State::closed && forced == Forced::automatic &&
+                                 now < offered + spec.open_min;
+        if (!probing && !just_closed) return {};
+        return open(doublings + 1, now), State::open;
+    }
+    std::optional<State> judge_window(TimePoint now) {
         const auto [all, bad, lazy] = counts(now);
         if (all < spec.min_requests) return {};
         if ((bad > 0 && bad >= spec.failure_rate * all) || (lazy > 0 && lazy >= spec.slow_rate * all)) {
@@ -595,8 +738,9 @@ struct Walk {
     Breaker breaker;
     Model model{spec};
     TimePoint now = start + 123456789ns;
-    std::vector<Model::Taken> taken;
-    unsigned health = 8;  // failures in 16
+    std::vector<Model::Taken> taken, bodies;  // bodies: of good heads, under way
+    unsigned health = 8;                      // failures in 16
+    int ids = 0;
 
     explicit Walk(unsigned seed) : random(seed) {}
 
@@ -624,7 +768,8 @@ struct Walk {
         }
         const std::uint64_t what = below(16);
         if (what < 7 && taken.size() < 40) return enter();
-        if (what < 14 && !taken.empty()) return leave();
+        if (what < 13 && !taken.empty()) return leave();
+        if (what < 14 && !bodies.empty()) return end_body();
         now += Duration{static_cast<std::int64_t>(below(200'000'000))};
     }
     void force(Forced to) {
@@ -637,11 +782,11 @@ struct Walk {
         if (pass.admitted != model.enter(now)) FAIL("admitted: " << pass.admitted);
         if (pass.admitted != (pass.retry_after == 0s)) FAIL("a refusal says when, and only a refusal");
         if (pass.admitted && pass.probe != (model.state == State::half_open)) FAIL("probe: " << pass.probe);
-        if (pass.admitted) taken.push_back({pass, model.era, model.round});
+        if (pass.admitted) taken.push_back({pass, model.era, model.round, ids++, 0, pass.probe});
     }
     void leave() {
         std::swap(taken[below(taken.size())], taken.back());
-        const Model::Taken each = taken.back();
+        Model::Taken each = taken.back();
         taken.pop_back();
         if (below(64) == 0) return;  // never given back
         const bool bad = below(16) < health, slow = below(16) < health;
@@ -650,6 +795,16 @@ struct Walk {
         const bool consecutive = below(4) > 0;
         const auto moved = breaker.leave(spec, each.pass, seen, slow, consecutive, now);
         if (moved != model.leave(each, seen, slow, consecutive, now)) FAIL("they moved differently");
+        if (each.pass.good && bodies.size() < 20) bodies.push_back(each);
+    }
+    void end_body() {
+        std::swap(bodies[below(bodies.size())], bodies.back());
+        Model::Taken each = bodies.back();
+        bodies.pop_back();
+        if (below(16) >= health) return;
+        const bool consecutive = below(4) > 0;
+        const auto moved = breaker.fail_late(spec, each.pass, consecutive, now);
+        if (moved != model.fail_late(each, consecutive, now)) FAIL("a late failure moved them differently");
     }
     void compare() {
         const Breaker::View view = breaker.view(spec, now);
@@ -717,7 +872,7 @@ TEST_CASE("no outcome is lost or counted twice when threads count at once", "[mu
     const int each = steps(600'000);  // below what a slice holds
     on_threads([&](int thread) {
         for (int i = 0; i < each; ++i) {
-            const Pass pass = bench.breaker.enter(bench.spec, bench.now);
+            Pass pass = bench.breaker.enter(bench.spec, bench.now);
             const bool odd = (i + thread) % 2;
             bench.breaker.leave(bench.spec, pass, odd ? Seen::failure : Seen::neither, true, true,
                                 bench.now + Duration{1s} * (i % 3));
@@ -748,7 +903,7 @@ TEST_CASE("under threads that fail, succeed and force, every move is legal and t
         std::mt19937_64 random{static_cast<std::uint64_t>(thread)};
         const auto time = [&] { return start + Duration{clock.fetch_add(1000)}; };
         for (int i = 0; i < steps(200'000); ++i) {
-            const Pass pass = bench.breaker.enter(bench.spec, time());
+            Pass pass = bench.breaker.enter(bench.spec, time());
             if (pass.moved) tell(State::half_open);
             const bool bad = random() % 16 < static_cast<std::uint64_t>(i / 1000 % 2 ? 12 : 1);
             tell(bench.breaker.leave(bench.spec, pass, bad ? Seen::failure : Seen::success, bad, true, time()));

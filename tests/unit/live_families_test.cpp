@@ -71,7 +71,7 @@ struct Fixture {
 
 TEST_CASE_METHOD(Fixture, "the state of each breaker is one of three series") {
     enliven();
-    const Breaker::Pass pass = first().breaker->enter(first().spec, start);
+    Breaker::Pass pass = first().breaker->enter(first().spec, start);
     first().breaker->leave(first().spec, pass, Breaker::Seen::failure, false, true, start);
 
     CHECK(value(breaker("eu1.pay.example", "open")) == 1);
