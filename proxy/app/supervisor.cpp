@@ -38,6 +38,7 @@
 #include "proxy/ports/signals_blocked.hpp"
 #include "proxy/serve/issuing.hpp"
 #include "proxy/serve/listener.hpp"
+#include "proxy/serve/overload.hpp"
 #include "proxy/serve/worker.hpp"
 #include "proxy/wire/contexts.hpp"
 
@@ -247,7 +248,9 @@ struct Supervisor::Impl {
     /// Not the constructor's: what has been made when it throws is taken down by the destructor.
     void start() {
         const SignalsBlocked blocked;  // for the threads that are made here
-        telemetry = std::make_unique<Telemetry>(worker_count + 1, options.log_fd, options.log_format);
+        // Journals: of each worker, of the issuers' thread, and ours.
+        telemetry = std::make_unique<Telemetry>(worker_count + 2, options.log_fd, options.log_format);
+        journal = telemetry->journal();
         bind();  // before anything is published: a second Sluice started by mistake must not replace the first one's
                  // bundle
         make_world();
@@ -272,22 +275,28 @@ struct Supervisor::Impl {
     }
 
     void bind() {
-        const auto tcp = [this](const ListenAddress& address, Listener::Deal deal) {
-            return Listener::tcp(io, address, std::move(deal));
+        const auto application = [this](std::string_view request_id) { tell_turned_away(request_id); };
+        const auto observer = [this](const ListenAddress& address, Admin::Door door) {
+            return Listener::tcp(
+                io, address, [this, door](int fd) { admin->adopt(fd, door); },
+                [this](std::string_view request_id) {  // nobody's exchange, so no metric
+                    telemetry->notice(Level::error, "admin_overloaded",
+                                      {{"request_id", request_id}, {"detail", overload_detail}});
+                });
         };
         try {
-            applications.push_back(tcp(config->listen.proxy, [this](int fd) { deal(fd, Entrance::proxy); }));
+            applications.push_back(Listener::tcp(
+                io, config->listen.proxy, [this](int fd) { deal(fd, Entrance::proxy); }, application));
             addresses.proxy = applications.back().address();
             if (const std::string& path = config->listen.unix_path; !path.empty()) {
-                applications.push_back(
-                    Listener::unix_socket(io, path, [this](int fd) { deal(fd, Entrance::unix_socket); }));
+                applications.push_back(Listener::unix_socket(
+                    io, path, [this](int fd) { deal(fd, Entrance::unix_socket); }, application));
                 addresses.unix_path = path;
             }
-            observers.push_back(tcp(config->listen.admin, [this](int fd) { admin->adopt(fd, Admin::Door::admin); }));
+            observers.push_back(observer(config->listen.admin, Admin::Door::admin));
             addresses.admin = observers.back().address();
             if (config->listen.metrics) {
-                observers.push_back(
-                    tcp(*config->listen.metrics, [this](int fd) { admin->adopt(fd, Admin::Door::metrics); }));
+                observers.push_back(observer(*config->listen.metrics, Admin::Door::metrics));
                 addresses.metrics = observers.back().address();
             }
         } catch (const std::system_error& error) {
@@ -575,6 +584,12 @@ struct Supervisor::Impl {
         io.stop();
     }
 
+    /// By a listener, on the loop's thread; seldom, so each line goes out by itself.
+    void tell_turned_away(std::string_view request_id) {
+        journal->record(overload_record(request_id));
+        journal->flush();
+    }
+
     void deal(int fd, Entrance entrance) { workers[next++ % workers.size()]->adopt(fd, entrance); }
 
     AdminViews admin_views() {
@@ -668,6 +683,7 @@ struct Supervisor::Impl {
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
     boost::asio::steady_timer drain_end;
     std::unique_ptr<Telemetry> telemetry;
+    std::unique_ptr<WorkerJournal> journal;  // of the loop's thread
     CredentialBoard board;
     std::unique_ptr<SecretFiles> secrets;
     World world;

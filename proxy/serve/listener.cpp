@@ -60,7 +60,7 @@ void clear_stale(const std::string& path, const sockaddr_un& address) {
 }  // namespace
 
 struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
-    Impl(asio::io_context& io, int fd, Deal d) : descriptor(io.get_executor(), fd), deal(std::move(d)) {}
+    Impl(asio::io_context& io, int fd, Deal d, TurnedAway t) : descriptor(io.get_executor(), fd), deal(std::move(d)), turned_away(std::move(t)) {}
     ~Impl() { close(); }
 
     void await() {
@@ -98,6 +98,7 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
                 const std::string answer = overload_answer(request_id);
                 static_cast<void>(::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
                 ::shutdown(fd.get(), SHUT_WR);
+                turned_away(request_id);
             }
         }
         spare = open_spare();
@@ -113,6 +114,7 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
 
     asio::posix::basic_stream_descriptor<Executor> descriptor;
     Deal deal;
+    TurnedAway turned_away;
     ListenAddress tcp;
     std::string path;
     int spare = open_spare();
@@ -125,7 +127,7 @@ Listener::~Listener() {
     if (impl_) impl_->close();
 }
 
-Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal deal) {
+Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal deal, TurnedAway turned_away) {
     sockaddr_storage storage;
     const socklen_t size = to_sockaddr(address.address, address.port, storage);
     Fd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -140,12 +142,12 @@ Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal 
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + address.text());
     ListenAddress bound = address;
     bound.port = bound_port(fd.get());
-    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal));
+    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal), std::move(turned_away));
     impl->tcp = bound;
     return Listener(std::move(impl));
 }
 
-Listener Listener::unix_socket(asio::io_context& io, const std::string& path, Deal deal) {
+Listener Listener::unix_socket(asio::io_context& io, const std::string& path, Deal deal, TurnedAway turned_away) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) throw std::system_error(ENAMETOOLONG, std::generic_category(), "listen.unix: " + path);
@@ -158,7 +160,7 @@ Listener Listener::unix_socket(asio::io_context& io, const std::string& path, De
     ::umask(before);
     if (bound != 0) fail("cannot listen on " + path);
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + path);
-    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal));
+    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal), std::move(turned_away));
     impl->path = path;
     return Listener(std::move(impl));
 }

@@ -1,9 +1,10 @@
-// Accepts for all workers and deals the sockets out in turn. Runs on the supervisor's own io_context, so that a busy worker never delays an accept. When descriptors run out, one kept in reserve lets it accept, answer 503 `overloaded` with Retry-After, and close.
+// Accepts for all workers and deals the sockets out in turn. Runs on the supervisor's own io_context, so that a busy worker never delays an accept. When descriptors run out, one kept in reserve lets it accept, answer 503 `overloaded` with Retry-After, say so to `TurnedAway`, and close.
 #pragma once
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "config/config.hpp"
 #include "proxy/ports/asio.hpp"
@@ -13,11 +14,13 @@ namespace sluice {
 class Listener {
   public:
     using Deal = std::function<void(int fd)>;
+    /// A connection was answered and closed for want of descriptors: what it was told as its id.
+    using TurnedAway = std::function<void(std::string_view request_id)>;
 
     /// Binds and listens. Throws std::system_error whose what() names the address and what to do.
-    static Listener tcp(asio::io_context& io, const ListenAddress& address, Deal deal);
+    static Listener tcp(asio::io_context& io, const ListenAddress& address, Deal deal, TurnedAway turned_away);
     /// A socket file (0660), in place of a stale one of an earlier run; one that somebody still answers on is an error. Removed by `close`.
-    static Listener unix_socket(asio::io_context& io, const std::string& path, Deal deal);
+    static Listener unix_socket(asio::io_context& io, const std::string& path, Deal deal, TurnedAway turned_away);
     Listener(Listener&&) noexcept;
     ~Listener();
 

@@ -31,4 +31,15 @@ std::string overload_answer(std::string_view request_id) {
     return answer + body;
 }
 
+ExchangeRecord overload_record(std::string_view request_id) {
+    ExchangeRecord record;
+    record.request_id = request_id;
+    record.detail = overload_detail;
+    record.status = status_of(Reason::overloaded);
+    record.outcome = Outcome::refused;
+    record.reason = Reason::overloaded;
+    record.phases.started = std::chrono::steady_clock::now();
+    return record;
+}
+
 }  // namespace sluice

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/ports/ports.hpp"
+
 namespace sluice {
 
 /// What to do about it.
@@ -16,5 +18,8 @@ std::uint64_t system_random();
 
 /// A whole HTTP/1.1 answer, 503 `overloaded`, after which the connection is closed.
 std::string overload_answer(std::string_view request_id);
+
+/// What metrics and log are told of it.
+ExchangeRecord overload_record(std::string_view request_id);
 
 }  // namespace sluice

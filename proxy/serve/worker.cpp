@@ -169,14 +169,7 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         std::string request_id;
         core.draw_request_id(request_id);
-        ExchangeRecord record;
-        record.request_id = request_id;
-        record.detail = overload_detail;
-        record.status = 503;
-        record.outcome = Outcome::refused;
-        record.reason = Reason::overloaded;
-        record.phases.started = Loop::now();
-        journal->record(record);
+        journal->record(overload_record(request_id));
         if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
         if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket), overload_answer(request_id));
         ++turned_away;

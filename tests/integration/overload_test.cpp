@@ -87,4 +87,6 @@ TEST_CASE("when descriptors have run out a connection is still accepted, and tol
     }();
     REQUIRE(answer);
     check_is_whole(*answer);
+    CHECK(proxy.logs("\"request_id\":\"" + answer->field("sluice-request-id") + "\""));
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="_other",reason="overloaded"})") == 1);
 }
