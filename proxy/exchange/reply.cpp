@@ -50,6 +50,11 @@ std::string grpc_message(std::string_view text) {
     return out;
 }
 
+// What the policy says, and what the application got wrong, be it found out late; but not that it took too long.
+bool is_refusal(const Failure& failure) {
+    return failure.origin == Origin::sluice || (failure.origin == Origin::application && status_of(failure.reason) < 500);
+}
+
 // The answer's `vendor` is the one that the application named: where another one stood in, it is that one's failure.
 std::string detail_of(const Exchange& ex, const Failure& failure) {
     if (ex.fallbacks.empty()) return failure.detail;
@@ -173,7 +178,7 @@ Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {
 }
 
 Task<Result<void>> report(Exchange& ex, const Failure& failure) {
-    ex.outcome = failure.origin == Origin::sluice ? Outcome::refused : Outcome::failed;
+    ex.outcome = is_refusal(failure) ? Outcome::refused : Outcome::failed;
     if (failure.gone || ex.application->stopped()) {   // nobody is left to be answered
         ex.application_gone = true;
         ex.outcome = Outcome::failed;

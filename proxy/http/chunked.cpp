@@ -48,6 +48,19 @@ ChunkedDecoder::Step ChunkedDecoder::decode(std::string_view in) {
     return step;
 }
 
+const char* ChunkedDecoder::fault_in(std::string_view in) const {
+    ChunkedDecoder ahead = *this;
+    Fields thrown_away;
+    ahead.trailers_ = &thrown_away;
+    while (!in.empty()) {
+        const Step step = ahead.decode(in);
+        if (step.fault) return step.fault;
+        if (step.done || step.used == 0) break;
+        in.remove_prefix(step.used);
+    }
+    return nullptr;
+}
+
 const char* ChunkedDecoder::take(char c) {
     switch (state_) {
     case State::size_first:

@@ -27,6 +27,8 @@ class ChunkedDecoder {
     /// used == 0 with neither data, done nor fault means: more input is needed. Size lines and trailer lines are consumed as they
     /// come, so that the caller never has to keep them.
     Step decode(std::string_view in);
+    /// What `decode` would find wrong with this, were it what comes next; null: nothing yet.
+    const char* fault_in(std::string_view in) const;
 
   private:
     enum class State : unsigned char {

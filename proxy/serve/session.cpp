@@ -225,6 +225,12 @@ void Session::prepare_body(Exchange& ex) {
     else
         channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
+    if (ex.framing.kind != Framing::Kind::chunked) return;   // no other can be malformed
+    // What came with the head is judged with it: nothing of such a request is tried anywhere.
+    if (auto fault = channel_.look_at_body()) {
+        if (!ex.vendor) ex.vendor = ex.config->match(ex.authority);
+        ex.refused_already = Refusal{fault->reason, std::move(fault->detail), {}};
+    }
 }
 
 // ---- whose request it is ---------------------------------------------------------------------------------------------

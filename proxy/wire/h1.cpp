@@ -167,6 +167,7 @@ Task<H1Channel::Got> H1Channel::read_head(ResponseHead& head, TimePoint deadline
 void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity, const Fields* head) {
     counter_ = counter;
     activity_ = activity;
+    ahead_.reset();
     left_ = framing.length;
     switch (framing.kind) {
     case Framing::Kind::none: body_ = Body::done; return;
@@ -227,7 +228,27 @@ std::optional<Result<Chunk>> H1Channel::take() {
     return {};
 }
 
+std::optional<Failure> H1Channel::look_at_body() {
+    std::uint64_t uncounted = 0;   // it may yet be nobody's
+    std::uint64_t* const counter = std::exchange(counter_, &uncounted);
+    ahead_ = next_ready();
+    counter_ = counter;
+    if (!ahead_) return {};
+    // Pieces that came together are judged together, or the first one would be worth an attempt.
+    if (const char* fault = ahead_->has_value() && body_ == Body::chunked ? decoder_.fault_in(input_.view()) : nullptr) {
+        body_ = Body::failed;
+        ahead_ = invalid(fault);
+    }
+    if (ahead_->has_value() || ahead_->error().gone) return {};
+    return ahead_->error();
+}
+
 std::optional<Result<Chunk>> H1Channel::next_ready() {
+    if (ahead_) {
+        std::optional<Result<Chunk>> first = std::exchange(ahead_, std::nullopt);
+        if (first->has_value()) *counter_ += (*first)->data.size();
+        return first;
+    }
     for (;;) {
         if (auto chunk = take()) return chunk;
         if (filled_room_ && input_.empty() && !stream_->encrypted()) input_.widen(stream_->loop());

@@ -69,6 +69,8 @@ class H1Channel final : public BodySource {
     void start_raw(std::uint64_t* counter, Activity* activity) { start_body({Framing::Kind::until_close, 0}, counter, activity); }
     /// Has the body been read to its end?
     bool body_done() const { return body_ == Body::done; }
+    /// Reads the first piece of the body, if it is at hand, and keeps it for whoever pulls: what is wrong with it, or with what came in together with it. A peer that is gone is no news yet.
+    std::optional<Failure> look_at_body();
 
     std::optional<Result<Chunk>> next_ready() override;
     Task<Result<Chunk>> next(TimePoint deadline) override;
@@ -105,6 +107,7 @@ class H1Channel final : public BodySource {
     std::uint64_t left_ = 0;
     std::uint64_t* counter_ = nullptr;
     Activity* activity_ = nullptr;
+    std::optional<Result<Chunk>> ahead_;   // read by `look_at_body`, pulled by nobody yet
     ChunkedDecoder decoder_;
     Fields trailers_;
     std::string nominated_;

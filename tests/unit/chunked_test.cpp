@@ -154,6 +154,24 @@ TEST_CASE("a body that was found bad stays bad") {
     CHECK_FALSE(again.done);
 }
 
+TEST_CASE("a look ahead finds what decoding would, and leaves the decoder where it was") {
+    Fields trailers;
+    ChunkedDecoder decoder;
+    decoder.start(&trailers);
+    const std::string good = "5\r\nhello\r\n5\r\nworld\r\n0\r\nX-Sum: 1\r\n\r\n";
+    CHECK(decoder.decode("3\r\nf").data == "f");
+    CHECK(decoder.fault_in("") == nullptr);
+    CHECK(decoder.fault_in("oo\r\n" + good) == nullptr);
+    CHECK(decoder.fault_in("oo\r\n" + good + "+5\r\nanother message's") == nullptr);
+    CHECK(decoder.fault_in("oo\r\n5\r\nhel") == nullptr);  // not yet
+    for (const char* bad : {"ooo\r\n", "oo\r\n5\r\nhello\r\n+5\r\n", "oo\r\n0\r\nno colon\r\n\r\n"}) {
+        INFO(bad);
+        CHECK(decoder.fault_in(bad) == decode(std::string("3\r\nf") + bad, 1000000).fault);
+    }
+    CHECK(trailers.empty());
+    CHECK(decoder.decode("oo\r\n").data == "oo");
+}
+
 TEST_CASE("a body cut short is never done") {
     const std::string whole = "5;a\r\nhello\r\n0\r\nX: a\r\n\r\n";
     for (std::size_t size = 0; size < whole.size(); ++size) {
