@@ -338,6 +338,7 @@ struct Supervisor::Impl {
         world.own = {addresses.proxy, addresses.admin};
         if (addresses.metrics) world.own.push_back(*addresses.metrics);
         world.max_connections = connections_that_fit();
+        world.times = options.application_times;
         issuing = std::make_unique<Issuing>(world, config->state, [this](const KeeperNotice& notice) { tell(notice); });
         world.keeper = &issuing->keeper();
         telemetry->watch_credentials([this] { return standings(); });

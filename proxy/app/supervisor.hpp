@@ -15,6 +15,7 @@
 #include "config/config.hpp"
 #include "proxy/app/reload.hpp"
 #include "proxy/base/time.hpp"
+#include "proxy/serve/application_times.hpp"
 #include "proxy/telemetry/telemetry.hpp"
 
 namespace sluice {
@@ -45,6 +46,7 @@ class Supervisor {
         std::string policy;                    // its file, for the log
         std::shared_ptr<PolicySource> source;  // what `config` was loaded from, watched and read again; null: no reload
         ReloadTimes reload_times;
+        ApplicationTimes application_times;
     };
 
     /// Makes or reads the authority, publishes it, binds every listener and starts the workers: from here on

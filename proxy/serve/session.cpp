@@ -10,7 +10,7 @@ namespace sluice {
 
 namespace {
 
-constexpr Duration handshake_time = 10s, head_time = 30s, keep_alive_time = 1h, linger_time = 2s;
+constexpr Duration linger_time = 2s;
 constexpr std::size_t linger_bytes = 64 * 1024 * 1024;   // many clients send a whole upload before they look for an answer
 constexpr std::size_t spare_exchanges_kept = 64;
 
@@ -140,7 +140,8 @@ Task<Session::Next> Session::serve_one() {
     idle_ = true;
     channel_.rest();
     if (floor_.core.draining && !fresh_) co_return Next::close;
-    const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? head_time : keep_alive_time));
+    const ApplicationTimes& times = floor_.world.times;
+    const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? times.head : times.keep_alive));
     if (first != H1Channel::Got::head) co_return Next::close;
     idle_ = rested_ = false;
     constexpr unsigned seldom = 2;   // a CONNECT and what it was made for
@@ -162,7 +163,7 @@ Task<Session::Next> Session::serve_one() {
     if (const auto at_hand = channel_.head_at_hand(ex.request, fault))
         got = *at_hand;
     else
-        got = co_await channel_.read_head(ex.request, later(Loop::now(), head_time), fault);
+        got = co_await channel_.read_head(ex.request, later(Loop::now(), times.head), fault);
     ex.begin_under(floor_.core.policy);   // an exchange begins when its head is complete: one that dawdles does not keep an old policy
     Next next = Next::close;
     switch (got) {
@@ -170,7 +171,7 @@ Task<Session::Next> Session::serve_one() {
     case H1Channel::Got::failed:
         if (!fault.gone) ex.refused_already = Refusal{fault.reason, std::move(fault.detail), {}};
         break;
-    case H1Channel::Got::timed_out: ex.refused_already = Refusal{Reason::timeout_request, "the head of the request was not complete after 30 s", {}}; break;
+    case H1Channel::Got::timed_out: ex.refused_already = Refusal{Reason::timeout_request, "the head of the request was not complete after " + format_duration(times.head), {}}; break;
     case H1Channel::Got::closed:
     case H1Channel::Got::interrupted: break;
     }
@@ -376,6 +377,7 @@ Task<Session::Next> Session::enter(Exchange& ex) {
     Stream& stream = channel_.stream();
     stream.stage("HTTP/1.1 200 Connection established\r\n\r\n");
     Activity activity{Loop::now()};
+    const Duration handshake_time = floor_.world.times.handshake;
     const Limits limits{Timeouts{.idle = handshake_time}};
     co_await stream.sealed();
     const Result<void> sent = co_await push(stream, Origin::application, {}, limits, activity);
@@ -415,7 +417,7 @@ Task<bool> Session::intercept(Inside& inside) {
     stream.start_tls(std::move(ssl), input.view());
     input.consume(input.view().size());
     channel_.rest();
-    const Stream::Handshake shaken = co_await stream.handshake(later(Loop::now(), handshake_time));
+    const Stream::Handshake shaken = co_await stream.handshake(later(Loop::now(), floor_.world.times.handshake));
     SSL_set_app_data(stream.ssl(), nullptr);
     if (shaken != Stream::Handshake::done) {
         // The commonest cause is an application that does not trust our CA; nobody should have to guess. At most one line a second.

@@ -8,6 +8,7 @@
 #include "certs/leaf.hpp"
 #include "config/config.hpp"
 #include "proxy/issuers/desk.hpp"
+#include "proxy/serve/application_times.hpp"
 #include "proxy/telemetry/telemetry.hpp"
 #include "proxy/wire/contexts.hpp"
 
@@ -32,6 +33,7 @@ struct World {
     CredentialKeeper* keeper = nullptr;               // set before any worker runs
     std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
     std::size_t max_connections = 10000;              // from applications, all workers together
+    ApplicationTimes times;
     std::atomic<std::size_t> connections{0};
 };
 

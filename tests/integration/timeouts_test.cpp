@@ -89,6 +89,62 @@ TEST_CASE("each phase that hangs ends in its own 504, in time") {
     CHECK(proxy.logs("timeout_idle"));
 }
 
+TEST_CASE("an application that takes too long over its head is told so, and the log says it too") {
+    TestProxy proxy("", 1, 10s, "", TestProxy::only_asked(), {.handshake = 1h, .head = 200ms, .keep_alive = 1h});
+    Wire app = Wire::to(proxy.port());
+    const auto start = SteadyClock::now();
+    app.write("GET http://v.example/ HTTP/1.1\r\nHost: v.exa");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(since(start) >= 200ms);
+    CHECK(answer->status() == 408);
+    CHECK(answer->reason() == "timeout_request");
+    CHECK(answer->field("sluice-outcome") == "refused");
+    CHECK(answer->field("sluice-attempts") == "0");
+    CHECK(answer->field("connection") == "close");
+    CHECK(answer->body.find("not complete after 200ms") != std::string::npos);
+    CHECK(app.read_some().empty());
+    CHECK(proxy.logs("\"request_id\":\"" + answer->field("sluice-request-id") + "\""));
+    CHECK(proxy.logs("\"reason\":\"timeout_request\""));
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="_other",reason="timeout_request"})") == 1);
+}
+
+TEST_CASE("a connection on which nothing is said is closed without a word, a new one and one that has been answered") {
+    FakeVendor vendor(echo());
+    const bool fresh = GENERATE(true, false);
+    const ApplicationTimes times{.handshake = 1h, .head = fresh ? Duration{200ms} : Duration{1h}, .keep_alive = fresh ? Duration{1h} : Duration{200ms}};
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false), 1, 10s, "", TestProxy::only_asked(), times);
+    Wire app = Wire::to(proxy.port());
+    if (!fresh) {
+        app.write("GET http://v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        const auto answer = app.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+    }
+    const auto start = SteadyClock::now();
+    CHECK(app.read_some().empty());
+    CHECK_FALSE(app.reset());
+    CHECK(since(start) < 9s);   // a Wire's own patience is ten
+    CHECK(proxy.log().find("timeout_request") == std::string::npos);
+}
+
+TEST_CASE("a handshake that stalls after a CONNECT is closed, whether it was begun or not") {
+    FakeVendor vendor(echo());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false), 1, 10s, "", TestProxy::only_asked(), {.handshake = 200ms, .head = 1h, .keep_alive = 1h});
+    const bool begun = GENERATE(true, false);
+    Wire app = Wire::to(proxy.port());
+    app.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    const auto answer = app.read_head();
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+    const auto start = SteadyClock::now();
+    if (begun) app.write(std::string_view("\x16\x03\x01\x02\x00\x01", 6));
+    CHECK(app.read_some().empty());
+    CHECK(since(start) < 9s);
+    if (begun) CHECK(proxy.logs("\"event\":\"intercept_failed\",\"host\":\"v.example\",\"error\":\"timed out\""));
+    CHECK(proxy.get("v.example").status() == 200);   // one that does not dawdle has the same time
+}
+
 TEST_CASE("the application may lower `total`, never raise it") {
     FakeVendor slow([](Wire& wire) { wire.read_request(); wire.read_all(); }, vendor_ca());
     TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", slow, true, "timeout: {total: 300ms}"));

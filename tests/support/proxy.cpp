@@ -64,7 +64,7 @@ Message TestProxy::reload() const {
     return wire.read_response().value_or(Message{});
 }
 
-TestProxy::TestProxy(const std::string& policy, unsigned workers, Duration drain, const std::string& listen, ReloadTimes reload) : workers_(workers), listen_(listen) {
+TestProxy::TestProxy(const std::string& policy, unsigned workers, Duration drain, const std::string& listen, ReloadTimes reload, ApplicationTimes times) : workers_(workers), listen_(listen) {
     directory_.file("vendor-ca.crt", vendor_ca().pem());
     log_fd_ = ::open((directory_.path() + "/log").c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     Supervisor::Options options;
@@ -73,6 +73,7 @@ TestProxy::TestProxy(const std::string& policy, unsigned workers, Duration drain
     options.policy = directory_.file("policy.yaml", whole(policy, workers, listen));
     options.source = std::make_shared<PolicySource>(options.policy);
     options.reload_times = reload;
+    options.application_times = times;
     auto config = loaded(*options.source);
     supervisor_ = std::make_unique<Supervisor>(std::move(config), std::move(options));
     runner_ = std::thread([this] { supervisor_->run(); });

@@ -27,7 +27,7 @@ class TemporaryDirectory {
 class TestProxy {
   public:
     /// `policy` is YAML without `version`, `listen` and `state`, which are put before it; with `workers` threads. `listen` adds keys to that map ("unix: /x"). "@dir" in the policy becomes the directory's path.
-    explicit TestProxy(const std::string& policy, unsigned workers = 1, Duration drain = 10s, const std::string& listen = "", ReloadTimes reload = only_asked());
+    explicit TestProxy(const std::string& policy, unsigned workers = 1, Duration drain = 10s, const std::string& listen = "", ReloadTimes reload = only_asked(), ApplicationTimes times = {});
     ~TestProxy();
 
     std::uint16_t port() const { return supervisor_->addresses().proxy.port; }
