@@ -89,6 +89,24 @@ TEST_CASE("each phase that hangs ends in its own 504, in time") {
     CHECK(proxy.logs("timeout_idle"));
 }
 
+TEST_CASE("an upload in which no byte moves ends in a 504 of its own") {
+    FakeVendor vendor([](Wire& wire) { wire.read_all(); }, vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "timeout: {idle: 300ms}"));
+    Wire app = proxy.connected("v.example");
+    const auto start = SteadyClock::now();
+    app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 10\r\n\r\nhe");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 504);
+    CHECK(answer->reason() == "timeout_idle");
+    CHECK(answer->field("sluice-outcome") == "failed");
+    CHECK(answer->field("sluice-attempts") == "1");
+    CHECK(answer->field("connection") == "close");
+    CHECK(since(start) >= 300ms);
+    CHECK(since(start) < 9s);
+    CHECK(proxy.logs("\"reason\":\"timeout_idle\""));
+}
+
 TEST_CASE("an application that takes too long over its head is told so, and the log says it too") {
     TestProxy proxy("", 1, 10s, "", TestProxy::only_asked(), {.handshake = 1h, .head = 200ms, .keep_alive = 1h});
     Wire app = Wire::to(proxy.port());
