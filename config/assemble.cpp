@@ -98,6 +98,8 @@ class Assembler {
         }
         take(config_.workers, top.workers);
         take(config_.unmatched, top.unmatched);
+        config_.unmatched_vendor.line = line_of(top.unmatched);
+        if (top.unmatched) config_.unmatched_vendor.file = top.unmatched->node->file->path;
         config_.state = default_state;
         take(config_.state, top.state);
         if (top.authority) {

@@ -11,15 +11,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view word_of(Unmatched unmatched) {
-    switch (unmatched) {
-    case Unmatched::deny: return "deny";
-    case Unmatched::report: return "report";
-    case Unmatched::tunnel: return "tunnel";
-    }
-    return {};
-}
-
 std::string_view word_of(Mode mode) {
     switch (mode) {
     case Mode::intercept: return "intercept";
@@ -178,6 +169,15 @@ json::object describe(const ClientSpec& client, const Config& config) {
 }
 
 }  // namespace
+
+std::string_view word_of(Unmatched unmatched) {
+    switch (unmatched) {
+    case Unmatched::deny: return "deny";
+    case Unmatched::report: return "report";
+    case Unmatched::tunnel: return "tunnel";
+    }
+    return {};
+}
 
 std::string describe_config(const Config& config) {
     json::object credentials, vendors;

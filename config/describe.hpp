@@ -5,6 +5,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <string>
+#include <string_view>
 
 #include "config/config.hpp"
 
@@ -27,6 +28,8 @@ boost::json::object describe_file(const std::string& path);
 std::string text_of_url(const Url& url);
 /// A `total` that is only inherited bounds neither tunnels nor streams: it is told once, with the defaults.
 boost::json::object describe(const Timeouts& timeouts, bool with_total);
+
+std::string_view word_of(Unmatched unmatched);
 
 /// "p95", "500ms".
 std::string text_of(const HedgeSpec& hedge);

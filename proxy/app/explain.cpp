@@ -69,12 +69,12 @@ class Explainer {
             remember_host(authority);
             return true;
         }
+        out_.unmatched = true;
         if (config_.unmatched == Unmatched::deny) {
             refuse(Reason::unknown_vendor, "no vendor of the policy has the host " + authority.text());
             return false;
         }
         out_.vendor = &config_.unmatched_vendor;
-        out_.unmatched = true;
         out_.timeout = out_.vendor->timeout;
         return true;
     }
@@ -414,12 +414,17 @@ void print_explanation(Console& console, const Explanation& explanation) {
     } else {
         print_line(console, "verdict", console.paint(Colour::green, "allowed"));
     }
+    if (explanation.unmatched) {
+        const Config& config = *explanation.config;
+        const std::string place = place_of(config.unmatched_vendor.file, config.unmatched_vendor.line);
+        print_line(console, "unmatched", word_of(config.unmatched), place.empty() ? "the built-in default" : place);
+    }
     if (!explanation.vendor) return;
     print_line(console, "way", way_in_words(explanation));
     const Vendor& vendor = *explanation.vendor;
     const std::string& file = vendor.file;
     if (explanation.unmatched) {
-        print_line(console, "vendor", "none: `unmatched` lets it through");
+        print_line(console, "vendor", "none");
     } else {
         const std::string by_host = explanation.host ? " (host " + explanation.host->text() + ")" : "";
         print_line(console, "vendor", vendor.name + by_host, place_of(file, vendor.line));
@@ -500,13 +505,19 @@ boost::json::object explanation_as_json(const Explanation& explanation) {
         out["reason"] = name_of(refusal->reason);
         out["detail"] = refusal->detail;
     }
-    if (!explanation.vendor) return out;
-    out["way"] = name_of(explanation.way);
-    const Vendor& vendor = *explanation.vendor;
     const auto placed = [](boost::json::object object, const std::string& file, int line) {
         if (line > 0) object["place"] = place_as_json(file, line);
         return object;
     };
+    if (explanation.unmatched) {
+        const Config& config = *explanation.config;
+        const Vendor& own = config.unmatched_vendor;
+        out["unmatched"] =
+            placed({{"value", word_of(config.unmatched)}, {"built_in", own.line == 0}}, own.file, own.line);
+    }
+    if (!explanation.vendor) return out;
+    out["way"] = name_of(explanation.way);
+    const Vendor& vendor = *explanation.vendor;
     if (!explanation.unmatched) out["vendor"] = placed({{"name", vendor.name}}, vendor.file, vendor.line);
     if (explanation.host) out["host"] = explanation.host->text();
     if (const RequestPattern* rule = explanation.rule) {

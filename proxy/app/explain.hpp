@@ -23,7 +23,7 @@ struct Explanation {
     Way way = Way::forward;
     std::optional<Refusal> refusal;        // none: it would be forwarded
     const Vendor* vendor = nullptr;        // none: no policy has this host
-    bool unmatched = false;                // `vendor` is the one of `unmatched: tunnel|report`
+    bool unmatched = false;                // no vendor has this host: `unmatched` decides; `vendor` is its own, if it lets it through
     std::optional<HostPattern> host;       // of the vendor, that matched
     const RequestPattern* rule = nullptr;  // the `allow` or `deny` entry that decided
     bool denied = false;                   // `rule` is a `deny`

@@ -281,6 +281,38 @@ TEST_CASE("an endpoint, its prefix and base-URL mode are explained to the path t
     CHECK(text_at(explained("GET", "http://plain.example/x"), "upstream") == "http://10.1.2.3:8080/base/x");
 }
 
+TEST_CASE("where no vendor has the host, the line of `unmatched` is what decided") {
+    struct Row {
+        const char *line, *value, *method, *url;
+        bool allowed;
+    };
+    const Row row = GENERATE(Row{"", "deny", "GET", "https://any.example/", false},
+                             Row{"unmatched: deny\n", "deny", "GET", "http://any.example/", false},
+                             Row{"unmatched: deny\n", "deny", "CONNECT", "any.example:443", false},
+                             Row{"unmatched: report\n", "report", "GET", "http://any.example/", true},
+                             Row{"unmatched: tunnel\n", "tunnel", "CONNECT", "any.example:443", true},
+                             Row{"unmatched: tunnel\n", "tunnel", "GET", "http://169.254.169.254/", false});
+    INFO(row.line << row.method << ' ' << row.url);
+    const std::string policy = "version: 1\nstate: /x\n" + std::string(row.line) + "vendors: {v: {hosts: [v.example]}}\n";
+    const bool written = *row.line;
+
+    const auto said = explained(row.method, row.url, policy);
+    CHECK(said.at("allowed") == row.allowed);
+    CHECK(said.at("unmatched").at("value") == row.value);
+    CHECK(said.at("unmatched").at("built_in") == !written);
+    CHECK(said.at("unmatched").as_object().contains("place") == written);
+    if (written) CHECK(line_of(said, "unmatched") == 3);
+
+    const TemporaryDirectory directory;
+    const std::string file = directory.file("p.yaml", policy);
+    const Ran ran = sluice_command({"explain", "-c", file, row.method, row.url});
+    const std::string place = written ? file + ":3" : "the built-in default";
+    CHECK(ran.out.find("  unmatched   " + std::string(row.value) + "  " + place + "\n") != std::string::npos);
+
+    CHECK_FALSE(explained("GET", "https://v.example/", policy).contains("unmatched"));
+    CHECK_FALSE(explained("GET", "/nobody/x", policy).contains("unmatched"));  // base-URL mode names a vendor, not a host
+}
+
 TEST_CASE("what no vendor has goes through where `unmatched` says so, but never to an inner address") {
     const std::string open = "version: 1\nstate: /x\nunmatched: tunnel\n";
     CHECK(explained("GET", "http://any.example/", open).at("allowed") == true);
