@@ -177,6 +177,7 @@ Task<Session::Next> Session::serve_one() {
     }
     if (got != H1Channel::Got::head && ex.refused_already) {
         ex.request.clear();   // half a head is nobody's
+        if (inside_) attribute(ex, identify(ex).has_value());
         reply_.begin({}, 1, false);
         const Result<void> done = co_await run_exchange(floor_.core, ex);
         next = done ? Next::close_gently : Next::reset;
@@ -199,12 +200,14 @@ Task<Session::Next> Session::answer(Exchange& ex) {
             co_return co_await connect(ex);
         }
         ex.refused_already = address(ex);
+        if (ex.refused_already) attribute(ex, stranger.has_value());
         if (stranger) {   // who is told nothing else: not which vendors there are either
             ex.vendor = nullptr;
             ex.refused_already = std::move(stranger);
         }
     } else {
         ex.refused_already = Refusal{framing.error().reason, framing.error().detail, {}};
+        if (inside_) attribute(ex, identify(ex).has_value());
         reply_.begin(ex.request.method, ex.request.minor, false);   // where the next request begins is anybody's guess
     }
     prepare_body(ex);
@@ -255,6 +258,11 @@ std::optional<Refusal> Session::identify(Exchange& ex) {
     by_password_ = caller.by_password;
     if (caller.client) return {};
     return Refusal{Reason::client_unknown, std::move(caller.why), {}};
+}
+
+// What is refused inside a CONNECT before the walk can look for its vendor is that of the CONNECT, whatever else it names; a stranger is told nothing of it.
+void Session::attribute(Exchange& ex, bool stranger) {
+    if (inside_ && !stranger && !ex.vendor) ex.vendor = ex.config->match(inside_->authority);
 }
 
 // ---- whom the request is for ----------------------------------------------------------------------------------------
@@ -349,7 +357,9 @@ Task<Session::Next> Session::connect(Exchange& ex) {
         const auto host = ex.request.fields.find(Known::host);
         if (host && !names(*host, ex.authority, ex.authority.port)) ex.refused_already = mismatch("CONNECT names " + ex.authority.text() + ", its Host field something else");
     }
-    if (!ex.refused_already) {
+    if (ex.refused_already) {
+        attribute(ex, false);
+    } else {
         const Vendor* vendor = ex.config->match(ex.authority);
         const bool enters = vendor && vendor->mode == Mode::intercept && !judge_client(ex.config->clients, ex.client, *vendor, true).refused();
         if (enters) co_return co_await enter(ex);

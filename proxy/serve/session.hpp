@@ -63,6 +63,7 @@ class Session {
     Task<Next> enter(Exchange& ex);
     Task<bool> intercept(Inside& inside);
     std::optional<Refusal> identify(Exchange& ex);
+    void attribute(Exchange& ex, bool stranger);
     std::optional<Refusal> address(Exchange& ex);
     std::optional<Refusal> address_inside(Exchange& ex, const Target& target);
     std::optional<Refusal> address_base_url(Exchange& ex, std::string_view rest);

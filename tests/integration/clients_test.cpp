@@ -287,6 +287,29 @@ TEST_CASE("clients that come with a reload hold for connections that were opened
     CHECK(bench.proxy->raw(get(pay, as_web)).status() == 200);
 }
 
+TEST_CASE("what is refused inside a tunnel names the vendor to its client, and never to a stranger") {
+    Bench bench("");
+    const bool stranger = GENERATE(false, true);
+    std::vector<Wire> wires;
+    const std::vector<std::string> refused = {
+        get_inside(llm), "GET /v1 HTTP/1.1\r\nHost: " + pay + "\r\nno colon\r\n\r\n",
+        get_inside(pay, "Content-Length: 1\r\nContent-Length: 1\r\n"), get_inside(pay, "Transfer-Encoding: chunked\r\n") + "+5\r\n",
+        "CONNECT " + llm + ":443 HTTP/1.1\r\nHost: " + llm + ":443\r\n\r\n"};
+    for (std::size_t i = 0; i < refused.size(); ++i) wires.push_back(bench.entered(pay, ""));
+    if (stranger) {
+        bench.proxy->rewrite(bench.policy(two_clients));
+        REQUIRE(bench.proxy->reload().status() == 200);
+    }
+    for (std::size_t i = 0; i < refused.size(); ++i) {
+        INFO(refused[i]);
+        const Message answer = ask(wires[i], refused[i]);
+        const std::string id = answer.field("sluice-request-id");
+        REQUIRE(id.size() == 32);
+        CHECK((answer.body.find("\"vendor\"") == std::string::npos) == stranger);
+        CHECK(bench.proxy->logs("\"request_id\":\"" + id + "\",\"vendor\":\"" + (stranger ? "_other" : "pay") + "\""));
+    }
+}
+
 TEST_CASE("a password that is rotated holds without a restart, and open tunnels go on") {
     Bench bench;
     Wire tunnel = bench.entered(pay, as_web);

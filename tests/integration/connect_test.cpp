@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <future>
+#include <map>
 
 #include "config/decode.hpp"
 #include "tests/support/proxy.hpp"
@@ -305,6 +306,36 @@ TEST_CASE("a CONNECT inside a CONNECT is refused") {
         CHECK(answer.reason() == "bad_request");
     }
     CHECK(bench.vendor.connections() == 0);
+}
+
+TEST_CASE("what is refused inside a CONNECT before anybody looks for its vendor is that vendor's all the same") {
+    Bench bench;
+    struct Case {
+        std::string what, request, reason;
+    };
+    std::map<std::string, double> refused;
+    for (const Case& each :
+         {Case{"another host", get("evil.example"), "authority_mismatch"},
+          Case{"another vendor's host", get(open_vendor), "authority_mismatch"},
+          Case{"absolute-form to another host", get(pay, "https://evil.example/"), "authority_mismatch"},
+          Case{"a target that is none", get(pay, "ftp://" + pay + "/"), "bad_request"},
+          Case{"two lengths", "POST / HTTP/1.1\r\nHost: " + pay + "\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "bad_request"},
+          Case{"a head that is none", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "bad_request"},
+          Case{"a bad chunk", "POST / HTTP/1.1\r\nHost: " + pay + "\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n", "bad_request"},
+          Case{"a head of more than 64 KiB", get(pay, "/" + std::string(65536, 'a')), "head_too_large"},
+          Case{"a CONNECT", "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n", "bad_request"}}) {
+        INFO(each.what);
+        Wire wire = bench.proxy.connected(pay);
+        wire.try_write(each.request);
+        const Message answer = wire.read_response().value_or(Message{});
+        CHECK(answer.reason() == each.reason);
+        CHECK(answer.body.find(R"("vendor":"pay")") != std::string::npos);
+        const std::string id = answer.field("sluice-request-id");
+        REQUIRE(id.size() == 32);
+        CHECK(bench.proxy.logs("\"level\":\"info\",\"event\":\"exchange\",\"request_id\":\"" + id + "\",\"vendor\":\"pay\""));
+        CHECK(bench.proxy.metric("sluice_rejected_total{vendor=\"pay\",reason=\"" + each.reason + "\"}") == ++refused[each.reason]);
+    }
+    CHECK(bench.vendor.connections() + bench.open.connections() == 0);
 }
 
 TEST_CASE("an application that does not trust our CA is named in the log") {
