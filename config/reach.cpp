@@ -70,7 +70,9 @@ constexpr Key<WrittenTimeouts> timeout_keys[] = {
     key<&WrittenTimeouts::tls, timeout_rule>("tls", "The TLS handshake; built-in 3s."),
     key<&WrittenTimeouts::first_byte, timeout_rule>("first_byte",
                                                     "From the request sent to the response's head; built-in 60s."),
-    key<&WrittenTimeouts::idle, timeout_rule>("idle", "No byte in either direction, streams included; built-in 5m."),
+    key<&WrittenTimeouts::idle, timeout_rule>("idle",
+                                              "No byte in either direction, streams included, but not while the "
+                                              "response's head is awaited: that is first_byte's; built-in 5m."),
     key<&WrittenTimeouts::total, timeout_rule>(
         "total",
         "Everything, waits and retries included; built-in 10m. Written on a vendor or a route it also bounds tunnels, "
