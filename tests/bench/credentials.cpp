@@ -117,7 +117,7 @@ void aws_chunked(benchmark::State& state) {
 
 void hmac_1k(benchmark::State& state) {
     std::string why;
-    HmacSpec spec;
+    HmacScheme spec;
     spec.string_to_sign =
         *HmacTemplate::compile("{method}\n{target}\n{header:X-Time}\n{body}", HmacTemplate::Use::string_to_sign, why);
     spec.headers = {{"X-Time", *HmacTemplate::compile("{timestamp}", HmacTemplate::Use::header_value, why)},
