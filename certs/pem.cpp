@@ -71,6 +71,13 @@ CertResult<KeyPtr> read_key(const std::string& path, Privacy privacy) {
     return CertFault{path + " holds no private key in PEM: " + reason};
 }
 
+CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file) {
+    auto key = read_key(key_file, Privacy::as_mounted);
+    if (!key || X509_check_private_key(certificate, key->get()) == 1) return key;
+    ERR_clear_error();
+    return CertFault{key_file + " is not the key of the first certificate in " + cert_file};
+}
+
 std::string pem_of(const X509* certificate) {
     BioPtr bio(BIO_new(BIO_s_mem()));
     PEM_write_bio_X509(bio.get(), certificate);

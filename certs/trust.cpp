@@ -208,12 +208,8 @@ CertResult<void> set_client_certificate(SSL_CTX* context, const TlsRules& rules,
     if (cert_file.empty()) return {};
     const auto certificates = read_noted(cert_file, remembered);
     if (!certificates) return certificates.error();
-    const auto key = read_key(rules.client_key_file, Privacy::as_mounted);
+    const auto key = read_key_of(certificates->front().get(), cert_file, rules.client_key_file);
     if (!key) return key.error();
-    if (X509_check_private_key(certificates->front().get(), key->get()) != 1) {
-        ERR_clear_error();
-        return CertFault{rules.client_key_file + " is not the key of the first certificate in " + cert_file};
-    }
     if (SSL_CTX_use_certificate(context, certificates->front().get()) != 1 ||
         SSL_CTX_use_PrivateKey(context, key->get()) != 1)
         return openssl_fault(cert_file + " cannot be used as a client certificate");

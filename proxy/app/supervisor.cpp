@@ -64,8 +64,6 @@ std::size_t connections_that_fit() {
     return std::min((descriptors - descriptors_of_our_own) / 4 * 3, most_connections);
 }
 
-;
-
 template <class T>
 T value_or_throw(CertResult<T> result) {
     if (!result) throw StartFault(result.error().what);

@@ -1,10 +1,10 @@
 // What a limit with `learn` takes from a vendor's answers, in the forms of the vendors that people use, and from bodies that would come coded.
-#include <zlib.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <ctime>
 
+#include "tests/support/gzip.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -14,20 +14,6 @@ namespace {
 
 std::string answer_with(const std::string& status, const std::string& fields = "", const std::string& body = "") {
     return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
-}
-
-std::string gzipped(std::string_view text) {
-    z_stream stream{};
-    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-    std::string out(text.size() + 200, '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-    stream.avail_in = static_cast<uInt>(text.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    deflate(&stream, Z_FINISH);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
 }
 
 // The first request gets `first`, gzipped where it asks for that, later ones "200 OK".

@@ -1,11 +1,11 @@
 // Requests that are signed, in the real proxy; and what is masked of answers.
-#include <zlib.h>
 
 #include <catch2/catch.hpp>
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/sigv4.hpp"
+#include "tests/support/gzip.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -59,20 +59,6 @@ class KeysInFile {
     TemporaryDirectory directory_;
     std::string path_;
 };
-
-std::string gzipped(std::string_view text) {
-    z_stream stream{};
-    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-    std::string out(text.size() + 200, '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-    stream.avail_in = static_cast<uInt>(text.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    deflate(&stream, Z_FINISH);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
-}
 
 }  // namespace
 
