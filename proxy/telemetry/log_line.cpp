@@ -44,15 +44,6 @@ enum class Bytes : unsigned char {
     special
 };  // may stand unquoted in logfmt; inside quotes; must be escaped
 
-constexpr std::array<Bytes, 256> classes = [] {
-    std::array<Bytes, 256> table{};
-    for (unsigned c = 0; c < 256; ++c) {
-        const bool printable = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-        table[c] = !printable ? Bytes::special : c == ' ' || c == '=' ? Bytes::quoted : Bytes::bare;
-    }
-    return table;
-}();
-
 Bytes worst_in_eight(const char* at) {
     constexpr std::uint64_t each = 0x0101010101010101ull, high = 0x80 * each;
     std::uint64_t word;
@@ -68,11 +59,13 @@ Bytes worst_in_eight(const char* at) {
 }
 
 Bytes worst_of(std::string_view text) {
-    Bytes worst = Bytes::bare;
     if (text.size() < 8) {
-        for (const char c : text) worst = std::max(worst, classes[static_cast<unsigned char>(c)]);
-        return worst;
+        std::array<char, 8> filled;
+        filled.fill('-');
+        std::copy(text.begin(), text.end(), filled.begin());
+        return worst_in_eight(filled.data());
     }
+    Bytes worst = Bytes::bare;
     const char* const last = text.data() + text.size() - 8;  // it may overlap the one before
     for (const char* at = text.data(); at < last; at += 8) worst = std::max(worst, worst_in_eight(at));
     return std::max(worst, worst_in_eight(last));

@@ -176,6 +176,28 @@ TEST_CASE("the second of a line is its own, whatever came before") {
     CHECK(stamp(500'000) == "ts=1970-01-01T00:00:00.500000Z");
 }
 
+TEST_CASE("each byte is quoted or escaped where it has to be, wherever it stands") {
+    for (const std::size_t size : {1, 7, 8, 9, 16, 21}) {
+        for (std::size_t place = 0; place < size; ++place) {
+            for (unsigned c = 0; c < 256; ++c) {
+                std::string text(size, 'x');
+                text[place] = static_cast<char>(c);
+                std::string line;
+                LineFormat(LogFormat::logfmt).append_notice(line, Level::info, "e", {{"k", text}}, at);
+                std::string value = line.substr(line.find(" k=") + 3);
+                value.pop_back();  // the end of the line
+                const bool escaped = c < 0x20 || c >= 0x7f || c == '"' || c == '\\';
+                const bool quoted = escaped || c == ' ' || c == '=';
+                const std::string as_it_is = quoted ? '"' + text + '"' : text;
+                if (value.starts_with('"') != quoted || (value != as_it_is) != escaped) {
+                    CAPTURE(size, place, c, value);
+                    FAIL();
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("a notice carries its fields, escaped") {
     std::string out;
     LineFormat(LogFormat::json)
