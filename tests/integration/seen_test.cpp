@@ -2,6 +2,7 @@
 #include <atomic>
 #include <boost/json/parse.hpp>
 #include <catch2/catch.hpp>
+#include <semaphore>
 
 #include "tests/support/proxy.hpp"
 
@@ -276,16 +277,26 @@ TEST_CASE("bodies that all break off open a breaker as failures at once would, i
 
 TEST_CASE("a probe whose body breaks off opens the breaker again, though its head was good") {
     std::atomic<bool> down{true};
+    std::binary_semaphore head_arrived{0};  // a body that breaks off together with its head is a 502
     FakeVendor vendor(
         [&](Wire& wire) {
-            if (!down) return cut_off(wire);
-            if (wire.read_request()) wire.write(answer_with("503 Service Unavailable", "Connection: close\r\n"));
+            if (!wire.read_request()) return;
+            if (down) return wire.write(answer_with("503 Service Unavailable", "Connection: close\r\n"));
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+            static_cast<void>(head_arrived.try_acquire_for(10s));
         },
         vendor_ca());
     TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, probes: 1, open_for: 100ms..5m}\n"));
     CHECK(proxy.get("v.example").reason().empty());
     down = false;
-    REQUIRE(eventually([&] { return proxy.get("v.example").status() == 200; }));
+    Wire app = proxy.connected("v.example");
+    REQUIRE(eventually([&] {
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        auto answer = app.read_head();
+        if (answer && answer->status() == 503) app.read_body(*answer, false);
+        return answer && answer->status() == 200;
+    }));
+    head_arrived.release();
     CHECK(eventually([&] { return breaker_in(get(proxy, "/vendors/v/breaker")).at("opened").to_number<int>() >= 2; }));
 }
 
