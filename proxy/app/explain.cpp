@@ -347,7 +347,7 @@ std::string describe_in_words(const BreakerSpec& breaker) {
     const auto word = [&](std::string_view name) { return in_words(words.at(name)); };
     return "opens on " + word("consecutive") + " failures in a row, or, of at least " + word("min_requests") + " in " +
            word("window") + ", on " + word("failure_rate") + " failed or " + word("slow_rate") + " slower than " +
-           word("slow_after") + "; for " + word("open_for") + ", then " + word("probes") + " probes";
+           word("slow_after") + "; for " + word("open_for") + ", then " + word("probes") + " probes, and calls are let back in at their normal rate";
 }
 
 std::string describe_in_words(const LimitSpec& limit) {

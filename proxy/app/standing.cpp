@@ -91,15 +91,19 @@ json::array describe_breakers(const VendorState& live, TimePoint now) {
     json::array all;
     for (const VendorState::LiveBreaker& breaker : live.breakers) {
         const Breaker::View view = breaker.breaker->view(breaker.spec, now);
-        all.push_back(json::object{{"endpoint", breaker.of},
-                                   {"state", name_of(view.state)},
-                                   {"forced", name_of(view.forced)},
-                                   {"retry_after_ms", in_ms(view.retry_after)},
-                                   {"consecutive", view.consecutive},
-                                   {"seen", view.seen},
-                                   {"failed", view.failed},
-                                   {"slow", view.slow},
-                                   {"opened", view.transitions[static_cast<std::size_t>(Breaker::State::open)]}});
+        json::object out{{"endpoint", breaker.of},
+                         {"state", name_of(view.state)},
+                         {"forced", name_of(view.forced)},
+                         {"retry_after_ms", in_ms(view.retry_after)},
+                         {"consecutive", view.consecutive},
+                         {"seen", view.seen},
+                         {"failed", view.failed},
+                         {"slow", view.slow},
+                         {"opened", view.transitions[static_cast<std::size_t>(Breaker::State::open)]}};
+        if (view.readmits > 0) {
+            out["readmits"] = json::object{{"per_second", std::llround(view.readmits)}, {"for_ms", in_ms(view.readmits_for)}};
+        }
+        all.push_back(std::move(out));
     }
     return all;
 }

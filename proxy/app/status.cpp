@@ -64,8 +64,12 @@ std::vector<std::string> remarks_of(const json::object& vendor) {
                           forced = text_of(breaker.as_object(), "forced");
         std::string remark = "breaker of " + text_of(breaker.as_object(), "endpoint") + ": " + state;
         const auto wait = breaker.at("retry_after_ms").to_number<std::int64_t>();
+        const json::value* readmits = breaker.as_object().if_contains("readmits");
         if (forced != "auto") {
             remark += ", forced by hand";
+        } else if (readmits) {
+            remark += ", calls are let back in at " + std::to_string(readmits->at("per_second").to_number<std::int64_t>()) +
+                      "/s for " + in_words(readmits->at("for_ms").to_number<std::int64_t>());
         } else if (state == "closed") {
             continue;
         } else if (wait > 0) {

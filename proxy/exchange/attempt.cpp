@@ -1,5 +1,7 @@
 #include "proxy/exchange/attempt.hpp"
 
+#include <cmath>
+
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/authenticate.hpp"
@@ -21,6 +23,10 @@ VendorState::LiveBreaker* breaker_at(const Exchange& ex, std::size_t endpoint) {
 
 std::size_t endpoint_count(const Vendor& vendor) { return std::max<std::size_t>(vendor.endpoints.size(), 1); }
 
+std::string readmission_detail(const Exchange& ex, const VendorState::LiveBreaker& breaker, double per_second) {
+    return "vendor '" + ex.serving->name + "' has just recovered: the breaker of " + breaker.of + " lets calls back in at " + std::to_string(std::llround(per_second)) + "/s for a while";
+}
+
 // The breaker's pass for one attempt, given back on every path.
 class Gate {
   public:
@@ -35,6 +41,7 @@ class Gate {
         if (pass_.moved) core_.journal.moved(*ex_.serving, breaker_->of, Breaker::State::half_open);
         if (pass_.admitted) return {};
         Failure refusal{Origin::sluice, Reason::breaker_open, Replay::safe, "the breaker of " + breaker_->of + " (vendor '" + ex_.serving->name + "') is open", {}};
+        if (const double readmits = breaker_->breaker->readmits(breaker_->spec, now); readmits > 0) refusal.detail = readmission_detail(ex_, *breaker_, readmits);
         refusal.retry_after = pass_.retry_after;
         return refusal;
     }
@@ -189,11 +196,20 @@ EndpointMask endpoints_out(const Exchange& ex, TimePoint now) {
     return out;
 }
 
-Duration soonest_endpoint(const Exchange& ex, TimePoint now) {
-    Duration soonest = Duration::max();
-    for (std::size_t i = 0; i < endpoint_count(*ex.serving); ++i)
-        if (const auto* live = breaker_at(ex, i)) soonest = std::min(soonest, live->breaker->retry_after(live->spec, now));
-    return soonest == Duration::max() ? Duration{} : soonest;
+Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now) {
+    const VendorState::LiveBreaker* first = nullptr;
+    Duration soonest{};
+    for (std::size_t i = 0; i < endpoint_count(*ex.serving); ++i) {
+        const auto* live = breaker_at(ex, i);
+        if (!live) continue;
+        const Duration wait = live->breaker->retry_after(live->spec, now);
+        if (!first || wait < soonest) first = live, soonest = wait;
+    }
+    Failure failure{Origin::sluice, Reason::breaker_open, Replay::safe, "vendor '" + ex.serving->name + "' is left alone for a while: every breaker of it is open", {}};
+    if (!first) return failure;
+    failure.retry_after = first->breaker->come_back(first->spec, core.draw_share(), now);
+    if (const double readmits = first->breaker->readmits(first->spec, now); readmits > 0) failure.detail = readmission_detail(ex, *first, readmits);
+    return failure;
 }
 
 Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {

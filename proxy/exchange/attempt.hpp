@@ -10,8 +10,8 @@ namespace sluice {
 
 /// Endpoints of `ex.serving` whose breaker lets nothing through now.
 EndpointMask endpoints_out(const Exchange& ex, TimePoint now);
-/// When the first of them lets something through again.
-Duration soonest_endpoint(const Exchange& ex, TimePoint now);
+/// What is said where none of them lets anything through: of the first that will again.
+Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now);
 
 /// Gets the credential and a seat, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out.
 Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint);

@@ -215,11 +215,7 @@ Tried tried_of(const Exchange& ex, const Result<void>& done) {
 Failure failure_of(Core& core, const Exchange& ex, Step::Why why, Result<void>& last) {
     switch (why) {
     case Step::Why::last: break;
-    case Step::Why::out: {
-        Failure failure{Origin::sluice, Reason::breaker_open, Replay::safe, "vendor '" + ex.serving->name + "' is left alone for a while: every breaker of it is open", {}};
-        failure.retry_after = spread(soonest_endpoint(ex, Core::now()), ex.serving->breaker.open_min, core.draw_share());
-        return failure;
-    }
+    case Step::Why::out: return every_endpoint_out(core, ex, Core::now());
     case Step::Why::late:
         return {Origin::vendor, Reason::timeout_total, Replay::safe, "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ", " + std::to_string(ex.attempts) + " attempts included", {}};
     }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proxy/base/text.hpp"
+#include "proxy/policy/retry.hpp"
 
 namespace sluice {
 
@@ -142,7 +143,10 @@ Breaker::Pass Breaker::enter(const BreakerSpec& spec, TimePoint now) {
     while (true) {
         const Duration wait = wait_of(spec, word, now);
         if (wait > Duration{}) return {.retry_after = wait};
-        if (!spec.enabled || word.is(State::closed)) {
+        if (!spec.enabled) return {.admitted = true, .era = static_cast<std::uint32_t>(word.era << 8)};
+        if (word.is(State::closed)) {
+            if (word.is(Forced::automatic) && !readmission_.take(now)) continue;  // others were faster
+            readmission_.note(now);
             return {.admitted = true, .era = static_cast<std::uint32_t>(word.era << 8)};
         }
         if (const auto pass = take_seat(spec, word, now)) return *pass;
@@ -153,10 +157,25 @@ Duration Breaker::retry_after(const BreakerSpec& spec, TimePoint now) const {
     return wait_of(spec, load(), now);
 }
 
+Duration Breaker::come_back(const BreakerSpec& spec, double draw, TimePoint now) const {
+    const Word word = load();
+    const bool limits = is_readmitting(spec, word, now);
+    return spread(wait_of(spec, word, now), limits ? readmission_.left(now) : std::min(spec.open_min, spec.open_max), draw);
+}
+
+bool Breaker::is_readmitting(const BreakerSpec& spec, const Word& word, TimePoint now) const {
+    return spec.enabled && word.is(State::closed) && word.is(Forced::automatic) && readmission_.left(now) > Duration{};
+}
+
+double Breaker::readmits(const BreakerSpec& spec, TimePoint now) const {
+    return is_readmitting(spec, load(), now) ? readmission_.per_second(now) : 0;
+}
+
 /// How long a request has to wait for being let through; 0: not at all.
 Duration Breaker::wait_of(const BreakerSpec& spec, const Word& word, TimePoint now) const {
     if (word.is(Forced::open)) return std::max(spec.open_min, Duration{1ms});  // for how long only the operator knows
-    if (!spec.enabled || word.is(State::closed)) return {};
+    if (!spec.enabled) return {};
+    if (word.is(State::closed)) return word.is(Forced::automatic) ? readmission_.wait(now) : Duration{};
     if (word.is(State::open)) return std::max(word.remaining(now), Duration{});
     if (!Probes{word.payload}.full(spec)) return {};
     // Seats that nobody took for so long are lost, or held by requests that hang: others go in their place.
@@ -234,7 +253,11 @@ std::optional<Breaker::State> Breaker::judge(const BreakerSpec& spec, Word& word
         const bool opens = bad || (to.payload > word.payload && to.payload >= std::max(spec.consecutive, 1u));
         if (!opens && to.payload == word.payload) return {};
         if (opens) to = word.opened(spec, 0, now);
-        if (change(word, to)) return opens ? std::optional{State::open} : std::nullopt;
+        if (change(word, to)) {
+            if (!opens) return {};
+            readmission_.learn(now);
+            return State::open;
+        }
     } while (true);
 }
 
@@ -289,7 +312,10 @@ std::optional<Breaker::State> Breaker::leave_probe(const BreakerSpec& spec, Pass
         Word to = word;
         to.payload = probes.packed();
         if (failed) to = word.opened(spec, word.doublings + 1, now);
-        if (closes) to = word.moved_to(State::closed, 0);
+        if (closes) {
+            to = word.moved_to(State::closed, 0);
+            readmission_.begin(probes.ok, now);  // before anybody sees that it is closed; until then nobody asks
+        }
         if (change(word, to)) {
             pass.good = seen == Seen::success && !failed;
             return failed || closes ? std::optional{failed ? State::open : State::closed} : std::nullopt;
@@ -353,6 +379,7 @@ std::optional<Breaker::State> Breaker::force(Forced forced) {
     while (!word.is(forced)) {
         Word to = word.moved_to(forced == Forced::open ? State::open : State::closed, 0);
         to.forced = static_cast<std::uint64_t>(forced);
+        readmission_.stop();
         if (change(word, to)) {
             return to.state == word.state ? std::nullopt : std::optional{static_cast<State>(to.state)};
         }
@@ -377,6 +404,8 @@ Breaker::View Breaker::view(const BreakerSpec& spec, TimePoint now) const {
     if (word.is(State::closed)) {
         const Counts window = counts(slice_of(spec, slices, now), word.era);
         view.consecutive = static_cast<unsigned>(word.payload);
+        view.readmits = readmits(spec, now);
+        if (view.readmits > 0) view.readmits_for = readmission_.left(now);
         view.seen = window.seen, view.failed = window.failed, view.slow = window.slow;
     }
     if (word.is(State::half_open)) {

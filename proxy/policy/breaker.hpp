@@ -8,10 +8,10 @@
 #include <optional>
 #include <string_view>
 
-#include "proxy/base/apart.hpp"
 #include "proxy/base/result.hpp"
 #include "proxy/base/time.hpp"
 #include "proxy/http/fields.hpp"
+#include "proxy/policy/readmission.hpp"
 
 namespace sluice {
 
@@ -72,14 +72,17 @@ class Breaker {
         unsigned consecutive = 0;                      // failures in a row
         std::uint64_t seen = 0, failed = 0, slow = 0;  // in the window; half-open: of the probes
         std::array<std::uint64_t, 3> transitions{};    // into closed, open, half_open, since it was made
+        double readmits = 0;                           // calls a second that are let back in; 0: all
+        Duration readmits_for{};                       // how long that goes on
     };
 
     Breaker() = default;
     Breaker(const Breaker&) = delete;
     Breaker& operator=(const Breaker&) = delete;
 
-    /// May a request go to the endpoint? Half-open it takes one of the `probes` seats (at most 255). A breaker that is
-    /// not enabled admits all, unless it is forced open.
+    /// May a request go to the endpoint? Half-open it takes one of the `probes` seats (at most 255). After its
+    /// probes have closed it, for a while no more than a fifth above what was normal before it opened (see Readmission). A
+    /// breaker that is not enabled admits all, unless it is forced open.
     Pass enter(const BreakerSpec& spec, TimePoint now);
 
     /// Gives a pass back and counts what was seen. Returns the state that this moved the breaker to, if it moved.
@@ -104,6 +107,11 @@ class Breaker {
 
     /// When it may be worth another try; 0: now.
     Duration retry_after(const BreakerSpec& spec, TimePoint now) const;
+    /// What to say to one who is refused: from `retry_after` on within `open_min`, or, after a recovery, as long as that
+    /// still goes on, so that those who obey do not all come at once. `draw` is uniform in 0 .. 1.
+    Duration come_back(const BreakerSpec& spec, double draw, TimePoint now) const;
+    /// Calls a second that are let back in after a recovery; 0: all are.
+    double readmits(const BreakerSpec& spec, TimePoint now) const;
 
     /// An operator's word: `open` refuses all (a kill switch), `closed` admits all and counts without judging,
     /// `automatic` takes either back and begins anew, closed; where nothing was forced it changes nothing. Returns the
@@ -126,6 +134,7 @@ class Breaker {
     Word load() const;
     bool change(Word& expected, const Word& to);
     Duration wait_of(const BreakerSpec& spec, const Word& word, TimePoint now) const;
+    bool is_readmitting(const BreakerSpec& spec, const Word& word, TimePoint now) const;
     std::optional<Pass> take_seat(const BreakerSpec& spec, Word& word, TimePoint now);
     std::optional<State> leave_closed(const BreakerSpec& spec, Pass& pass, Seen seen, bool slow, bool consecutive,
                                       TimePoint now);
@@ -141,7 +150,7 @@ class Breaker {
     std::atomic<std::uint64_t> word_{0};
     std::atomic<std::int64_t> offered_at_{0};  // when a probe's seat was taken last
     std::array<std::atomic<std::uint64_t>, 3> transitions_{};
-    Apart apart_;
+    Readmission readmission_;
     Ring answers_{};
     Ring slow_{};
 };

@@ -41,6 +41,10 @@ void add_breakers(Exposition& out, Vendors vendors, TimePoint now) {
                         "1 where an operator holds the breaker of an endpoint open or closed.",
                         MetricType::Gauge,
                         {}};
+    MetricFamily readmits{"sluice_breaker_readmission",
+                          "Calls a second that are let back in where a breaker has just closed.",
+                          MetricType::Gauge,
+                          {}};
     for (const LiveVendor& vendor : vendors) {
         for (const VendorState::LiveBreaker& breaker : vendor.state->breakers) {
             const Breaker::View view = breaker.breaker->view(breaker.spec, now);
@@ -51,10 +55,12 @@ void add_breakers(Exposition& out, Vendors vendors, TimePoint now) {
                           view.state == state);
             }
             add_gauge(forced, {{"vendor", vendor.name}, {"endpoint", breaker.of}}, held);
+            if (view.readmits > 0) add_gauge(readmits, {{"vendor", vendor.name}, {"endpoint", breaker.of}}, view.readmits);
         }
     }
     out.add(std::move(states));
     out.add(std::move(forced));
+    if (!readmits.metric.empty()) out.add(std::move(readmits));
 }
 
 void add_meters(Exposition& out, const std::vector<LimitStanding>& limits) {

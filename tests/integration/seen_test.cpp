@@ -3,6 +3,7 @@
 #include <boost/json/parse.hpp>
 #include <catch2/catch.hpp>
 #include <semaphore>
+#include <thread>
 
 #include "tests/support/proxy.hpp"
 
@@ -298,6 +299,45 @@ TEST_CASE("a probe whose body breaks off opens the breaker again, though its hea
     }));
     head_arrived.release();
     CHECK(eventually([&] { return breaker_in(get(proxy, "/vendors/v/breaker")).at("opened").to_number<int>() >= 2; }));
+}
+
+TEST_CASE("a vendor that has just recovered gets its calls back at their normal rate, and the rest is told when to come") {
+    std::atomic<bool> down{false};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request())
+                wire.write(down ? answer_with("503 Service Unavailable") : answer_with("200 OK"));
+        },
+        vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, probes: 1, open_for: 100ms..5m}\n"));
+    Wire app = proxy.connected("v.example");
+    const auto ask = [&] {
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        return app.read_response().value_or(Message{});
+    };
+    const std::string series = "sluice_breaker_readmission{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\"}";
+    // What is normal is a rate, and takes its time: some whole seconds, and the last before the breaker opens do not count.
+    for (const auto end = std::chrono::steady_clock::now() + 13s; std::chrono::steady_clock::now() < end;) {
+        REQUIRE(ask().status() == 200);
+        std::this_thread::sleep_for(100ms);
+    }
+    CHECK(proxy.metric(series) == -1);
+    down = true;
+    CHECK(ask().status() == 503);
+    down = false;
+    REQUIRE(eventually([&] { return ask().status() == 200; }));
+    CHECK(proxy.metric(series) > 1);
+    CHECK(proxy.metric(series) < 20);
+    const auto breaker = breaker_in(get(proxy, "/vendors/v/breaker"));
+    CHECK(breaker.at("state") == "closed");
+    CHECK(breaker.at("readmits").at("per_second").to_number<int>() < 20);
+    Message refused;
+    REQUIRE(eventually([&] { return (refused = ask()).reason() == "breaker_open"; }));
+    INFO(refused.body);
+    CHECK(refused.body.find("has just recovered") != std::string::npos);
+    CHECK(std::stoi(refused.field("retry-after")) <= 61);
+    CHECK(force(proxy, "closed").status() == 200);
+    for (int i = 0; i < 50; ++i) REQUIRE(ask().status() == 200);  // an operator knows better
 }
 
 TEST_CASE("what gRPC says in its trailers counts like what it says in its head") {

@@ -149,7 +149,7 @@ void World::tell(Call& call, const Told& told) {
         return;
     }
     Duration wait(static_cast<std::int64_t>(0.5e9 * (1 << std::min(call.tries, 4u)) * (1 - 0.25 * draw())));
-    if (scenario_.sdk != Scenario::Sdk::untaught && told.retry_after && *told.retry_after <= 1min)
+    if (scenario_.sdk != Scenario::Sdk::untaught && told.retry_after && *told.retry_after <= scenario_.waits)
         wait = *told.retry_after;
     ++call.tries;
     in(wait, &World::send, call);
@@ -196,8 +196,8 @@ void World::follow(Call& call, Step step) {
         case Step::Kind::deliver: return tell(call, {call.works, {}, call.plan->spent()});
         case Step::Kind::give_up: {
             Told told{false, {}, call.plan->spent()};
-            const Duration closed = call.sidecar->breaker.retry_after(scenario_.breaker, now_);
-            if (step.why == Step::Why::out) told.retry_after = spread(closed, scenario_.breaker.open_min, draw());
+            if (step.why == Step::Why::out)
+                told.retry_after = call.sidecar->breaker.come_back(scenario_.breaker, draw(), now_);
             return tell(call, told);
         }
         case Step::Kind::fallback: return;

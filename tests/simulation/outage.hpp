@@ -21,8 +21,8 @@ namespace sluice::simulation {
 struct Scenario {
     /// What an SDK makes of our answers before it tries again, twice at most.
     enum class Sdk : unsigned char {
-        told,      // obeys `x-should-retry`, and a Retry-After of up to a minute: those of OpenAI, Anthropic
-        timed,     // obeys a Retry-After of up to a minute, and nothing else: urllib3, retryablehttp
+        told,      // obeys `x-should-retry`, and a Retry-After of up to `waits`: those of OpenAI, Anthropic
+        timed,     // obeys a Retry-After of up to `waits`, and nothing else: urllib3, retryablehttp
         untaught,  // backs off as it likes
     };
     enum class Outage : unsigned char {
@@ -35,6 +35,7 @@ struct Scenario {
     std::optional<RateSpec> limit;  // of each Sluice
     BreakerSpec breaker;            // likewise
     Sdk sdk = Sdk::told;
+    Duration waits = 1min;  // of a Retry-After, the longest that an SDK obeys
     Outage outage = Outage::errors;
     std::uint64_t seed = 1;
 

@@ -464,6 +464,70 @@ TEST_CASE("a pass that was refused has nothing to give back") {
     CHECK(bench.view().seen == 0);
 }
 
+TEST_CASE("what has waited for a recovery is let back in little by little, and refused with how long") {
+    Bench bench;
+    bench.spec.consecutive = 1;
+    for (int i = 0; i < 4000; ++i, bench.now += 10ms) bench.run(1, Seen::success);  // 100 a second
+    CHECK(bench.run(1, Seen::failure) == State::open);
+    bench.now += 10s;
+    CHECK(bench.leave(bench.enter(), Seen::failure) == State::open);
+    CHECK(bench.breaker.readmits(bench.spec, bench.now) == 0);
+    bench.now += 20s;
+    const Pass first = bench.enter(), second = bench.enter();
+    bench.leave(first, Seen::success);
+    CHECK(bench.leave(second, Seen::success) == State::closed);
+
+    CHECK(bench.breaker.readmits(bench.spec, bench.now) == Approx(122).epsilon(0.02));
+    int admitted = 0;
+    for (int i = 0; i < 1000; ++i, bench.now += 1ms) admitted += bench.enter().admitted;
+    CHECK(admitted == Approx(120).margin(3));
+    while (bench.enter().admitted) {
+    }
+    const Pass refused = bench.enter();
+    CHECK(refused.retry_after > 0s);
+    CHECK(refused.retry_after <= 10ms);
+    CHECK(bench.breaker.refuses(bench.spec, bench.now));
+    CHECK(bench.view().state == State::closed);
+    CHECK(bench.breaker.come_back(bench.spec, 0, bench.now) == refused.retry_after);
+    CHECK(bench.breaker.come_back(bench.spec, 1, bench.now) == refused.retry_after + 59s);
+    CHECK(bench.view().readmits_for == 59s);
+    CHECK(bench.view().readmits > 0);
+
+    SECTION("for a minute") {
+        bench.now += 59s;
+        CHECK(bench.breaker.readmits(bench.spec, bench.now) == 0);
+        CHECK(bench.view().readmits == 0);
+        for (int i = 0; i < 1000; ++i) REQUIRE(bench.enter().admitted);
+    }
+    SECTION("but not where an operator says otherwise, nor when he has taken it back") {
+        bench.breaker.force(Forced::closed);
+        for (int i = 0; i < 1000; ++i) REQUIRE(bench.enter().admitted);
+        CHECK(bench.view().readmits == 0);
+        bench.breaker.force(Forced::automatic);
+        for (int i = 0; i < 1000; ++i) REQUIRE(bench.enter().admitted);
+    }
+    SECTION("and not without a breaker") {
+        bench.spec.enabled = false;
+        for (int i = 0; i < 1000; ++i) REQUIRE(bench.enter().admitted);
+    }
+    SECTION("and it opens meanwhile like at any time") {
+        bench.now += 1s;
+        CHECK(bench.run(1, Seen::failure) == State::open);
+        CHECK(bench.view().readmits == 0);
+    }
+}
+
+TEST_CASE("who is refused is told to come back from the end of the open time on, spread over the shortest") {
+    Bench bench;
+    bench.open();
+    const Duration wait = bench.view().retry_after;
+    CHECK(bench.breaker.come_back(bench.spec, 0, bench.now) == wait);
+    CHECK(bench.breaker.come_back(bench.spec, 0.5, bench.now) == wait + bench.spec.open_min / 2);
+    CHECK(bench.breaker.come_back(bench.spec, 1, bench.now) == wait + bench.spec.open_min);
+    bench.breaker.force(Forced::open);
+    CHECK(bench.breaker.come_back(bench.spec, 0.5, bench.now) == bench.spec.open_min * 3 / 2);
+}
+
 TEST_CASE("forced open refuses all; back to automatic it begins anew") {
     Bench bench;
     const Pass early = bench.enter();
@@ -629,6 +693,7 @@ struct Model {
     TimePoint until{}, offered{};
     int doublings = 0, round = 0;
     unsigned out = 0, ok = 0, gone = 0, slow = 0;
+    Readmission readmission{};  // with tests of its own
 
     std::int64_t slice(TimePoint now) const { return now.time_since_epoch() / (spec.window / 8); }
     Duration open_time(int doubled) const {
@@ -641,19 +706,24 @@ struct Model {
         window.clear();
     }
     void open(int doubled, TimePoint now) {
+        if (doubled == 0) readmission.learn(now);
         become(State::open);
         doublings = doubled;
         until = std::chrono::ceil<std::chrono::milliseconds>(now + open_time(doubled));
     }
     bool would_admit(TimePoint now) const {
         if (forced == Forced::open) return false;
-        if (state == State::closed) return true;
+        if (state == State::closed) return forced == Forced::closed || readmission.wait(now) == Duration{};
         if (state == State::open) return now >= until;
         return out + ok < spec.probes || now >= offered + spec.open_min;
     }
     bool enter(TimePoint now) {
         if (!would_admit(now)) return false;
-        if (state == State::closed) return true;
+        if (state == State::closed) {
+            if (forced != Forced::closed) readmission.take(now);
+            readmission.note(now);
+            return true;
+        }
         if (state == State::open) become(State::half_open);
         if (out + ok >= spec.probes) out = 0, ++round;
         ++out, offered = now;
@@ -715,7 +785,7 @@ struct Model {
         const unsigned heard = ok + gone;
         if (heard >= spec.probes && slow > 0 && slow >= spec.slow_rate * heard)
             return open(doublings + 1, now), State::open;
-        if (ok >= spec.probes) return become(State::closed), State::closed;
+        if (ok >= spec.probes) return readmission.begin(ok, now), become(State::closed), State::closed;
         return {};
     }
     std::array<unsigned, 3> counts(TimePoint now) {
@@ -727,6 +797,7 @@ struct Model {
     void force(Forced to) {
         if (forced == to) return;
         forced = to;
+        readmission.stop();
         become(to == Forced::open ? State::open : State::closed);
     }
 };
@@ -740,7 +811,7 @@ struct Walk {
     TimePoint now = start + 123456789ns;
     std::vector<Model::Taken> taken, bodies;  // bodies: of good heads, under way
     unsigned health = 8;                      // failures in 16
-    int ids = 0;
+    int ids = 0, refused_in_recovery = 0;
 
     explicit Walk(unsigned seed) : random(seed) {}
 
@@ -781,6 +852,7 @@ struct Walk {
         const Pass pass = breaker.enter(spec, now);
         if (pass.admitted != model.enter(now)) FAIL("admitted: " << pass.admitted);
         if (pass.admitted != (pass.retry_after == 0s)) FAIL("a refusal says when, and only a refusal");
+        refused_in_recovery += !pass.admitted && model.state == State::closed;
         if (pass.admitted && pass.probe != (model.state == State::half_open)) FAIL("probe: " << pass.probe);
         if (pass.admitted) taken.push_back({pass, model.era, model.round, ids++, 0, pass.probe});
     }
@@ -826,6 +898,7 @@ struct Walk {
 
 TEST_CASE("whatever happens, a breaker does what a plain model of it does") {
     std::array<std::uint64_t, 3> moved{};
+    int refused_in_recovery = 0;
     for (unsigned seed = 0; seed < 40; ++seed) {
         CAPTURE(seed);
         Walk walk{seed};
@@ -834,7 +907,9 @@ TEST_CASE("whatever happens, a breaker does what a plain model of it does") {
             walk.compare();
         }
         for (std::size_t i = 0; i < 3; ++i) moved[i] += walk.breaker.view(walk.spec, walk.now).transitions[i];
+        refused_in_recovery += walk.refused_in_recovery;
     }
+    CHECK(refused_in_recovery > 0);
     for (const std::uint64_t each : moved) CHECK(each > static_cast<std::uint64_t>(steps(200)));  // it went everywhere
 }
 

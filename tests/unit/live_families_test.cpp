@@ -85,6 +85,25 @@ TEST_CASE_METHOD(Fixture, "the state of each breaker is one of three series") {
     CHECK(value(breaker("eu1.pay.example", "open"), start + first().spec.open_min) == 0);
 }
 
+TEST_CASE_METHOD(Fixture, "at how many calls a second a vendor that has just recovered is let back in shows while it lasts") {
+    enliven();
+    const auto& [of, spec, live] = first();
+    const std::string series = R"(sluice_breaker_readmission{vendor="pay",endpoint="eu1.pay.example"})";
+    TimePoint now = start;
+    const auto answer = [&](Breaker::Seen seen) {
+        Breaker::Pass pass = live->enter(spec, now);
+        live->leave(spec, pass, seen, false, true, now);
+    };
+    for (; now < start + 40s; now += 10ms) answer(Breaker::Seen::success);
+    while (live->view(spec, now).state == Breaker::State::closed) answer(Breaker::Seen::failure);
+    CHECK_FALSE(scrape(now).contains(series));
+    now += spec.open_min;
+    while (live->view(spec, now).state != Breaker::State::closed) answer(Breaker::Seen::success);
+    CHECK(value(series, now) == Approx(122).epsilon(0.02));
+    CHECK(value(breaker("eu1.pay.example", "closed"), now) == 1);
+    CHECK_FALSE(scrape(now + 60s).contains(series));
+}
+
 TEST_CASE_METHOD(Fixture, "what an operator forced shows, also of a vendor that nobody used") {
     enliven();
     CHECK(value(R"(sluice_breaker_forced{vendor="pay",endpoint="eu1.pay.example"})") == 0);
