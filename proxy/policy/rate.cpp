@@ -39,11 +39,12 @@ Gcra::Taken Gcra::take(std::uint64_t cost, TimePoint now) {
     cost = std::min(cost, burst_);
     if (cost == 0) return {true, {}, {}};
     const std::int64_t at = count_of(now), lasts = lasting(cost);
+    const std::uint64_t given = given_.load();  // before the TAT: of what that holds already none may be missed later
     std::int64_t tat = tat_.load();
     for (;;) {
         const std::int64_t next = std::max(tat, at) + lasts;
         if (next - at > tolerance_) return {false, {}, point_of(next - tolerance_)};
-        if (tat_.compare_exchange_weak(tat, next)) return {true, {cost, next}, {}};
+        if (tat_.compare_exchange_weak(tat, next)) return {true, {cost, next, at + lasts, given}, {}};
     }
 }
 
@@ -55,11 +56,26 @@ TimePoint Gcra::ready_at(std::uint64_t cost, TimePoint now) const {
 
 // Without the charge the TAT would lie earlier by what the units last, less the time for which the bucket would have
 // stood full in the meantime. That began at the earliest when the TAT of the charge without these units was reached: so
-// what of `until` is still to come may be given back, and no more.
+// what of that is still to come may be given back, and no more. The TAT that the charge led to was `until`, but it
+// counted charges before it of which some may have come back since, and then time has gone on to give this one back
+// instead. Which ones is not known; that all refunds since then were of such is the worst that can have happened. It
+// cannot have led to less than if there had been nothing before it: `alone`.
+//
+// Refunds are put in a row by `promised_`, so that each knows of all before it, and counted in `given_` only once they
+// are out of the TAT: what a charge did not see in either counts against it, what it saw in the TAT alone does so
+// twice.
 bool Gcra::refund(const Charge& charge, std::uint64_t units, TimePoint now) {
-    const std::int64_t back = std::min(lasting(std::min(units, charge.cost)), charge.until - count_of(now));
-    if (back <= 0) return false;
+    const std::int64_t lasts = lasting(std::min(units, charge.cost)), at = count_of(now);
+    std::uint64_t promised = promised_.load();
+    std::int64_t back = 0;
+    do {
+        const auto since = static_cast<std::int64_t>(promised - charge.given);
+        if (since < 0) return false;  // more than can be counted
+        back = std::min(lasts, std::max(charge.until - since, charge.alone) - at);
+        if (back <= 0) return false;
+    } while (!promised_.compare_exchange_weak(promised, promised + static_cast<std::uint64_t>(back)));
     tat_.fetch_sub(back);
+    given_.fetch_add(static_cast<std::uint64_t>(back));
     return true;
 }
 

@@ -88,6 +88,32 @@ TEST_CASE("what time has given back already is not given back twice") {
     CHECK(gcra.remaining(at(2500ms)) == 1000);
 }
 
+TEST_CASE("what comes back out of order gives no more room than what it had taken") {
+    Gcra gcra({{100, 1s}, 10});
+    const auto first = gcra.take(1, start);
+    const auto second = gcra.take(1, start);
+    CHECK(gcra.refund(first.charge, 1, start));
+    CHECK(gcra.full_in(start) == 10ms);
+    CHECK(gcra.take(1, at(15ms)).admitted);
+    CHECK_FALSE(gcra.refund(second.charge, 1, at(15ms)));  // time had given it back at 10 ms already
+    for (int i = 0; i < 9; ++i) CHECK(gcra.take(1, at(15ms)).admitted);
+    CHECK_FALSE(gcra.take(1, at(20ms)).admitted);  // ten and half a one from 15 ms on
+    CHECK(gcra.take(1, at(25ms)).admitted);
+}
+
+TEST_CASE("what comes back in any order at once is all there again") {
+    Gcra gcra({{100, 1s}, 10});
+    std::vector<Charge> charges;
+    for (int i = 0; i < 10; ++i) charges.push_back(gcra.take(1, start).charge);
+    walk::Dice dice(1);
+    while (!charges.empty()) {
+        std::swap(charges[dice.below(charges.size())], charges.back());
+        CHECK(gcra.refund(charges.back(), 1, start));
+        charges.pop_back();
+    }
+    CHECK(gcra.remaining(start) == 10);
+}
+
 TEST_CASE("a debt closes for an hour at most") {
     Gcra gcra({{1, 1s}, 10});
     gcra.charge(~0ull, start);
@@ -113,33 +139,50 @@ TEST_CASE("rates of any size stay in bounds") {
     }
 }
 
-TEST_CASE("random walk: what is kept of all charges never exceeds rate * t + burst") {
+/// What a rate was asked for, to be held against the plain model once it is known what was kept.
+struct Event {
+    TimePoint when;
+    std::uint64_t kept;
+    bool owed;
+};
+
+void hold_against_model(const RateSpec& spec, Duration unit, const std::vector<Event>& events, int seed) {
+    Bucket bucket{unit, unit * spec.burst};
+    for (const Event& event : events) {
+        bucket.move_to(event.when);
+        bucket.level -= bucket.unit * event.kept;
+        if (!event.owed && event.kept > 0 && bucket.level < 0s) FAIL("more than rate * t + burst, seed " << seed);
+    }
+}
+
+TEST_CASE(
+    "random walk: what is kept of all charges never exceeds rate * t + burst, in whatever order others come back") {
     struct Open {
         std::size_t event;
         Charge charge;
     };
-    struct Event {
-        TimePoint when;
-        std::uint64_t kept;
-        bool owed;
-    };
     std::uint64_t admitted = 0, refunded = 0, refused = 0;
-    for (int round = 0; round < 200 / walk::slower; ++round) {
+    for (int round = 0; round < 300 / walk::slower; ++round) {
         walk::Dice dice(round);
-        const RateSpec spec{{1 + dice.below(2000), 1s}, 1 + dice.below(500)};
+        const RateSpec spec{{1 + dice.below(2000), 1s}, 1 + dice.below(dice.one_in(2) ? 20 : 500)};
         const Duration unit{(1'000'000'000 + spec.rate.count - 1) / spec.rate.count};
+        const std::size_t at_once = 2 + dice.below(dice.one_in(2) ? 6 : 200);  // how many are out: young or old ones
+        const std::uint64_t unused = 1 + dice.below(4);                        // one of so many comes back whole
+        const bool owing = dice.one_in(2);
         Gcra gcra(spec);
         std::vector<Event> events;
         std::vector<Open> open;
         TimePoint now = start;
         for (int step = 0; step < 20'000; ++step) {
-            if (dice.one_in(3)) now += Duration(dice.below(static_cast<std::uint64_t>(unit.count()) * 8));
-            if (dice.one_in(5000)) now += 1s * spec.burst;
-            if (!open.empty() && dice.one_in(3)) {
+            if (dice.one_in(3)) now += Duration(dice.below(static_cast<std::uint64_t>(unit.count()) * 4));
+            if (dice.one_in(2000))
+                now += Duration(dice.below(2 * static_cast<std::uint64_t>(unit.count()) * spec.burst));
+            if (!open.empty() && (open.size() >= at_once || dice.one_in(3))) {
                 std::swap(open[dice.below(open.size())], open.back());
                 const auto [event, charge] = open.back();
                 open.pop_back();
-                const std::uint64_t actual = dice.below(charge.cost * 5 / 4 + 2);
+                const std::uint64_t most = owing ? charge.cost * 5 / 4 + 2 : charge.cost + 1;
+                const std::uint64_t actual = dice.one_in(unused) ? 0 : dice.below(most);
                 gcra.settle(charge, actual, now);
                 events[event].kept = std::min(actual, charge.cost);
                 if (actual > charge.cost) events.push_back({now, actual - charge.cost, true});
@@ -156,16 +199,11 @@ TEST_CASE("random walk: what is kept of all charges never exceeds rate * t + bur
                 events.push_back({now, taken.charge.cost, false});
             }
         }
-        Bucket bucket{unit, unit * spec.burst};
-        for (const Event& event : events) {
-            bucket.move_to(event.when);
-            bucket.level -= bucket.unit * event.kept;
-            if (!event.owed && event.kept > 0 && bucket.level < 0s) FAIL("more than rate * t + burst, seed " << round);
-        }
+        hold_against_model(spec, unit, events, round);
     }
-    CHECK(admitted > 100'000 / walk::slower);
-    CHECK(refunded > 50'000 / walk::slower);
-    CHECK(refused > 100'000 / walk::slower);
+    CHECK(admitted > 1'000'000 / walk::slower);
+    CHECK(refunded > 1'000'000 / walk::slower);
+    CHECK(refused > 1'000'000 / walk::slower);
 }
 
 TEST_CASE("random walk: without refunds the word admits exactly what a bucket of time would") {
