@@ -124,6 +124,9 @@ void hear_answer(Exchange& ex) {
     if (ex.counting) ex.usage.start(ex.response.fields.find(Known::content_type).value_or(std::string_view{}));
 }
 
+// A body of the request that showed itself malformed before anything of it had gone out: that is a refusal, and no attempt of ours.
+bool is_withdrawn(const Result<void>& done) { return !done && done.error().origin == Origin::application && !done.error().gone && done.error().replay == Replay::safe; }
+
 // Of an attempt, as it is counted: each that was begun, so that a vendor's own count can be held against ours.
 std::string_view result_of(const Exchange& ex, const Result<void>& done) {
     if (done) return "ok";
@@ -152,7 +155,11 @@ Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFaul
     case ChaosFault::Kind::delay: {
         const TimePoint until = std::min(later(Core::now(), fault.delay), ex.limits.total);
         const bool here = co_await pause(core, ex, until);
-        if (!here) co_return Injected{true, Failure::application_gone()};
+        if (!here) {
+            Failure gone = Failure::application_gone();
+            gone.replay = Replay::safe;
+            co_return Injected{true, std::move(gone)};
+        }
         if (until == ex.limits.total) co_return failure(Reason::timeout_total, Replay::safe, "delayed beyond the total time");
         co_return Injected{};
     }
@@ -265,7 +272,10 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
         done = co_await std::move(going);
     }
     const TimePoint now = Core::now();
-    core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
+    if (is_withdrawn(done))
+        --ex.attempts;
+    else
+        core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
     note_sent(ex, done);
     sample_adaptive_limits(ex, done, sent, now);
     if (!done)

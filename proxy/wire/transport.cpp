@@ -38,6 +38,11 @@ Duration promised_keep_alive(const Fields& fields) {
     return seconds ? std::chrono::seconds(*seconds) : Duration{};
 }
 
+Failure with_nothing_sent(Failure failure) {
+    failure.replay = Replay::safe;
+    return failure;
+}
+
 int keep_session(SSL* ssl, SSL_SESSION* session) {
     auto* connection = static_cast<UpstreamConnection*>(SSL_get_app_data(ssl));
     if (!connection || !connection->sessions) return 0;
@@ -48,12 +53,13 @@ int keep_session(SSL* ssl, SSL_SESSION* session) {
 // Detached, but `finish` waits for it: everything it refers to lives longer. The last thing it does is wake whoever looks at its result; nothing is touched after that.
 Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields& head, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
     Stream& out = connection.channel.stream();
-    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head);
+    bool unsent = false;
+    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head, &unsent);
     Upload& state = connection.upload;
     state.running = false;
     state.ended = Loop::now();
     if (!sent)
-        state.failure = std::move(sent.error());
+        state.failure = unsent ? with_nothing_sent(std::move(sent.error())) : std::move(sent.error());
     else if (framing.kind == Framing::Kind::until_close)
         out.end_writing();
     if (state.finished.waiting())
@@ -152,7 +158,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
     std::optional<Chunk> held;
     if (trip.request_body && !trip.upgrade) {
         if (auto ready = trip.request_body->next_ready()) {
-            if (!ready->has_value()) co_return std::move(ready->error());
+            if (!ready->has_value()) co_return with_nothing_sent(std::move(ready->error()));
             held = **ready;
         }
     }
@@ -168,7 +174,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
             connection = std::move(*made);
             if (trip.application->stopped()) {   // meanwhile: nobody waits for what would be sent
                 discard(std::move(connection), true);
-                co_return Failure::application_gone();
+                co_return with_nothing_sent(Failure::application_gone());
             }
             if (connection->channel.stream().has_spoken()) {   // not an answer to us; the pool has looked at what it gives
                 discard(std::move(connection), true);
@@ -210,7 +216,7 @@ Task<Result<void>> HttpTransport::send(RoundTrip& trip, UpstreamConnection& conn
     co_await stream.sealed();
     if (trip.application->stopped()) {   // meanwhile: nothing was sent, and nothing shall be
         stream.close(true);
-        co_return Failure::application_gone();
+        co_return with_nothing_sent(Failure::application_gone());
     }
     const Io sent = stream.try_flush();
     if (sent.kind == Io::Kind::some) co_return Result<void>{};
@@ -231,6 +237,7 @@ Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& c
     const Timeouts& timeout = trip.limits.timeout;
     unsigned interim = 0;
     for (;;) {
+        if (upload.failure && upload.failure->origin == Origin::application) co_return *upload.failure;   // there will be no answer
         // While the request is still being sent only `idle` counts; the vendor's time to answer begins when it has it all.
         if (upload.ended != TimePoint{}) sent = upload.ended;
         const TimePoint until = std::min(upload.running ? later(trip.activity->last, timeout.idle) : later(sent, timeout.first_byte), trip.limits.total);
@@ -238,7 +245,7 @@ Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& c
         upload.receiving = true;
         const H1Channel::Got got = co_await connection.channel.read_head(*trip.response, until, fault);
         upload.receiving = false;
-        if (upload.failure && upload.failure->origin == Origin::application) co_return *upload.failure;
+        if (upload.failure && upload.failure->origin == Origin::application) continue;
         switch (got) {
         case H1Channel::Got::head: {
             connection.answered = true;

@@ -2,6 +2,8 @@
 // looks whole; and what belongs to one connection stays there.
 #include <catch2/catch.hpp>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -366,6 +368,89 @@ TEST_CASE("a request body that goes bad or ends after its head went out never lo
             }
             CHECK(wire.read_all().empty());
         }
+    }
+}
+
+/// Waits until what was written is where its reader finds it.
+void await_delivery(const Wire& wire) {
+    REQUIRE(eventually([&] {
+        int on_its_way = 0;
+        return ioctl(wire.fd(), SIOCOUTQ, &on_its_way) == 0 && on_its_way == 0;
+    }));
+}
+
+TEST_CASE("a request body that shows itself bad after its head, and before anything was sent, is refused without an attempt") {
+    const std::string rate = "limit: {rate: 10/d, burst: 10, concurrency: 1, when_full: {wait: 10s}}\n";
+    const auto left = [](const TestProxy& proxy) {
+        return proxy.metric(R"(sluice_limit_remaining{vendor="pay",limit="limit.rate"})");
+    };
+    const auto check_refused = [](Wire& wire) {
+        const auto answer = wire.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 400);
+        CHECK(answer->reason() == "bad_request");
+        check_signed(*answer, "refused");
+        CHECK(answer->field("sluice-attempts") == "0");
+    };
+    SECTION("while the handshake with the vendor was under way") {
+        const FakeVendor identity([](Wire&) {}, vendor_ca());
+        std::counting_semaphore<> greeted{0}, go{0};
+        std::atomic<int> over{0};
+        Seen seen;
+        FakeVendor vendor([&](Wire& wire) {
+            greeted.release();
+            if (!go.try_acquire_for(10s)) return;
+            wire.tls_server(identity.context());
+            if (auto head = wire.read_head()) seen.add(std::move(*head));
+            ++over;
+        });
+        TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, true, rate));
+        int number = 0;
+        for (const Way way : {Way::plain, Way::intercepted}) {
+            for (const std::string& first : {std::string(), std::string("5\r\nfirst\r\n")}) {
+                INFO(name_of(way) << ", " << first);
+                Wire wire = opened(proxy, way);
+                wire.write(written(chunked(first), way));
+                REQUIRE(greeted.try_acquire_for(10s));
+                wire.write("zz\r\n");
+                await_delivery(wire);
+                go.release();
+                check_refused(wire);
+                ++number;
+                CHECK(eventually([&] { return over == number; }));
+                CHECK(left(proxy) == 10);
+            }
+        }
+        CHECK(seen.size() == 0);
+        CHECK(proxy.logs(R"("attempts":0)"));
+        CHECK(proxy.log().find(R"("attempts":1)") == std::string::npos);
+        CHECK(proxy.metrics().find("sluice_attempts_total{") == std::string::npos);
+    }
+    SECTION("while it waited for a place") {
+        std::counting_semaphore<> entered{0}, go{0};
+        FakeVendor vendor([&](Wire& wire) {
+            while (wire.read_request()) {
+                entered.release();
+                if (!go.try_acquire_for(10s)) return;
+                wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        TestProxy proxy("vendors:\n" + vendor_yaml("pay", host, vendor, false, rate));
+        for (const Way way : {Way::plain, Way::intercepted}) {
+            INFO(name_of(way));
+            Wire before = opened(proxy, Way::plain), wire = opened(proxy, way);
+            before.write(written(get("/"), Way::plain));
+            REQUIRE(entered.try_acquire_for(10s));
+            wire.write(written(chunked(""), way));
+            REQUIRE(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="pay",limit="limit"})") == 1; }));
+            wire.write("zz\r\n");
+            await_delivery(wire);
+            go.release();
+            CHECK(before.read_response()->status() == 200);
+            check_refused(wire);
+            CHECK(left(proxy) == (way == Way::plain ? 9 : 8));
+        }
+        CHECK(vendor.connections() == 1);
     }
 }
 
