@@ -70,11 +70,11 @@ bool LearntPace::Spacing::take(std::uint64_t units, std::int64_t at) {
     return true;
 }
 
-bool LearntPace::close_for(Duration wait, std::int64_t at) {
+bool LearntPace::close_for(std::atomic<std::int64_t>& closed_until, Duration wait, std::int64_t at) {
     if (wait <= Duration{}) return false;
     const std::int64_t until = at + std::min(wait, Duration(most_time)).count();
-    std::int64_t seen = closed_until_.load();
-    while (seen < until && !closed_until_.compare_exchange_weak(seen, until)) {
+    std::int64_t seen = closed_until.load();
+    while (seen < until && !closed_until.compare_exchange_weak(seen, until)) {
     }
     return true;
 }
@@ -113,26 +113,26 @@ bool LearntPace::is_mine(std::uint32_t resource) {
 void LearntPace::learn(const VendorSignal& signal, TimePoint now) {
     const std::int64_t at = count_of(now);
     if (signal.resource != 0 && !is_mine(signal.resource)) {
-        if (signal.retry_after) close_for(*signal.retry_after, at);
+        if (signal.retry_after) close_for(asked_until_, *signal.retry_after, at);
         return;
     }
     if (!signal.limited && strikes_.load(std::memory_order_relaxed) > 0) strikes_.store(0);
     if (!signal.quotas.empty()) learn_spacings(signal.quotas, at);
     if (signal.retry_after) {
-        close_for(*signal.retry_after, at);
+        close_for(asked_until_, *signal.retry_after, at);
         return;
     }
     bool closed = false;
     for (const QuotaHint& hint : signal.quotas) {
-        if (hint.remaining && hint.reset_after && close_for(lesson_of(hint).closed, at)) closed = true;
+        if (hint.remaining && hint.reset_after && close_for(quota_until_, lesson_of(hint).closed, at)) closed = true;
     }
-    if (!signal.limited || closed || closed_until_.load() > at) return;
-    close_for(std::chrono::seconds(1 << std::min(strikes_.fetch_add(1), 5u)), at);
+    if (!signal.limited || closed || closed_until() > at) return;
+    close_for(quota_until_, std::chrono::seconds(1 << std::min(strikes_.fetch_add(1), 5u)), at);
 }
 
 TimePoint LearntPace::ready_at(TimePoint now) const {
     const std::int64_t at = count_of(now);
-    return point_of(std::max({closed_until_.load(), requests_.ready_at(at), tokens_.ready_at(at)}));
+    return point_of(std::max({closed_until(), requests_.ready_at(at), tokens_.ready_at(at)}));
 }
 
 bool LearntPace::take(std::uint64_t cost_tokens, TimePoint now) {
@@ -144,7 +144,7 @@ bool LearntPace::take(std::uint64_t cost_tokens, TimePoint now) {
 
 TimePoint LearntPace::holds_until(TimePoint now) const {
     const std::int64_t at = count_of(now);
-    std::int64_t until = closed_until_.load();
+    std::int64_t until = closed_until();
     for (const Spacing* spacing : {&requests_, &tokens_}) {
         if (spacing->holds(at)) until = std::max(until, spacing->until.load());
     }
@@ -155,16 +155,17 @@ LearntPace::View LearntPace::view(TimePoint now) const {
     const std::int64_t at = count_of(now);
     const auto left = [&](std::int64_t until) { return Duration(std::max<std::int64_t>(until - at, 0)); };
     const auto apart = [&](const Spacing& s) { return Duration(s.holds(at) ? s.apart.load() : 0); };
-    return {left(closed_until_.load()), apart(requests_), apart(tokens_), left(count_of(holds_until(now)))};
+    return {left(closed_until()), apart(requests_), apart(tokens_), left(count_of(holds_until(now)))};
 }
 
 void LearntPace::reset() {
     mine_.store(0);
+    asked_until_.store(0);
     forget();
 }
 
 void LearntPace::forget() {
-    closed_until_.store(0);
+    quota_until_.store(0);
     strikes_.store(0);
     for (Spacing* spacing : {&requests_, &tokens_}) {
         spacing->apart.store(0);

@@ -81,11 +81,13 @@ class LearntPace {
     static Lesson lesson_of(const QuotaHint& hint);
 
     void learn_spacings(const QuotaHints& quotas, std::int64_t at);
-    bool close_for(Duration wait, std::int64_t at);
+    static bool close_for(std::atomic<std::int64_t>& until, Duration wait, std::int64_t at);
+    std::int64_t closed_until() const { return std::max(quota_until_.load(), asked_until_.load()); }
 
     std::atomic<std::uint64_t> mine_{0};  // the resource, and below it how far its answers are ahead of the others'
-    std::atomic<std::int64_t> closed_until_{0};
-    std::atomic<unsigned> strikes_{0};  // limited without a word of how long
+    std::atomic<std::int64_t> quota_until_{0};  // closed by what that resource's answers say
+    std::atomic<std::int64_t> asked_until_{0};  // closed by a Retry-After
+    std::atomic<unsigned> strikes_{0};          // limited without a word of how long
     Spacing requests_, tokens_;
 };
 

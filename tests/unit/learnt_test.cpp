@@ -59,7 +59,7 @@ TEST_CASE("a spent quota of one resource holds back nothing of another that most
     VendorSignal spent = quota({Kind::requests, false, 30, 0, 60s});
     spent.limited = true;
     LearntPace pace;
-    pace.learn(of(search, spent), start);   // the first that is seen; nothing else is known
+    pace.learn(of(search, spent), start);  // the first that is seen; nothing else is known
     CHECK(pace.ready_at(start) == at(60s));
     for (int i = 0; i < 4; ++i) pace.learn(of(core, plenty), start);
     CHECK(pace.ready_at(start) <= start);
@@ -68,7 +68,7 @@ TEST_CASE("a spent quota of one resource holds back nothing of another that most
     pace.learn(of(core, spent), start);
     CHECK(pace.ready_at(start) == at(60s));
     pace.learn(of(core, plenty), at(60s));
-    pace.learn(of(search, limited(5s)), at(60s));   // a secondary limit
+    pace.learn(of(search, limited(5s)), at(60s));  // a secondary limit
     CHECK(pace.ready_at(at(60s)) == at(65s));
     SECTION("a route that is about nothing else soon learns from it") {
         for (int i = 0; i < 100; ++i) pace.learn(of(core, plenty), at(70s));
@@ -79,6 +79,25 @@ TEST_CASE("a spent quota of one resource holds back nothing of another that most
         pace.learn(spent, at(70s));
         CHECK(pace.ready_at(at(70s)) == at(130s));
     }
+}
+
+TEST_CASE("a Retry-After holds for every resource, whichever the answers after it are about") {
+    const auto of = [](std::uint32_t resource, VendorSignal signal) {
+        signal.resource = resource;
+        return signal;
+    };
+    LearntPace pace;
+    pace.learn(of(3, limited(60s)), start);
+    for (int i = 0; i < 40; ++i) {  // that were under way: most are about another resource now
+        pace.learn(of(1, quota({Kind::requests, false, 5000, 4000, 60s})), start);
+        CHECK(pace.ready_at(start) == at(60s));
+    }
+    CHECK(pace.holds_until(start) == at(60s));
+    CHECK(pace.view(start).closed == 60s);
+    pace.learn(of(1, quota({Kind::requests, false, 5000, 0, 90s})), start);
+    CHECK(pace.ready_at(start) == at(90s));
+    pace.reset();
+    CHECK(pace.ready_at(start) <= start);
 }
 
 TEST_CASE("Retry-After closes, may be made longer and not shorter, and ends within an hour") {
@@ -217,6 +236,215 @@ TEST_CASE("random walk: a spacing is never undercut, and nothing holds for more 
             if (now < apart_until && now - last < apart) FAIL("too soon, round " << round << " step " << step);
             last = now;
         }
+    }
+}
+
+namespace {
+
+/// What the header promises, one sentence after the other: no words that are shared, no limits of what they can hold.
+struct PlainPace {
+    struct Spacing {
+        Duration apart{};
+        TimePoint until{}, next{};
+    };
+    struct Lesson {
+        Duration closed{}, apart{}, lasting{};
+    };
+    TimePoint closed{}, told_closed{};  // by the quotas of one resource; by a Retry-After, which is about all of them
+    unsigned strikes = 0;
+    Spacing requests, tokens;
+    std::uint32_t mine = 0;
+    unsigned lead = 0;
+
+    static Lesson lesson_of(const QuotaHint& hint) {
+        const Duration reset = *hint.reset_after;
+        const std::uint64_t left = *hint.remaining;
+        if (hint.limit ? left > *hint.limit / 5 : left > 10) return {};
+        const auto part = [&](std::uint64_t of) {
+            const auto parts =
+                static_cast<std::int64_t>(std::min<std::uint64_t>(std::max<std::uint64_t>(of, 1), 1'000'000));
+            return std::max(reset / parts, Duration(1));
+        };
+        const Duration lasting = std::min<Duration>(reset, 1h);
+        if (hint.refills && hint.limit) {
+            const Duration unit = part(*hint.limit - std::min(left, *hint.limit));
+            const Duration next_call = hint.kind == Kind::requests ? unit : part(20);
+            return {left == 0 ? std::min(next_call, lasting) : Duration{}, unit, lasting};
+        }
+        return left == 0 ? Lesson{lasting, {}, {}} : Lesson{{}, part(left), lasting};
+    }
+    void forget() {
+        closed = {};
+        strikes = 0;
+        requests = tokens = {};
+    }
+    bool is_about_mine(std::uint32_t resource) {
+        if (resource == mine) {
+            lead = std::min(lead + 1, 16u);
+            return true;
+        }
+        if (lead > 0) return --lead, false;
+        if (mine != 0) forget();
+        mine = resource;
+        lead = 1;
+        return true;
+    }
+    void close_for(TimePoint& which, Duration wait, TimePoint now) {
+        if (wait > 0s) which = std::max(which, now + std::min<Duration>(wait, 1h));
+    }
+    void learn(const VendorSignal& signal, TimePoint now) {
+        const bool about_mine = signal.resource == 0 || is_about_mine(signal.resource);
+        if (signal.retry_after) close_for(told_closed, *signal.retry_after, now);
+        if (!about_mine) return;
+        if (!signal.limited) strikes = 0;
+        bool quota_closed = false;
+        for (const Kind kind : {Kind::requests, Kind::tokens}) {
+            Lesson slowest;
+            bool told = false;
+            for (const QuotaHint& hint : signal.quotas) {
+                if (hint.kind != kind || !hint.remaining || !hint.reset_after) continue;
+                told = true;
+                const Lesson lesson = lesson_of(hint);
+                if (lesson.apart > slowest.apart) slowest = lesson;
+                if (signal.retry_after || lesson.closed <= 0s) continue;
+                quota_closed = true;
+                close_for(closed, lesson.closed, now);
+            }
+            Spacing& spacing = kind == Kind::requests ? requests : tokens;
+            if (!told) continue;
+            if (slowest.apart > 0s && !holds(spacing, now)) spacing.next = now;
+            if (slowest.apart > 0s) spacing.until = now + slowest.lasting;
+            spacing.apart = slowest.apart;
+        }
+        if (!signal.limited || signal.retry_after || quota_closed || std::max(closed, told_closed) > now) return;
+        close_for(closed, std::chrono::seconds(1 << std::min(strikes++, 5u)), now);
+    }
+    static bool holds(const Spacing& s, TimePoint now) { return s.apart > 0s && s.until > now; }
+    static TimePoint ready_at(const Spacing& s, TimePoint now) {
+        return holds(s, now) ? std::min(s.next, s.until) : now;
+    }
+    TimePoint ready_at(TimePoint now) const {
+        return std::max({now, closed, told_closed, ready_at(requests, now), ready_at(tokens, now)});
+    }
+    bool take(std::uint64_t cost, TimePoint now) {
+        if (ready_at(now) > now) return false;
+        const auto space = [&](Spacing& s, std::uint64_t units) {
+            if (units == 0 || !holds(s, now)) return;
+            const Duration left = s.until - now;
+            s.next = units > static_cast<std::uint64_t>(left / s.apart)
+                         ? s.until
+                         : now + static_cast<std::int64_t>(units) * s.apart;
+        };
+        space(requests, 1);
+        space(tokens, cost);
+        return true;
+    }
+    TimePoint holds_until(TimePoint now) const {
+        TimePoint until = std::max({now, closed, told_closed});
+        for (const Spacing* s : {&requests, &tokens})
+            if (holds(*s, now)) until = std::max(until, s->until);
+        return until;
+    }
+};
+
+/// Signals of every shape, more often of those that tell something.
+struct Signals {
+    walk::Dice& dice;
+
+    Duration time() {
+        switch (dice.below(12)) {
+        case 0: return Duration{};
+        case 1: return Duration(dice.below(10));
+        case 2:
+            return dice.one_in(4) ? Duration(std::chrono::hours(dice.below(48))) : Duration(dice.below(100'000'000));
+        default: return Duration(dice.below(20'000'000'000));
+        }
+    }
+    QuotaHint hint() {
+        QuotaHint hint{dice.one_in(3) ? Kind::tokens : Kind::requests, dice.one_in(3), {}, {}, {}};
+        const std::uint64_t size = dice.one_in(10) ? ~0ull : dice.one_in(3) ? 100'000 : 100;
+        if (!dice.one_in(5)) hint.limit = dice.one_in(20) ? 0 : dice.below(size) + 1;
+        if (!dice.one_in(8)) hint.remaining = dice.one_in(4) ? 0 : dice.below(dice.one_in(4) ? size : size / 4 + 1);
+        if (!dice.one_in(8)) hint.reset_after = time();
+        return hint;
+    }
+    VendorSignal next(std::uint32_t resources) {
+        VendorSignal signal;
+        signal.limited = dice.one_in(4);
+        if (dice.one_in(6)) signal.retry_after = time();
+        for (std::uint64_t i = dice.below(4); i > 0; --i) signal.quotas.add(hint());
+        if (resources > 0) signal.resource = static_cast<std::uint32_t>(dice.below(resources + 1));
+        return signal;
+    }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "random walk: what is learnt is what a plain reading of every answer says, of refills, tokens and resources too") {
+    std::uint64_t gone = 0, held = 0, learnt = 0, closed = 0, spaced = 0;
+    for (int round = 0; round < 400 / walk::slower + 1; ++round) {
+        walk::Dice dice(round);
+        Signals signals{dice};
+        LearntPace pace;
+        PlainPace plain;
+        TimePoint now = start;
+        const std::uint32_t resources = static_cast<std::uint32_t>(dice.below(4));
+        const std::uint64_t pause = dice.one_in(2) ? 20'000'000 : 2'000'000'000;
+        const std::uint64_t calls = 1 + dice.below(40);  // between two answers that tell something
+        for (int step = 0; step < 10'000; ++step) {
+            now += Duration(dice.below(pause));
+            if (dice.one_in(200)) now += Duration(dice.below(3'600'000'000'000));
+            if (dice.one_in(calls)) {
+                const VendorSignal signal = signals.next(resources);
+                pace.learn(signal, now);
+                plain.learn(signal, now);
+                ++learnt;
+            }
+            if (std::max(pace.ready_at(now), now) != plain.ready_at(now))
+                FAIL("ready_at, round " << round << " step " << step);
+            if (std::max(pace.holds_until(now), now) != plain.holds_until(now))
+                FAIL("holds, round " << round << " step " << step);
+            if (pace.holds_until(now) > now + 1h) FAIL("holds too long, round " << round << " step " << step);
+            const LearntPace::View view = pace.view(now);
+            if (view.spacing != (PlainPace::holds(plain.requests, now) ? plain.requests.apart : Duration{}) ||
+                view.token_spacing != (PlainPace::holds(plain.tokens, now) ? plain.tokens.apart : Duration{}) ||
+                view.closed != std::max({plain.closed, plain.told_closed, now}) - now)
+                FAIL("view, round " << round << " step " << step);
+            closed += view.closed > 0s;
+            spaced += view.spacing > 0s || view.token_spacing > 0s;
+            const std::uint64_t cost = dice.one_in(3) ? 0 : dice.one_in(20) ? ~0ull : dice.below(2000);
+            const bool goes = plain.take(cost, now);
+            if (pace.take(cost, now) != goes) FAIL("take, round " << round << " step " << step);
+            goes ? ++gone : ++held;
+        }
+    }
+    CHECK(learnt > 200'000 / walk::slower);
+    CHECK(gone > 200'000 / walk::slower);
+    CHECK(held > 200'000 / walk::slower);
+    CHECK(closed > 200'000 / walk::slower);
+    CHECK(spaced > 200'000 / walk::slower);
+}
+
+TEST_CASE("random walk: the quotas of a resource that few answers are about hold nothing back") {
+    for (int round = 0; round < 200 / walk::slower + 1; ++round) {
+        walk::Dice dice(round);
+        LearntPace pace;
+        TimePoint now = start;
+        const auto about = [&](std::uint32_t resource, std::uint64_t remaining) {
+            VendorSignal signal = quota({Kind::requests, false, 1000, remaining, 60s});
+            signal.resource = resource;
+            pace.learn(signal, now);
+        };
+        about(2, 0);
+        for (int i = 0; i < 20; ++i) about(1, 900);  // from here on nine of ten are about this one
+        for (int step = 0; step < 2'000; ++step) {
+            now += 10ms;
+            dice.one_in(10) ? about(2, 0) : about(1, 900);
+            if (!pace.take(1, now)) FAIL("held back, round " << round << " step " << step);
+        }
+        for (int i = 0; i < 17; ++i) about(2, 0);  // and now all of them are about the other
+        CHECK(pace.ready_at(now) == now + 60s);
     }
 }
 
