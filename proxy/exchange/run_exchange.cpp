@@ -188,8 +188,9 @@ PlanFacts facts_of(const Exchange& ex) {
     return facts;
 }
 
-Tried tried_of(const Exchange& ex, const Result<void>& done) {
+Tried tried_of(const Exchange& ex, const Result<void>& done, std::size_t endpoint) {
     Tried tried;
+    tried.endpoint = endpoint;
     tried.body_kept = !ex.body || ex.tunnel || ex.upgrade || ex.replay.replayable();
     tried.answer_began = ex.application->began();
     tried.application_gone = ex.application->stopped();
@@ -323,7 +324,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 }
             }
             if (last) note_taken_credential(ex);
-            step = plan.next(tried_of(ex, last), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
+            step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
             ex.retries_spent = plan.spent();
             if (step.kind == Step::Kind::deliver) continue;
             if (ex.trip) co_await leave(core, ex);

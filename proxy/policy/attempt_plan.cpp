@@ -106,6 +106,7 @@ Step AttemptPlan::judge_outcome(const Tried& tried, EndpointMask out, double dra
 // Keeps what this outcome says of all that comes after it.
 void AttemptPlan::note(const Tried& tried) {
     body_kept_ = tried.body_kept;
+    if (tried.endpoint) current_ = *tried.endpoint;
     switch (tried.kind) {
     case Tried::Kind::out: closed_ |= bit(current_); [[fallthrough]];
     case Tried::Kind::refused: --attempts_; return;

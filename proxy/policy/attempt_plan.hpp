@@ -66,6 +66,7 @@ struct Tried {
     Replay replay = Replay::unsafe;
     bool body_kept = true;  // the request's body can be sent (again) from its first byte: nothing of it is lost
     std::optional<Duration> retry_after;  // what the vendor said
+    std::optional<std::size_t> endpoint;  // of several attempts beside each other the one that this is about
     bool retry_unwanted = false;          // the vendor said `x-should-retry: false` or `stripe-should-retry: false`
     bool answer_began = false;            // a byte of an answer went to the application
     bool application_gone = false;

@@ -557,6 +557,29 @@ TEST_CASE("a hedge goes to another endpoint, of idempotent requests only, within
     CHECK(story.plan->hedge(true, 0, yes, start) == std::nullopt);
 }
 
+TEST_CASE("of two attempts beside each other it is the one that answered whose Retry-After is waited for") {
+    struct Case {
+        std::size_t answered;
+        EndpointMask out;
+        std::string step, next;
+    };
+    for (const Case& one : {Case{0, 0, "wait 50ms", "attempt 1"}, Case{1, 0, "wait 50ms", "attempt 0"},
+                            Case{0, 0b10, "wait 2050ms", "attempt 0"}, Case{1, 0b01, "wait 2050ms", "attempt 1"},
+                            Case{0, 0b01, "wait 50ms", "attempt 1"}, Case{1, 0b10, "wait 50ms", "attempt 0"}}) {
+        CAPTURE(one.answered, one.out);
+        Story story;
+        story.retry.hedge = HedgeSpec{500ms, 0, 1};
+        story.facts.endpoints = 2;
+        story.begin();
+        REQUIRE(story.plan->hedge(true, 0, [] { return true; }, start) == std::size_t{1});
+        story.out = one.out;
+        Tried tried = Tried::answer(503, 2s);
+        tried.endpoint = one.answered;
+        CHECK(story.then(tried) == one.step);
+        CHECK(story.resume() == one.next);
+    }
+}
+
 // A seeded walk through exchanges of every kind against the plainest reading of the rules. HOLDS is REQUIRE
 // without its price: it is asked millions of times.
 #define HOLDS(...)                                         \
