@@ -459,13 +459,6 @@ void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host) {
     if (std::equal(sessions.begin(), sessions.end(), made_under, made_under + size)) SSL_set_session(ssl, session);
 }
 
-bool pins_hold(SSL* ssl, const TlsRules& rules) {
-    if (rules.pins.empty()) return true;
-    if (!SSL_session_reused(ssl)) return any_matches(SSL_get0_verified_chain(ssl), rules.pins);
-    const auto* remembered = rules_of(ssl);
-    return remembered && remembered->pins == rules.pins;
-}
-
 std::string verification_fault(SSL* ssl, const std::string& host) {
     const long error = SSL_get_verify_result(ssl);
     return error == X509_V_OK ? handshake_fault(ssl) : certificate_fault(ssl, error, host);

@@ -48,10 +48,6 @@ bool expect_host(SSL* ssl, const std::string& host, bool is_address);
 /// itself would break off a handshake that resumed any other.)
 void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host);
 
-/// After the handshake: does a certificate of the verified chain match one of the pins? True where there are none, and
-/// for a resumed session of a context made with the same pins: the handshake that made it was judged by them.
-bool pins_hold(SSL* ssl, const TlsRules& rules);
-
 /// After a failed handshake, what was wrong in words a person understands: "the certificate is not valid for
 /// api.pay.example", "the certificate ended on 2026-01-02", "the issuer is not trusted: CN=...", "the vendor offers
 /// only TLS 1.1, the policy asks for 1.2 at least". Reads this thread's OpenSSL error queue and leaves it as it is:
