@@ -34,7 +34,7 @@ struct Rival {
 using RivalPtr = std::shared_ptr<Rival>;
 
 // What an attempt needs of the exchange, in a copy.
-RivalPtr rival_of(const Exchange& ex, std::size_t endpoint, Wakeup& race) {
+RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     auto rival = std::make_shared<Rival>();
     Exchange& own = rival->ex;
     own.policy = ex.policy;
@@ -60,7 +60,6 @@ RivalPtr rival_of(const Exchange& ex, std::size_t endpoint, Wakeup& race) {
         own.framing = {Framing::Kind::length, own.replay.kept().size()};
     }
     hold_limits(own, Core::now());
-    rival->endpoint = endpoint;
     rival->race = &race;
     return rival;
 }
@@ -111,6 +110,12 @@ void join_replay(Rival& winner, const std::vector<RivalPtr>& rivals) {
     winner.done.emplace(std::move(failure));
 }
 
+// Each but the first has a place of a rate of its own, the first has the exchange's. Whichever of them sent nothing, it is the latest places that come back: the exchange's is its next attempt's, where none sent anything.
+void give_unsent_back(const std::vector<RivalPtr>& rivals, unsigned sends) {
+    const std::size_t used = std::max(sends, 1u);
+    for (std::size_t i = rivals.size(); i > used; --i) give_again_back(rivals[i - 1]->ex, Core::now());
+}
+
 // What came of the winner becomes the exchange's own. Its trip still refers to the rival, which lives as long.
 Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     Exchange& own = rival->ex;
@@ -159,11 +164,12 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
     }
     Wakeup race;
     std::vector<RivalPtr> rivals;
-    const auto start = [&](std::size_t at) {
-        rivals.push_back(rival_of(ex, at, race));
+    const auto start = [&](RivalPtr rival, std::size_t at) {
+        rival->endpoint = at;
+        rivals.push_back(std::move(rival));
         core.spawn_detached(run_rival(core, rivals.back()));
     };
-    start(endpoint);
+    start(rival_of(ex, race), endpoint);
     TimePoint hedge_at = later(Core::now(), hedge_after(ex, Core::now()));
     RivalPtr winner = winner_of(ex, rivals);
     while (!winner) {
@@ -180,15 +186,21 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
             continue;
         }
         hedge_at = never;
-        const auto second = plan.hedge(true, endpoints_out(ex, now), [&] { return may_spend_attempt(ex); }, now);
+        RivalPtr beside;   // pays by itself
+        const auto may_spend = [&] {
+            beside = rival_of(ex, race);
+            return may_spend_attempt(beside->ex);
+        };
+        const auto second = plan.hedge(true, endpoints_out(ex, now), may_spend, now);
         if (!second) continue;
-        start(*second);
+        start(std::move(beside), *second);
         winner = winner_of(ex, rivals);
         hedge_at = later(now, hedge_after(ex, now));
     }
+    unsigned sends = 0;
     for (const RivalPtr& rival : rivals) {
         ex.attempts += rival->ex.attempts;
-        ex.sends += rival->under_way() ? rival->ex.attempts : rival->ex.sends;
+        sends += rival->under_way() ? rival->ex.attempts : rival->ex.sends;
         ex.may_have_cost |= rival->under_way() ? rival->ex.attempts > 0 : rival->ex.may_have_cost;
         rival->race = nullptr;
         if (rival == winner) continue;
@@ -203,6 +215,8 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         rival->application.cancelled = true;
         interrupt(core, rival->ex);
     }
+    ex.sends += sends;
+    give_unsent_back(rivals, sends);
     if (!winner) co_return cut_short(ex);
     join_replay(*winner, rivals);
     endpoint = winner->endpoint;

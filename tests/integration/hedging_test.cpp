@@ -207,6 +207,52 @@ TEST_CASE("where both attempts fail the application sees one failure, and retrie
     CHECK(requests == 2);
 }
 
+TEST_CASE("of places of a rate that attempts beside each other took those of the ones that sent nothing come back") {
+    const auto left = [](const TestProxy& proxy) { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.rate"})"); };
+    const auto policy = [](const std::vector<std::uint16_t>& ports, const std::string& more) {
+        std::string endpoints;
+        for (const std::uint16_t port : ports) endpoints += (endpoints.empty() ? "" : ", ") + std::string("{url: \"http://127.0.0.1:") + std::to_string(port) + "\"}";
+        return "vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [" + endpoints + "]\n    breaker: {enabled: false}\n    limit: {rate: 100/d, burst: 100}\n" + more;
+    };
+    // Some hedge is begun before the connection of the one beside it has run out of time; how many, a busy machine decides.
+    const auto until_hedged = [](const std::function<bool()>& hedged) {
+        for (int i = 0; i < 20; ++i)
+            if (hedged()) return true;
+        return false;
+    };
+    SECTION("neither, after one that was sent") {
+        FakeVendor down(always(answer_with("503 Service Unavailable")));
+        FullBacklog second, third;
+        TestProxy proxy(policy({down.port(), second.port, third.port}, "    timeout: {connect: 300ms}\n    retry: {max: 1, budget: 100%, backoff: 1ms..1ms}\n    hedge: {after: 50ms}\n"));
+        int calls = 0;
+        CHECK(until_hedged([&] {
+            const Message answer = proxy.get("v.example");
+            CHECK(answer.reason() == "timeout_connect");
+            CHECK(left(proxy) == 100 - ++calls);
+            return answer.field("sluice-attempts") == "3";
+        }));
+    }
+    SECTION("the one that found no connection, of two") {
+        FullBacklog first;
+        TestProxy* observed = nullptr;
+        int calls = 0;
+        FakeVendor second([&](Wire& wire) {
+            while (wire.read_request()) {   // it answers once nothing can come of the other one any more
+                eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port) + "\",result=\"timeout_connect\"}") > calls; });
+                wire.write(answer_with("200 OK"));
+            }
+        });
+        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 300ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        observed = &proxy;
+        CHECK(until_hedged([&] {
+            const Message answer = proxy.get("v.example");
+            CHECK(answer.status() == 200);
+            CHECK(left(proxy) == 100 - ++calls);
+            return true;
+        }));
+    }
+}
+
 TEST_CASE("a body that is kept whole is sent by both attempts") {
     Seen seen;
     std::atomic<int> requests{0};
