@@ -796,6 +796,8 @@ TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody 
     const Ran odd = sluice_command({"check", "-o", "json", "-c", fine, "--against", "127.0.0.1:" + std::to_string(stranger.port())});
     CHECK(odd.code == 1);
     CHECK(holds(odd.err, "not a policy in JSON"));
-    FakeVendor cut(always("HTTP/1.1 200 OK\r\nContent-Length: 80\r\nConnection: close\r\n\r\n{"));
+    FakeVendor cut([](Wire& wire) {
+        if (wire.read_request()) wire.write("HTTP/1.1 200 OK\r\nContent-Length: 80\r\nConnection: close\r\n\r\n{");
+    });
     CHECK(sluice_command({"check", "-c", fine, "--against", "127.0.0.1:" + std::to_string(cut.port())}).code == 1);
 }

@@ -62,6 +62,15 @@ void cut_off(Wire& wire) {
     if (wire.read_request()) wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
 }
 
+/// Likewise, once the application is known to have the head: a body that breaks off together with it is a 502.
+FakeVendor::Serve cut_off_after(std::binary_semaphore& head_arrived) {
+    return [&head_arrived](Wire& wire) {
+        if (!wire.read_request()) return;
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+        static_cast<void>(head_arrived.try_acquire_for(10s));
+    };
+}
+
 std::string state_series(const FakeVendor& vendor, const std::string& state) {
     return "sluice_breaker_state{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\",state=\"" + state + "\"}";
 }
@@ -248,9 +257,16 @@ TEST_CASE("a breaker that opens by itself is counted, and shown with what it has
 }
 
 TEST_CASE("a body that breaks off counts as a failure, and the breaker that it opens is told of") {
-    FakeVendor vendor(always("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"), vendor_ca());
+    std::binary_semaphore head_arrived{0};
+    FakeVendor vendor(cut_off_after(head_arrived), vendor_ca());
     TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\n"));
-    CHECK_FALSE(proxy.get("v.example").whole);
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    auto answer = app.read_head();
+    REQUIRE(answer);
+    head_arrived.release();
+    app.read_body(*answer, false);
+    CHECK_FALSE(answer->whole);
     CHECK(eventually([&] { return proxy.metric(state_series(vendor, "open")) == 1; }));
     CHECK(proxy.logs(R"("state":"open")"));
     CHECK(proxy.metric("sluice_breaker_transitions_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) +
@@ -278,13 +294,11 @@ TEST_CASE("bodies that all break off open a breaker as failures at once would, i
 
 TEST_CASE("a probe whose body breaks off opens the breaker again, though its head was good") {
     std::atomic<bool> down{true};
-    std::binary_semaphore head_arrived{0};  // a body that breaks off together with its head is a 502
+    std::binary_semaphore head_arrived{0};
     FakeVendor vendor(
-        [&](Wire& wire) {
-            if (!wire.read_request()) return;
-            if (down) return wire.write(answer_with("503 Service Unavailable", "Connection: close\r\n"));
-            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-            static_cast<void>(head_arrived.try_acquire_for(10s));
+        [&, break_off = cut_off_after(head_arrived)](Wire& wire) {
+            if (!down) return break_off(wire);
+            if (wire.read_request()) wire.write(answer_with("503 Service Unavailable", "Connection: close\r\n"));
         },
         vendor_ca());
     TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, probes: 1, open_for: 100ms..5m}\n"));
