@@ -102,6 +102,11 @@ void give_back(Exchange& ex, TimePoint now) {
 
 }  // namespace
 
+bool any_limit(const Exchange& ex, bool (*is)(const LimitSpec&)) {
+    const auto any = [is](const std::vector<LimitSpec>& limits) { return std::any_of(limits.begin(), limits.end(), is); };
+    return any(ex.serving->limits) || (ex.serving_route && any(ex.serving_route->limits));
+}
+
 void hold_limits(Exchange& ex, TimePoint now) {
     enter_limits(ex, ex.serving->limits, 0, now);
     if (ex.serving_route) enter_limits(ex, ex.serving_route->limits, ex.serving_route->first_limit, now);

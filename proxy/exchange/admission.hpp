@@ -7,6 +7,9 @@
 
 namespace sluice {
 
+/// Is one of those limits such a one?
+bool any_limit(const Exchange& ex, bool (*is)(const LimitSpec&));
+
 /// Rate and tokens of `ex.serving` and its route. A Failure: the refusal, with `ex.refusal_fields` set; nothing is taken then. The common case takes no coroutine: true, and everything is taken.
 bool admit_at_once(Exchange& ex);
 Task<Result<void>> admit(Core& core, Exchange& ex);

@@ -6,6 +6,7 @@
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pause.hpp"
+#include "proxy/exchange/readable.hpp"
 #include "proxy/exchange/reply.hpp"
 #include "proxy/exchange/scrubbing.hpp"
 
@@ -178,6 +179,14 @@ Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFaul
     co_return Injected{};
 }
 
+// The body as it is without its coding, of which there is more to be read.
+BodySource* readable_body(Exchange& ex, Framing& framing) {
+    BodySource* const coded = ex.trip->response_body;
+    BodySource* const body = decode_answer(ex, coded, framing);
+    if (body != coded) hear_answer(ex);
+    return body;
+}
+
 // Its head was a success; where its body broke off, or its trailers tell of a failure, it was none.
 void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done, TimePoint now) {
     if (!ex.heard.good) return;
@@ -289,8 +298,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
 }
 
 BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
-    BodySource* body = decode_answer(ex, ex.trip->response_body, framing);
-    if (body != ex.trip->response_body) hear_answer(ex);   // as it is without its coding: now there is more to be read
+    BodySource* body = readable_body(ex, framing);
     const bool changes = body && ex.fault && (ex.fault->kind == ChaosFault::Kind::slow_body || ex.fault->kind == ChaosFault::Kind::truncate);
     if (changes) {
         ex.faulty.begin(*body, *ex.fault, core.timer, Core::now());
@@ -330,11 +338,12 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
 }
 
 void let_go(Exchange& ex) {
-    const RoundTrip& trip = *ex.trip;
+    RoundTrip& trip = *ex.trip;
+    BodySource* const source = trip.response_body && ex.learning ? readable_body(ex, trip.response_framing) : trip.response_body;
     WatchedBody body;
-    if (trip.response_body) body.begin(*trip.response_body, ex.learning ? &ex.throttle : nullptr, nullptr);
+    if (source) body.begin(*source, ex.learning ? &ex.throttle : nullptr, nullptr);
     std::size_t drained = 0;
-    while (trip.response_body && !trip.upgraded && drained <= worth_draining) {
+    while (source && !trip.upgraded && drained <= worth_draining) {
         const auto chunk = body.next_ready();
         if (!chunk || !chunk->has_value() || (*chunk)->last) break;
         drained += (*chunk)->data.size();

@@ -69,7 +69,6 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     drop_what_was_for(*before, *ex.config, ex.request);
     ex.request.target = edited_target(ex.request.target, rewrite.path);
     edit_headers(ex.request.fields, rewrite.request_headers);
-    if (!rewrite.response_body.empty()) ex.request.fields.set("Accept-Encoding", "identity");
     const std::string_view path = ex.request.path();
     if (Verdict access = judge_access(ex.serving->access, ex.serving->name, ex.request.method, path); access.refused())
         co_return Failure{Origin::sluice, access.refusal().reason, Replay::safe, access.refusal().detail, {}};

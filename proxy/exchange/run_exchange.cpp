@@ -9,6 +9,7 @@
 #include "proxy/exchange/fallback.hpp"
 #include "proxy/exchange/hedge.hpp"
 #include "proxy/exchange/pause.hpp"
+#include "proxy/exchange/readable.hpp"
 #include "proxy/exchange/reply.hpp"
 #include "proxy/exchange/scrubbing.hpp"
 #include "proxy/http/retry_after.hpp"
@@ -126,19 +127,6 @@ void add_idempotency_key(Core& core, Exchange& ex) {
     ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
 }
 
-bool any_limit(const Exchange& ex, bool (*is)(const LimitSpec&)) {
-    const auto any = [is](const std::vector<LimitSpec>& limits) { return std::any_of(limits.begin(), limits.end(), is); };
-    return any(ex.serving->limits) || (ex.serving_route && any(ex.serving_route->limits));
-}
-
-// Limits are learnt from bodies too: those have to come without a coding, unless one is taken off on the way.
-void ask_for_readable(Exchange& ex) {
-    ask_for_searchable(ex);
-    const bool decoded = ex.serving->scrub == Scrub::deep && ex.credential();
-    if (ex.tunnel || decoded || !any_limit(ex, [](const LimitSpec& limit) { return limit.learn; })) return;
-    ex.request.fields.set("Accept-Encoding", "identity");
-}
-
 // For each vendor that serves.
 void begin_at_vendor(Core& core, Exchange& ex) {
     if (ex.retry().max > 0 || ex.retry().hedge) ex.serving->live->budget->note_request(ex.phases.started);
@@ -152,7 +140,6 @@ bool counts_tokens(const Exchange& ex) {
 
 // The body is read ahead of the first attempt, so that its tokens can be estimated.
 Task<Result<void>> look_at_body(Exchange& ex) {
-    ex.request.fields.set("Accept-Encoding", "identity");   // `usage` is read from the answer
     ex.tokens = {.prompt = 1};
     if (!ex.body) co_return Result<void>{};
     Result<bool> whole = co_await read_body(ex);

@@ -113,14 +113,54 @@ TEST_CASE("a vendor that could code its answers is asked not to where limits are
 }
 
 TEST_CASE("where `scrub: deep` decodes the answers they may come coded, and limits are learnt from what was in them") {
+    const std::string secret = GENERATE("a-secret-long-enough", "short");   // too short to be searched for: the limit alone reads
+    INFO(secret);
     Throttler script{"200 OK", json, shopify_throttled, {}};
     FakeVendor vendor(script.serve(), vendor_ca());
     TemporaryDirectory keys;
-    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: " + keys.file("key", "a-secret-long-enough") + "}}\nvendors:\n" +
+    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: " + keys.file("key", secret) + "}}\nvendors:\n" +
                     vendor_yaml("v", "v.example", vendor, true, learns + "credential: key\nscrub: deep\n"));
     CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == shopify_throttled);
     CHECK(script.seen.all()[0].field("accept-encoding").find("gzip") != std::string::npos);
     CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").reason() == "rate_limited");
+}
+
+TEST_CASE("what `scrub: deep` decodes is learnt from where it is retried, counted where it tells of tokens, and rewritten where another vendor stands in") {
+    TemporaryDirectory keys;
+    const std::string credential = "credentials:\n  key: {type: bearer, value: {file: " + keys.file("key", "short") + "}}\nvendors:\n";
+    const std::string deep = "credential: key\nscrub: deep\n";
+    SECTION("retried") {
+        Throttler script{"503 Service Unavailable", json, R"({"error":{"code":503,"status":"UNAVAILABLE","details":[{"retryDelay":"34s"}]}})", {}};
+        FakeVendor vendor(script.serve(), vendor_ca());
+        TestProxy proxy(credential + vendor_yaml("v", "v.example", vendor, true, learns + "retry: {backoff: 1ms..1ms}\n" + deep));
+        CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").field("sluice-attempts") == "2");
+        CHECK(proxy.get("v.example").reason() == "rate_limited");
+    }
+    SECTION("counted") {
+        Throttler script{"200 OK", json, R"({"usage":{"prompt_tokens":10,"completion_tokens":7,"total_tokens":17}})", {}};
+        FakeVendor vendor(script.serve(), vendor_ca());
+        TestProxy proxy(credential + vendor_yaml("v", "v.example", vendor, true, "limit: {tokens: {rate: 1000/h}}\n" + deep));
+        CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == script.first);
+        CHECK(script.seen.all()[0].field("accept-encoding").find("gzip") != std::string::npos);
+        CHECK(eventually([&] { return proxy.metric(R"(sluice_tokens_total{vendor="v",direction="completion"})") == 7; }));
+    }
+    SECTION("rewritten") {
+        Throttler script{"200 OK", json, R"({"sum":5})", {}};
+        FakeVendor down(always(answer_with("503 Service Unavailable")), vendor_ca()), vendor(script.serve(), vendor_ca());
+        TestProxy proxy(credential + vendor_yaml("one", "one.example", down, true, "retry: {max: 0}\nfallback: {vendor: two, rewrite: {response: {body: {rename: {$.sum: $.amount}}}}}\n") +
+                        vendor_yaml("two", "two.example", vendor, true, deep));
+        CHECK(proxy.get("one.example", "/", "Accept-Encoding: gzip\r\n").body == R"({"amount":5})");
+        CHECK(script.seen.all()[0].field("accept-encoding").find("gzip") != std::string::npos);
+    }
+}
+
+TEST_CASE("a vendor that stands in is asked for no coding where its answers are rewritten") {
+    Throttler script{"200 OK", json, R"({"sum":5})", {}};
+    FakeVendor down(always(answer_with("503 Service Unavailable")), vendor_ca()), vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", down, true, "retry: {max: 0}\nfallback: {vendor: two, rewrite: {response: {body: {rename: {$.sum: $.amount}}}}}\n") +
+                    vendor_yaml("two", "two.example", down, true, "retry: {max: 0}\nfallback: {vendor: three}\n") + vendor_yaml("three", "three.example", vendor, true));
+    CHECK(proxy.get("one.example", "/", "Accept-Encoding: gzip\r\n").body == R"({"amount":5})");
+    CHECK(script.seen.all()[0].field("accept-encoding") == "identity");
 }
 
 TEST_CASE("an answer that is retried is learnt from as one that is delivered: its body too") {

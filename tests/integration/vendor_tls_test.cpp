@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "proxy/base/codec.hpp"
+#include "tests/support/gzip.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -88,6 +89,17 @@ struct AskingVendor {
 };
 
 }  // namespace
+
+TEST_CASE("a coded answer is learnt from where the credential is a certificate, which nobody searches it for") {
+    const std::string throttled = R"({"errors":[{"extensions":{"code":"THROTTLED"}}],"extensions":{"cost":{"requestedQueryCost":500,"throttleStatus":{"maximumAvailable":1000.0,"currentlyAvailable":0,"restoreRate":10.0}}}})";
+    const std::string coded = gzipped(throttled);
+    FakeVendor vendor(always("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: " + std::to_string(coded.size()) + "\r\n\r\n" + coded), vendor_ca());
+    const ClientCertificate ours;
+    TestProxy proxy("credentials:\n  ours: {type: mtls, cert: {file: " + ours.cert_file + "}, key: {file: " + ours.key_file + "}}\nvendors:\n" +
+                    vendor_yaml("v", "v.example", vendor, true, "credential: ours\nscrub: deep\nlimit: {learn: true}\n"));
+    CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == throttled);
+    CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").reason() == "rate_limited");
+}
 
 TEST_CASE("a vendor's pin, its least version of TLS and our certificate hold as the policy says them") {
     const std::string wrong_pin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
