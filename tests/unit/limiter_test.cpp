@@ -196,10 +196,51 @@ TEST_CASE("hostile keys grow no memory, win nothing and take nothing from others
 TEST_CASE("a seat keeps its key known") {
     LimitState limit(per_tenant(spec_of({}, {}, SeatSpec{1, 0})), seed);
     auto lease = limit.place("quiet", start).enter(1);
-    for (int i = 0; i < 50'000; ++i) limit.place(std::to_string(i), start);
+    int seated = 0;
+    for (int i = 0; i < 50'000; ++i) seated += limit.place(std::to_string(i), start).enter(1).has_value();
+    CHECK(seated == 50'000);  // none of them in the place of the quiet one
     CHECK_FALSE(limit.place("quiet", start).enter(1));
     lease.reset();
     CHECK(limit.place("quiet", start).enter(1));
+}
+
+TEST_CASE("what a vendor taught keeps its key known, and what came of it is not the next key's") {
+    LimitSpec spec = per_tenant(spec_of({}));
+    spec.learn = true;
+    LimitState limit(spec, seed);
+    VendorSignal closed;
+    closed.limited = true;
+    closed.retry_after = 10min;
+    limit.place("quiet", start).learn(closed, start);
+    for (int i = 0; i < 50'000; ++i) limit.place(std::to_string(i), start);
+    CHECK(limit.place("quiet", start).full(0, start).retry_at == at(10min));
+
+    closed.retry_after.reset();
+    for (int i = 0; i < 20'000; ++i) limit.place("first-" + std::to_string(i), at(1h)).learn(closed, at(1h));
+    int as_first = 0;
+    for (int i = 0; i < 100; ++i) {  // each where another was that had been limited for the first time too
+        Place place = limit.place("second-" + std::to_string(i), at(2h));
+        place.learn(closed, at(2h));
+        as_first += place.full(0, at(2h)).retry_at == at(2h + 1s);
+    }
+    CHECK(as_first == 100);
+}
+
+TEST_CASE("who waits keeps its key known, and is counted") {
+    LimitState limit(per_tenant(spec_of(RateSpec{{10, 1s}, 2}, {}, SeatSpec{1, 0})), seed);
+    Place rate = limit.place("rate", start), seat = limit.place("seat", start);
+    CHECK(limit.view(start).keys == 0);
+    Waiter spender, sitter;
+    REQUIRE(rate.spenders().join(spender));
+    CHECK(limit.view(start).keys == 1);
+    CHECK(limit.view(start).waiting == 1);
+    REQUIRE(seat.sitters().join(sitter));
+    CHECK(limit.view(start).keys == 2);
+    CHECK(limit.view(start).waiting == 2);
+    rate.spenders().leave(spender);
+    seat.sitters().leave(sitter);
+    CHECK(limit.view(start).keys == 0);
+    CHECK(limit.view(start).waiting == 0);
 }
 
 TEST_CASE("random walk: every key is limited as if it were alone") {

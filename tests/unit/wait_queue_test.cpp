@@ -132,6 +132,11 @@ TEST_CASE("whoever becomes first is woken, and once only until it looks") {
     queue.leave(first);
     CHECK(b.wakes == 1);
     queue.leave(first);  // not there any more
+    CHECK(queue.is_head(second));
+    queue.join(first);
+    queue.leave(first);  // from behind: it is the same one's turn as before
+    CHECK(a.wakes == 2);
+    CHECK(b.wakes == 1);
     queue.leave(second);
     CHECK(queue.empty());
     CHECK(b.wakes == 1);
@@ -260,6 +265,7 @@ TEST_CASE("a turn: try, join, try once more, sleep until a time that helps") {
     CHECK(one.may_try());
     CHECK(one.wait_until({Part::rate, start + 100ms}, start) == start + 100ms);
     CHECK(one.wait_until({Part::seats, never}, start) == start + 500ms);
+    CHECK(one.wait_until({Part::rate, start + 500ms}, start) == start + 500ms);  // just in time
 
     CHECK_FALSE(two.may_try());
     CHECK(two.wait_until({Part::rate, start + 100ms}, start) == start);
