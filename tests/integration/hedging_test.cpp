@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <semaphore>
 
 #include "tests/support/proxy.hpp"
 
@@ -251,6 +252,97 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
             return true;
         }));
     }
+}
+
+TEST_CASE("an answer says more than a failure, whichever of two attempts it came to") {
+    const bool first_answers = GENERATE(true, false);
+    CAPTURE(first_answers);
+    std::atomic<int> requests{0}, over{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            const bool answers = (requests++ == 0) == first_answers;
+            if (!eventually([&] { return requests == 2; })) return;
+            if (answers) wire.write(answer_with("503 Service Unavailable", "down"));
+            ++over;
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 50ms}\nretry: {max: 0}\nbreaker: {enabled: false}\n"));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == 503);
+    CHECK(answer.body == "down");
+}
+
+TEST_CASE("a body that breaks off counts against the endpoint whose attempt won") {
+    std::binary_semaphore head_arrived{0};
+    FakeVendor first([](Wire& wire) {
+        wire.read_request();
+        wire.read_all();
+    });
+    FakeVendor second([&](Wire& wire) {
+        if (!wire.read_request()) return;
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+        static_cast<void>(head_arrived.try_acquire_for(10s));
+    });
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port()) + "\"}]\n    retry: {max: 0}\n    hedge: {after: 50ms}\n    breaker: {consecutive: 1, open_for: 1m..1m}\n");
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    auto answer = app.read_head();
+    REQUIRE(answer);
+    head_arrived.release();
+    app.read_body(*answer, false);
+    CHECK_FALSE(answer->whole);
+    const auto is_open = [&](const FakeVendor& vendor) { return proxy.metric("sluice_breaker_state{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(vendor.port()) + "\",state=\"open\"}"); };
+    CHECK(eventually([&] { return is_open(second) == 1; }));
+    CHECK(is_open(first) == 0);
+}
+
+TEST_CASE("one exchange adds one consecutive failure to an endpoint, though each of its attempts might have had another beside it") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++requests;
+                wire.write(answer_with("503 Service Unavailable"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 10s}\nretry: {max: 2, backoff: 1ms..1ms, budget: 100%}\nbreaker: {consecutive: 2, open_for: 1m..1m}\n"));
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "3");
+    CHECK(requests == 3);
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "1");   // the second in a row
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("where one of two attempts may have reached the vendor and neither was answered, no third is made as if nothing had been sent") {
+    FullBacklog second;
+    FakeVendor first([](Wire& wire) {
+        wire.read_request();
+        wire.read_all();
+    });
+    std::atomic<int> thirds{0};
+    FakeVendor third([&](Wire& wire) { if (wire.read_request()) ++thirds; });
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port) + "\"}, {url: \"http://127.0.0.1:" + std::to_string(third.port()) + "\"}]\n    timeout: {connect: 400ms, first_byte: 400ms}\n    retry: {max: 0}\n    hedge: {after: 50ms}\n    breaker: {enabled: false}\n");
+    CHECK(proxy.get("v.example").status() == 504);
+    CHECK(thirds == 0);
+}
+
+TEST_CASE("tokens of attempts beside each other stay spent where the vendor broke off: nobody knows what they cost") {
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            ++requests;
+            eventually([&] { return requests == 2; });
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 50ms}\nretry: {max: 0}\nbreaker: {enabled: false}\nlimit: {tokens: {rate: 1000/d, burst: 1000}}\n"));
+    Wire app = proxy.connected("v.example");
+    app.write("PUT / HTTP/1.1\r\nHost: v.example\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{\"max_tokens\": 400}");
+    CHECK(app.read_response()->reason() == "upstream_reset");
+    CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})") <= 600);
 }
 
 TEST_CASE("a body that is kept whole is sent by both attempts") {

@@ -444,6 +444,30 @@ TEST_CASE("tokens are counted as the vendor says that they were used") {
     CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})") >= 966);
 }
 
+TEST_CASE("what an answer that broke off said of its tokens is not its last word: what was reserved stays spent, and what it went beyond is owed") {
+    const auto [used, least, most] = GENERATE(table<int, int, int>({{17, 550, 610}, {700, 250, 310}}));
+    CAPTURE(used);
+    std::binary_semaphore head_arrived{0};
+    const std::string usage = R"({"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":)" + std::to_string(used - 7) + R"(,"total_tokens":)" + std::to_string(used) + "}}";
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            wire.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n" + usage);
+            static_cast<void>(head_arrived.try_acquire_for(10s));
+        },
+        vendor_ca());
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nlimit: {tokens: {rate: 1000/d, burst: 1000}}\n"));
+    Wire app = proxy.connected("v.example");
+    const std::string call = R"({"messages":[],"max_tokens":400})";
+    app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(call.size()) + "\r\n\r\n" + call);
+    REQUIRE(app.read_head());
+    CHECK(app.read_exactly(usage.size()) == usage);
+    head_arrived.release();
+    CHECK(app.read_all().empty());
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})"); };
+    CHECK(eventually([&] { return left() >= least && left() <= most; }));
+}
+
 TEST_CASE("chaos is announced at the start and by a reload that begins it, and seen while it is at work") {
     FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
     const std::string on =
