@@ -478,6 +478,7 @@ class Assembler {
         CredentialSpec spec;
         spec.name = "clients." + named.name;
         spec.index = config_.credentials.size() + config_.passwords.size();
+        credentials_.settle_secret(spec, *named.value.password, spec.name + ".password");
         spec.kind = BasicSpec{named.name, {}, std::move(named.value.password->value)};
         spec.place = {"", ""};
         spec.rules.least = least_client_password;

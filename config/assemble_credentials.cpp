@@ -34,8 +34,7 @@ void CredentialAssembler::find_logins() {
 }
 
 /// From here on `login` names a credential, or is "" for Sluice's environment.
-void CredentialAssembler::settle_login(SecretSource& source, const Node& node, const std::string& name) {
-    const std::string path = "credentials." + name;
+void CredentialAssembler::settle_login(SecretSource& source, const Node& node, const std::string& path) {
     if (source.login.empty()) {
         if (plain_logins_.size() == 1) source.login = plain_logins_.front();
         if (plain_logins_.size() < 2) return;
@@ -57,7 +56,7 @@ void CredentialAssembler::settle_login(SecretSource& source, const Node& node, c
 
 void CredentialAssembler::settle_logins(Named<WrittenCredential>& named) {
     for (const auto& [source, node] : secrets_of(named.value))
-        if (source->kind == SecretSource::Kind::vault) settle_login(*source, *node, named.name);
+        if (source->kind == SecretSource::Kind::vault) settle_login(*source, *node, "credentials." + named.name);
 }
 
 /// An address that is written is judged as it will be when it is dialled.
@@ -150,6 +149,12 @@ void CredentialAssembler::borrow_issuers() {
             const auto issuer = issuer_of_login(source->login);
             if (!spec.issuer) spec.issuer = issuer;
         }
+}
+
+void CredentialAssembler::settle_secret(CredentialSpec& spec, Written<SecretSource>& written, const std::string& path) {
+    if (written.value.kind != SecretSource::Kind::vault) return;
+    settle_login(written.value, *written.node, path);
+    spec.issuer = issuer_of_login(written.value.login);
 }
 
 void CredentialAssembler::number_issuers() {

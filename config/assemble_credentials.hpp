@@ -43,13 +43,15 @@ class CredentialAssembler {
     /// The credential of that name, for a vendor or a route. Nothing: reported where it is not there, or is none that
     /// a request can be given.
     std::optional<std::size_t> find(const Written<std::string>& name, const std::string& path);
+    /// For a secret that is no credential's, behind `spec`'s kind: settles where in Vault it is, and how that is called.
+    void settle_secret(CredentialSpec& spec, Written<SecretSource>& written, const std::string& path);
     void warn_of_unused();
 
   private:
     void fault(const Node& node, std::string message) { faults_.add(*node.file, node.at, std::move(message)); }
     void find_logins();
     void settle_logins(Named<WrittenCredential>& named);
-    void settle_login(SecretSource& source, const Node& node, const std::string& name);
+    void settle_login(SecretSource& source, const Node& node, const std::string& path);
     void judge_addresses(WrittenCredential& written, const std::string& name);
     void add(Named<WrittenCredential>& named);
     void refuse_circles();

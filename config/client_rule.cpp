@@ -37,19 +37,16 @@ constexpr Key<WrittenClient> client_keys[] = {
     key<&WrittenClient::password, secret_rule>(
         "password",
         "What it sends with its name in Proxy-Authorization (http://NAME:PASSWORD@ in the proxy's URL): at least 8 bytes, "
-        "{file: ...} or {env: ...}; a file is read again when it changes."),
+        "{file: ...}, {env: ...} or {vault: path#key}; one that changes is taken without a restart."),
     key<&WrittenClient::vendors, client_vendors>(
         "vendors", "What it may ask for: names, or all: every vendor, and what `unmatched` lets through.",
         Presence::required),
 };
 
-void check_client(Reader& reader, const Place& at, WrittenClient& client) {
+void check_client(Reader& reader, const Place& at, WrittenClient&) {
     const auto has = [&](std::string_view name) { return at.node.find(name) != Node::npos; };
     if (!has("uid") && !has("password"))
         reader.key_fault(at, "'uid' or 'password' is missing" + at.in_path() + ": nothing would tell who it is");
-    if (client.password && client.password->value.kind == SecretSource::Kind::vault)
-        reader.fault_of_key(at, "password", "a client's password from Vault",
-                            std::string(not_yet) + ": write {file: /run/secrets/x} or {env: NAME}");
 }
 void amend_client(boost::json::object& shape) {
     shape["anyOf"] = boost::json::array{boost::json::object{{"required", boost::json::array{"uid"}}},

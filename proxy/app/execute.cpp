@@ -19,7 +19,6 @@
 #include "proxy/app/signals.hpp"
 #include "proxy/app/supervisor.hpp"
 #include "proxy/base/codec.hpp"
-#include "proxy/issuers/read_secret.hpp"
 
 extern char** environ;
 
@@ -156,16 +155,13 @@ class LogFile {
 };
 
 /// "NAME:PASSWORD" for the command's proxy URL: what it could not know, as its environment is without our secrets.
-std::string user_of(const Config& config, const std::string& name) {
+std::string user_of(const Supervisor& supervisor, const Config& config, const std::string& name) {
     if (name.empty()) return {};
     const auto found = std::find_if(config.clients.begin(), config.clients.end(),
                                     [&](const ClientSpec& client) { return client.name == name; });
     if (found == config.clients.end()) throw StartFault("--client " + name + ": the policy has no client of that name");
     if (!found->password) throw StartFault("--client " + name + ": it has no password, and a uid is known on the socket file only");
-    const CredentialSpec& spec = config.passwords[*found->password - config.credentials.size()];
-    const SecretSource& source = std::get<BasicSpec>(spec.kind).password;
-    const auto password = source.kind == SecretSource::Kind::file ? read_secret_file(source.name)
-                                                                  : read_secret_variable(source.name);
+    const auto password = supervisor.password_of(*found);
     if (!password) throw StartFault("--client " + name + ": " + password.error().detail);
     std::string user = name + ':';
     append_percent_encoded(user, password->reveal());
@@ -175,7 +171,7 @@ std::string user_of(const Config& config, const std::string& name) {
 Variables variables_of(const Supervisor& supervisor, const Config& config, const std::string& client) {
     const std::string published = std::filesystem::path(supervisor.published().ca_crt).parent_path().string();
     return environment_for(
-        {supervisor.addresses().proxy, std::filesystem::absolute(published).string(), config.no_proxy, user_of(config, client)});
+        {supervisor.addresses().proxy, std::filesystem::absolute(published).string(), config.no_proxy, user_of(supervisor, config, client)});
 }
 
 int run_inside(std::shared_ptr<const Config> config, Supervisor::Options supervising, const ExecOptions& options,

@@ -603,6 +603,16 @@ struct Supervisor::Impl {
                 }};
     }
 
+    Result<Secret> password_of(const ClientSpec& client) const {
+        const auto slot = in_force()->credentials[*client.password];
+        for (const TimePoint patience = now() + longest_wait_for_credentials;; std::this_thread::sleep_for(20ms)) {
+            const auto state = slot->state();
+            if (state->attachment) return state->attachment->secrets.front();
+            if (slot->spec().is_static() || now() >= patience)
+                return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, state->fault};
+        }
+    }
+
     std::string vendors_text() const {
         const Snapshot running = in_force();
         return describe_vendors(*running->config, running->credentials, *running->contexts, now());
@@ -721,6 +731,9 @@ const Published& Supervisor::published() const {
 }
 unsigned Supervisor::workers() const {
     return static_cast<unsigned>(impl_->workers.size());
+}
+Result<Secret> Supervisor::password_of(const ClientSpec& client) const {
+    return impl_->password_of(client);
 }
 Telemetry& Supervisor::telemetry() {
     return *impl_->telemetry;

@@ -60,6 +60,10 @@ class Supervisor {
     unsigned workers() const;
     Telemetry& telemetry();
 
+    /// Of a client that has one, by the policy in force. Waits for one that is fetched as long as readiness does; a
+    /// Failure says why there is none.
+    Result<Secret> password_of(const ClientSpec& client) const;
+
     /// The loop of `run`: for the signals and children that a command looks after.
     boost::asio::io_context& io();
 

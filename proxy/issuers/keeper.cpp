@@ -92,20 +92,22 @@ CredentialKeeper::~CredentialKeeper() = default;
 void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots) {
     auto before = std::exchange(kept_, {});
     std::vector<KeptPtr> fresh;
-    for (std::size_t i = 0; i < config->credentials.size(); ++i) {
-        const CredentialSpec& spec = config->credentials[i];
-        if (spec.is_static() || spec.is_login()) continue;
-        const auto was = before.find(slots[i].get());
-        KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slots[i]) : was->second;
+    const auto take = [&](const CredentialSpec& spec) {
+        if (spec.is_static() || spec.is_login()) return;
+        const std::shared_ptr<CredentialSlot>& slot = slots[spec.index];
+        const auto was = before.find(slot.get());
+        KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slot) : was->second;
         kept->spec = spec;
         kept->config = config;
         kept->contexts = contexts;
-        kept_.emplace(slots[i].get(), kept);
+        kept_.emplace(slot.get(), kept);
         if (was == before.end())
             fresh.push_back(std::move(kept));
         else
             before.erase(was);
-    }
+    };
+    for (const auto* specs : {&config->credentials, &config->passwords})
+        for (const CredentialSpec& spec : *specs) take(spec);
     for (auto& [_, kept] : before) {
         kept->ended = true;
         kept->wakeup.notify(Wait::interrupted);

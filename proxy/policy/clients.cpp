@@ -31,10 +31,17 @@ bool matches(std::string_view expected, std::string_view given) {
     return difference == 0;
 }
 
-const ClientSpec* client_of_password(std::span<const ClientSpec> clients, std::string_view sent,
-                                     const PasswordOf& password_of) {
+/// No password is right or wrong while the right one is not known: that is no fault of who shows it.
+Caller unread(const ClientSpec& client) {
+    return {nullptr, false,
+            "the password of client '" + client.name + "' is not at hand now, so nobody is served by it; the log says why", &client,
+            true};
+}
+
+Caller caller_of_password(std::span<const ClientSpec> clients, std::string_view sent, const PasswordOf& password_of) {
+    Caller nobody{nullptr, false, "no client of the policy has the name and the password in Proxy-Authorization"};
     const auto colon = sent.find(':');
-    if (colon == sent.npos) return nullptr;
+    if (colon == sent.npos) return nobody;
     const std::string_view name = sent.substr(0, colon), given = sent.substr(colon + 1);
     const ClientSpec* named = nullptr;
     for (const ClientSpec& client : clients)
@@ -42,8 +49,13 @@ const ClientSpec* client_of_password(std::span<const ClientSpec> clients, std::s
     // A name that nobody has is compared too.
     constexpr std::string_view decoy = "not a password";
     const Secret* password = named ? password_of(*named) : nullptr;
-    const bool right = matches(password && !password->empty() ? password->reveal() : decoy, given);
-    return right && password && !password->empty() ? named : nullptr;
+    const bool known = password && !password->empty();
+    const bool right = matches(known ? password->reveal() : decoy, given);
+    if (right && known) return {named, true, {}};
+    if (!named || !named->password) return nobody;
+    if (!known) return unread(*named);
+    nobody.named = named;
+    return nobody;
 }
 
 const ClientSpec* client_of_uid(std::span<const ClientSpec> clients, std::optional<std::uint32_t> uid) {
@@ -67,19 +79,19 @@ Caller identify(std::span<const ClientSpec> clients, const CallerSigns& signs, c
                     (signs.uid ? " (none has uid " + std::to_string(*signs.uid) + ")" : std::string()) +
                     "; write http://NAME:PASSWORD@ in the proxy's URL, or send Proxy-Authorization: Basic"};
     const Secret sent = user_and_password(*signs.authorization);
-    const ClientSpec* const client = client_of_password(clients, sent.reveal(), password_of);
-    if (client) return {client, true, {}};
-    return {nullptr, false, "no client of the policy has the name and the password in Proxy-Authorization"};
+    return caller_of_password(clients, sent.reveal(), password_of);
 }
 
 Caller identify_inside(std::span<const ClientSpec> clients, std::optional<std::uint32_t> uid, std::string_view name,
                        const PasswordOf& password_of) {
     if (const ClientSpec* client = client_of_uid(clients, uid)) return {client, false, {}};
-    for (const ClientSpec& client : clients)
-        if (client.name == name && password_of(client)) return {&client, true, {}};
+    for (const ClientSpec& client : clients) {
+        if (client.name != name || !client.password) continue;
+        return password_of(client) ? Caller{&client, true, {}} : unread(client);
+    }
     return {nullptr, false,
             name.empty() ? "the tunnel was opened by nobody that the policy knows now; open another"
-                         : "the policy does not know client '" + std::string(name) + "' any more, or its password is gone"};
+                         : "the policy does not know client '" + std::string(name) + "' any more, or not by a password"};
 }
 
 Verdict judge_client(std::span<const ClientSpec> clients, const ClientSpec* client, const Vendor& vendor, bool matched) {

@@ -38,13 +38,16 @@ struct CallerSigns {
     bool ambiguous = false;                         // there is more than one
 };
 
-/// A client's password as it is now; null: it cannot be read, or it has none.
+/// A client's password as it is now; null: it is not at hand (it cannot be read, or has not been fetched), or there is
+/// none.
 using PasswordOf = std::function<const Secret*(const ClientSpec&)>;
 
 struct Caller {
     const ClientSpec* client = nullptr;  // null: nobody that is known
     bool by_password = false;
-    std::string why;  // of null: what to do, in the same words whether the name or the password is wrong, or unreadable
+    std::string why;  // of null: what to do, in the same words whether the name or the password is wrong
+    const ClientSpec* named = nullptr;  // of null: the client that has the name and a password, but not the one shown
+    bool unread = false;                // its password is not at hand, so nobody can say; else it is another one
 };
 
 /// Who it is: by uid first, else by name and password. How long it takes depends on what was sent and on how many

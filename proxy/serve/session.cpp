@@ -13,6 +13,8 @@ namespace {
 constexpr Duration linger_time = 2s;
 constexpr std::size_t linger_bytes = 64 * 1024 * 1024;   // many clients send a whole upload before they look for an answer
 constexpr std::size_t spare_exchanges_kept = 64;
+constexpr Duration between_doubts = 250ms;   // of a worker
+constexpr Duration asked_again = 5s;         // an issuer that is out is, within that time (RenewalTimes::longest_pause)
 
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
 Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
@@ -245,7 +247,7 @@ std::optional<Refusal> Session::identify(Exchange& ex) {
     const PasswordOf password_of = [&ex](const ClientSpec& client) -> const Secret* {
         if (!client.password) return nullptr;
         const CredentialState& state = *ex.policy->credentials.current(*client.password);
-        return state.attachment ? &state.attachment->secrets.front() : nullptr;
+        return state.attachment && Loop::now() < state.usable_until ? &state.attachment->secrets.front() : nullptr;
     };
     Caller caller;
     if (inside_) {
@@ -257,7 +259,19 @@ std::optional<Refusal> Session::identify(Exchange& ex) {
     ex.client = caller.client;
     by_password_ = caller.by_password;
     if (caller.client) return {};
-    return Refusal{Reason::client_unknown, std::move(caller.why), {}};
+    return refuse(ex, std::move(caller));
+}
+
+// One that is fetched may have been changed where it is kept: who shows another makes us look there, but strangers must not make us do so at will.
+Refusal Session::refuse(const Exchange& ex, Caller caller) {
+    const bool fetched = caller.named && !ex.config->passwords[*caller.named->password - ex.config->credentials.size()].is_static();
+    if (caller.unread) return {Reason::credential_unavailable, std::move(caller.why), fetched ? asked_again : Duration{}};
+    if (fetched && Loop::now() >= floor_.doubted) {
+        floor_.doubted = Loop::now() + between_doubts;
+        CredentialDesk& desk = ex.policy->credentials;
+        desk.refused(*caller.named->password, desk.current(*caller.named->password)->serial);
+    }
+    return {Reason::client_unknown, std::move(caller.why), {}};
 }
 
 // What is refused inside a CONNECT before the walk can look for its vendor is that of the CONNECT, whatever else it names; a stranger is told nothing of it.

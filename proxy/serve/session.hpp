@@ -25,6 +25,7 @@ struct Floor {
     std::vector<std::unique_ptr<Exchange>> spare_exchanges;   // LIFO
     std::list<Session*> sessions;
     TimePoint complained{};   // when a failed handshake was last logged
+    TimePoint doubted{};      // when a client's password was last asked for because another one was shown
     Deadline flush_log{[](void* floor) { static_cast<Floor*>(floor)->journal.flush(); }, this};
 
     std::unique_ptr<Exchange> take_exchange();
@@ -63,6 +64,7 @@ class Session {
     Task<Next> enter(Exchange& ex);
     Task<bool> intercept(Inside& inside);
     std::optional<Refusal> identify(Exchange& ex);
+    Refusal refuse(const Exchange& ex, Caller caller);
     void attribute(Exchange& ex, bool stranger);
     std::optional<Refusal> address(Exchange& ex);
     std::optional<Refusal> address_inside(Exchange& ex, const Target& target);

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "proxy/base/codec.hpp"
+#include "tests/support/fake_vault.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -95,6 +96,14 @@ void check_unknown(const Message& answer) {
     CHECK(answer.field("proxy-authenticate") == "Basic realm=\"sluice\"");
     CHECK(answer.field("content-type") == "application/problem+json");
     CHECK(answer.field("sluice-outcome") == "refused");
+}
+
+/// Of `web`: its password is not at hand.
+void check_unread(const Message& answer) {
+    CHECK(answer.status() == 503);
+    CHECK(answer.reason() == "credential_unavailable");
+    CHECK(answer.body.find("the password of client 'web' is not at hand") != std::string::npos);
+    CHECK(answer.field("proxy-authenticate").empty());
 }
 
 /// What is the same in two refusals but for their request ids.
@@ -321,17 +330,57 @@ TEST_CASE("a password that is rotated holds without a restart, and open tunnels 
     CHECK(bench.proxy->logs("\"credential\":\"clients.web\",\"state\":\"changed\""));
 }
 
-TEST_CASE("a client whose password cannot be read is unknown until it can") {
+TEST_CASE("a client whose password cannot be read is told so until it can, and is not asked for another") {
     Bench bench;
     Wire tunnel = bench.entered(pay, as_web);
     bench.replace("web", "short");
-    CHECK(eventually([&] { return bench.proxy->raw(get(pay, as_web)).status() == 407; }));
-    check_unknown(bench.proxy->raw(get(pay, shown("web", "short"))));
-    check_unknown(ask(tunnel, get_inside(pay)));
+    CHECK(eventually([&] { return bench.proxy->raw(get(pay, as_web)).status() == 503; }));
+    check_unread(bench.proxy->raw(get(pay, shown("web", "short"))));
+    check_unread(bench.proxy->raw(connect(pay, as_web)));
+    check_unread(ask(tunnel, get_inside(pay)));
+    check_unknown(bench.proxy->raw(get(pay, shown("stranger", web_password))));
     CHECK(bench.proxy->logs("its password is shorter than 8 bytes"));
     CHECK(bench.proxy->raw(get(pay, as_ops)).status() == 200);
     bench.replace("web", web_password);
     CHECK(eventually([&] { return bench.proxy->raw(get(pay, as_web)).status() == 200; }));
+}
+
+TEST_CASE("a password in Vault is waited for, and a new one is taken when somebody shows it") {
+    FakeVault vault;
+    vault.accept_token("hvs.clients");
+    vault.seal(true);
+    TemporaryDirectory secrets;
+    Seen seen;
+    const FakeVendor vendor(echo_into(seen), vendor_ca());
+    const std::string login = "credentials:\n  vault: {type: vault, address: \"https://" + vault.authority() + "\", auth: {token: {file: " +
+                              secrets.file("vault-token", "hvs.clients") + "}}, tls: {ca: {file: @dir/vendor-ca.crt}}, addresses: [127.0.0.0/8]}\n";
+    const std::string clients = "clients:\n  web: {password: {vault: \"kv/data/web#password\"}, vendors: [pay]}\n  ops: {password: {file: " +
+                                secrets.file("ops", ops_password) + "}, vendors: all}\n";
+    const TestProxy proxy(login + "vendors:\n" + vendor_yaml("pay", pay, vendor, true) + clients);
+
+    const Message early = proxy.raw(get(pay, as_web));
+    check_unread(early);
+    CHECK(early.field("retry-after") == "5");
+    CHECK(proxy.raw(get(pay, as_ops)).status() == 200);   // which waits for nobody
+    CHECK(proxy.logs("Vault is sealed"));
+
+    vault.put("web", {{"password", web_password}});
+    vault.seal(false);
+    CHECK(eventually([&] { return proxy.raw(get(pay, as_web)).status() == 200; }));
+    check_unknown(proxy.raw(get(pay, shown("web", "an0ther-passw0rd"))));
+
+    vault.put("web", {{"password", "an0ther-passw0rd"}});
+    const std::string as_web_now = shown("web", "an0ther-passw0rd");
+    CHECK(eventually([&] { return proxy.raw(get(pay, as_web_now)).status() == 200; }));
+    check_unknown(proxy.raw(get(pay, as_web)));
+
+    // What is gone from Vault later does not lock out whom it let in.
+    vault.seal(true);
+    check_unknown(proxy.raw(get(pay, shown("web", "s0me-passw0rd"))));
+    CHECK(eventually([&] { return proxy.metric("sluice_credential_refresh_total{credential=\"clients.web\",result=\"failed\"}") > 0; }));
+    CHECK(proxy.raw(get(pay, as_web_now)).status() == 200);
+    CHECK(proxy.log().find("passw0rd") == std::string::npos);
+    CHECK(vault.complaints().empty());
 }
 
 TEST_CASE("without clients whoever reaches the listener is served, as ever") {

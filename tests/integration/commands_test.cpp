@@ -14,6 +14,7 @@
 
 #include "proxy/app/policy_file.hpp"
 #include "tests/support/command.hpp"
+#include "tests/support/fake_vault.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -712,6 +713,23 @@ TEST_CASE("a command of exec is the client that it is said to be") {
         CHECK(holds(refused.err, std::string("--client ") + name));
     }
     CHECK(!holds(contents(directory.path() + "/log"), "p@ss"));
+}
+
+TEST_CASE("a command of exec is given the password of its client out of Vault") {
+    FakeVault vault;
+    vault.accept_token("hvs.exec");
+    vault.put("shop", {{"password", "p@ssw0rd"}});
+    const TemporaryDirectory directory;
+    const std::string policy = directory.file(
+        "p.yaml", "version: 1\nstate: " + directory.path() + "/state\ncredentials:\n  vault: {type: vault, address: \"https://" +
+                      vault.authority() + "\", auth: {token: {file: " + directory.file("token", "hvs.exec") +
+                      "}}, tls: {ca: {file: " + directory.file("ca.crt", vendor_ca().pem()) +
+                      "}}, addresses: [127.0.0.0/8]}\n" + "clients: {shop: {password: {vault: \"kv/data/shop#password\"}, vendors: all}}\n");
+    const Ran ran = sluice_command({"exec", "-c", policy, "--log", directory.path() + "/log", "--client", "shop", "--", "sh", "-c",
+                                    "echo \"$HTTPS_PROXY\" > " + directory.path() + "/seen"});
+    INFO(ran.err);
+    CHECK(ran.code == 0);
+    CHECK(contents(directory.path() + "/seen").starts_with("http://shop:p%40ssw0rd@127.0.0.1:"));
 }
 
 TEST_CASE("a command that cannot be run ends as a shell would end it") {

@@ -98,15 +98,41 @@ TEST_CASE("two Proxy-Authorizations are nobody's, as they may be read either way
     CHECK(office.known(1000, basic("web:open sesame"), true) == "batch");
 }
 
-TEST_CASE("a client whose password cannot be read is unknown, even by no password at all") {
+TEST_CASE("while a client's password is not at hand no password is its, and none is wrong") {
     Office office;
+    const auto judged = [&](const std::string& sent) {
+        const std::string field = basic(sent);
+        return identify(office.clients, {{}, field, false}, office.password_of());
+    };
     office.passwords.clear();
-    CHECK(office.known({}, basic("web:open sesame")) == "nobody");
-    CHECK(office.known({}, basic("web:")) == "nobody");
-    CHECK(office.known({}, basic("web:not a password")) == "nobody");
-    office.passwords.emplace("web", Secret());
-    CHECK(office.known({}, basic("web:")) == "nobody");
-    CHECK(office.known({}, basic("web:not a password")) == "nobody");
+    for (const bool empty : {false, true}) {
+        if (empty) office.passwords.emplace("web", Secret());
+        for (const char* sent : {"web:open sesame", "web:", "web:not a password"}) {
+            INFO(sent);
+            const Caller caller = judged(sent);
+            CHECK_FALSE(caller.client);
+            CHECK(caller.unread);
+            CHECK(caller.named == &office.clients[0]);
+            CHECK(caller.why.find("'web'") != std::string::npos);
+        }
+    }
+    // Nobody else's is missed: there is no such client, or it never had one.
+    for (const char* sent : {"stranger:open sesame", "batch:not a password", "web"}) {
+        INFO(sent);
+        CHECK_FALSE(judged(sent).client);
+        CHECK_FALSE(judged(sent).unread);
+        CHECK_FALSE(judged(sent).named);
+    }
+}
+
+TEST_CASE("whose name was shown with another password is known to us, and not told") {
+    const Office office;
+    const std::string wrong = basic("web:open sesamf"), right = basic("web:open sesame");
+    const Caller caller = identify(office.clients, {{}, wrong, false}, office.password_of());
+    CHECK(caller.named == &office.clients[0]);
+    CHECK_FALSE(caller.unread);
+    CHECK(caller.why.find("web") == std::string::npos);
+    CHECK_FALSE(identify(office.clients, {{}, right, false}, office.password_of()).named);
 }
 
 TEST_CASE("who is refused is not told what was wrong") {
@@ -118,8 +144,6 @@ TEST_CASE("who is refused is not told what was wrong") {
     const std::string wrong_password = why("web:wrong password");
     CHECK(why("stranger:wrong password") == wrong_password);
     CHECK(why("batch:wrong password") == wrong_password);
-    office.passwords.clear();
-    CHECK(why("web:open sesame") == wrong_password);
     CHECK(wrong_password.find("web") == std::string::npos);
 }
 
@@ -140,6 +164,8 @@ TEST_CASE("inside a tunnel a client is whoever opened it, as long as the policy 
     CHECK(inside({}, "web") == "web");
     office.passwords.erase("web");
     CHECK(inside({}, "web") == "nobody");
+    CHECK(identify_inside(office.clients, {}, "web", office.password_of()).unread);
+    CHECK_FALSE(identify_inside(office.clients, {}, "batch", office.password_of()).unread);
 }
 
 TEST_CASE("a client may ask for the vendors of its list, and for hosts of no vendor only where it has all") {

@@ -6,7 +6,6 @@
 
 using namespace sluice;
 using test::check;
-using test::not_implemented;
 using test::PolicyWorld;
 using test::printed;
 using test::told;
@@ -54,6 +53,30 @@ TEST_CASE("clients are read with how each is known and which vendors it may ask 
     CHECK(config.passwords[0].name == "clients.web");
     CHECK(config.passwords[0].is_static());
     CHECK(config.passwords[0].secrets()[0]->text() == "{file: web-password}");
+}
+
+TEST_CASE("a client's password may be in Vault, by the login there is") {
+    const std::string login = "{type: vault, address: \"https://v.example\", auth: {token: {env: T}}}";
+    const std::string clients = own("{web: {password: {vault: \"kv/data/web#password\"}, vendors: all}}");
+    const Decoded decoded = PolicyWorld{}.decode("version: 1\ncredentials: {v: " + login + "}\n" + clients);
+    INFO(printed(decoded));
+    REQUIRE(decoded.config);
+    CHECK(decoded.faults.empty());  // the login is used
+    const CredentialSpec& password = decoded.config->passwords.at(0);
+    CHECK_FALSE(password.is_static());
+    CHECK(*password.secrets().at(0) == SecretSource{SecretSource::Kind::vault, "kv/data/web", "password", "v"});
+    CHECK(password.issuer == decoded.config->credentials.at(0).issuer);
+    CHECK(boost::json::parse(describe_config(*decoded.config)).at("clients").at("web").at("password") ==
+          boost::json::parse(R"({"vault":"kv/data/web#password","login":"v"})"));
+
+    const Decoded environment = PolicyWorld{}.decode("version: 1\n" + clients);
+    INFO(printed(environment));
+    REQUIRE(environment.config);
+    CHECK(environment.config->passwords.at(0).issuer == environment.config->vault_of_environment);
+    CHECK(environment.config->vault_of_environment == 0u);
+
+    CHECK(told(PolicyWorld{}.decode("version: 1\ncredentials: {v: " + login + ", w: " + login + "}\n" + clients)).at(0) ==
+          "4:27: several logins for a secret of Vault in clients.web.password: say which with `login`: v, w");
 }
 
 TEST_CASE("clients are described by what was written, and never with a password") {
@@ -118,9 +141,11 @@ TEST_CASE("what is wrong with clients is said, with its place") {
          {"3:22: '-1' is not a whole number from 0 to 4294967294 in clients.web.uid: a uid is from 0 to 4294967294"}},
         {"{a: {uid: 5, vendors: all}, b: {uid: 5, vendors: all}}",
          {"3:47: uid 5 in clients.b.uid belongs to another client already, at policy.yaml:3:20"}},
-        {"{web: {password: {vault: \"kv/data/web#password\"}, vendors: all}}",
-         {"3:17: a client's password from Vault in clients.web.password: " + not_implemented +
-          ": write {file: /run/secrets/x} or {env: NAME}"}},
+        {"{web: {password: {vault: kv/data/web}, vendors: all}}",
+         {"3:26: 'kv/data/web' is not a value in Vault in clients.web.password.vault: write the path, '#' and which of "
+          "its values, as in kv/data/llm#key"}},
+        {"{web: {password: {vault: \"kv/data/web#password\", login: v}, vendors: all}}",
+         {"3:57: no credential of type vault is called 'v' in clients.web.password"}},
         {"{web: {uid: 1, vendorz: all, vendors: all}}",
          {"3:25: unknown key 'vendorz' in clients.web (did you mean 'vendors'?)"}},
     });
