@@ -167,6 +167,8 @@ Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
     errand.hide(*token);
     if (store.is_dead(*token))
         co_return errand.failure("its refresh token was refused for good (invalid_grant); put a new one where " + spec.refresh_token.text() + " is");
+    Result<void> kept = store.try_to_keep();
+    if (!kept) co_return errand.failure(kept.error().detail);
     Answer answer = co_await ask_as_client(errand, spec, *token);
     Result<TokenGranted>& granted = answer.granted;
     if (!granted) {
@@ -175,7 +177,7 @@ Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
     }
     if (!granted->refresh_token.empty() && !granted->refresh_token.same_as(token->reveal())) {
         errand.hide(granted->refresh_token);
-        Result<void> kept = store.keep(granted->refresh_token);
+        kept = store.keep(granted->refresh_token);
         if (!kept) co_return errand.failure(kept.error().detail);
     }
     co_return std::move(granted);

@@ -17,6 +17,8 @@ namespace sluice {
 
 namespace {
 
+constexpr std::size_t most_of_a_token = 8192;   // few are half as long
+
 std::string digest_of(const Secret& token) {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256(reinterpret_cast<const unsigned char*>(token.reveal().data()), token.size(), digest);
@@ -79,24 +81,33 @@ Result<void> RefreshStore::keep(const Secret& next) { return write(next, false);
 
 Result<void> RefreshStore::bury(const Secret& token) { return write(token, true); }
 
+Result<void> RefreshStore::try_to_keep() {
+    const int error = write_fresh(std::string(most_of_a_token, ' '));
+    ::unlink((path_ + ".new").c_str());
+    if (error != 0) return cannot("kept", error);
+    return {};
+}
+
+// Beside the one that is kept, and synced. 0, or errno.
+int RefreshStore::write_fresh(std::string_view text) const {
+    if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return errno;
+    const std::string fresh = path_ + ".new";
+    ::unlink(fresh.c_str());
+    const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    return file.get() < 0 || !write_all(file.get(), text) || ::fsync(file.get()) != 0 ? errno : 0;
+}
+
 Result<void> RefreshStore::write(const Secret& token, bool dead) {
     latest_ = token;
     dead_ = dead;
-    if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return cannot("kept", errno);
     std::string quoted = boost::json::serialize(boost::json::string_view(token.reveal().data(), token.size()));
     std::string text;
     text.reserve(quoted.size() + 160);
     text.append("{\"first_sha256\":\"").append(first_digest_).append("\",\"refresh_token\":").append(quoted).append(dead ? ",\"dead\":true}\n" : "}\n");
     wipe(quoted);
-    const std::string fresh = path_ + ".new";
-    ::unlink(fresh.c_str());
-    int error = 0;
-    {
-        const Descriptor file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-        if (file.get() < 0 || !write_all(file.get(), text) || ::fsync(file.get()) != 0) error = errno;
-    }
+    int error = write_fresh(text);
     wipe(text);
-    if (error == 0 && ::rename(fresh.c_str(), path_.c_str()) != 0) error = errno;
+    if (error == 0 && ::rename((path_ + ".new").c_str(), path_.c_str()) != 0) error = errno;
     if (error != 0) return cannot("kept", error);
     const Descriptor folder(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() >= 0) ::fsync(folder.get());

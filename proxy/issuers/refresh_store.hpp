@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "proxy/base/result.hpp"
 #include "proxy/base/secret.hpp"
@@ -16,6 +17,8 @@ class RefreshStore {
 
     /// The one to use now: the kept one, else the first. A file that cannot be read or is no such file is a Failure: to go back to the first would look like theft to the issuer.
     Result<Secret> latest();
+    /// Can what replaces it be kept? To be asked before the issuer is: the token is spent then, whatever becomes of the next one.
+    Result<void> try_to_keep();
     /// Before anything that came beside `next` is used. A Failure: it may be lost with this process.
     Result<void> keep(const Secret& next);
     /// The issuer will not take it again.
@@ -25,6 +28,7 @@ class RefreshStore {
   private:
     Failure cannot(const char* what, int error) const;
     Result<void> write(const Secret& token, bool dead);
+    int write_fresh(std::string_view text) const;
 
     const std::string directory_, path_;
     const Secret first_;

@@ -127,7 +127,15 @@ TEST_CASE("a token is fetched and attached; the application sees neither it nor 
     CHECK(proxy.log().find("s3cr3t") == std::string::npos);
     CHECK(proxy.metric("sluice_credential_available{credential=\"pay-oauth\"}") == 1);
     CHECK(proxy.metric("sluice_credential_expiry_timestamp_seconds{credential=\"pay-oauth\"}") > 1.7e9);
+    const double minted = proxy.metric("sluice_credential_minted_timestamp_seconds{credential=\"pay-oauth\"}");
+    const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    CHECK(minted > now - 60);
+    CHECK(minted <= now);
+    CHECK(proxy.metric("sluice_credential_expiry_timestamp_seconds{credential=\"pay-oauth\"}") == Approx(minted + 3600).margin(0.01));
     CHECK(proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"ok\"}") == 1);
+    const double failed = proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"failed\"}");   // until its secret was there
+    CHECK(proxy.metric("sluice_credential_refresh_seconds_count{credential=\"pay-oauth\"}") == failed + 1);
+    CHECK(proxy.metric("sluice_credential_refresh_seconds_sum{credential=\"pay-oauth\"}") > 0);
     CHECK(proxy.metric("sluice_scrubbed_secrets_total{vendor=\"pay\"}") >= 2);
 }
 
@@ -193,6 +201,10 @@ TEST_CASE("an issuer that fails leaves requests refused, closed and with the rea
     CHECK(refused.body.find("s3cr3t") == std::string::npos);
     CHECK(setting.seen.size() == 0);
     CHECK(proxy.logs("\"event\":\"credential_fetch_failed\""));
+    CHECK(proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"failed\"}") >= 1);
+    CHECK(proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"ok\"}") == 0);
+    CHECK(proxy.metric("sluice_credential_available{credential=\"pay-oauth\"}") == 0);
+    CHECK(proxy.metric("sluice_credential_minted_timestamp_seconds{credential=\"pay-oauth\"}") == -1);   // there is none
     setting.endpoint.mood = TokenEndpoint::Mood::good;
     CHECK(answers(proxy, 200));
     CHECK(proxy.log().find("s3cr3t") == std::string::npos);
@@ -249,6 +261,65 @@ TEST_CASE("a token that was renewed within the exchange is masked in the answer 
     CHECK(answer.status() == 200);
     CHECK(answer.body.find("SECRETSECRET") == std::string::npos);
     CHECK(answer.body.find("Bearer ******************; Bearer ******************; ") != std::string::npos);
+}
+
+TEST_CASE("when the vendor sees a token, the refresh token that came beside it is on disk already") {
+    TokenEndpoint endpoint;
+    endpoint.rotates = true;
+    std::string kept;   // where; known before the first token is
+    std::vector<std::string> seen;
+    const FakeVendor vendor(
+        [&](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                std::ifstream file(kept);
+                const std::string text((std::istreambuf_iterator<char>(file)), {});
+                const std::string token = request->field("authorization");   // Bearer tok-N-...
+                const std::string number = token.substr(std::min<std::size_t>(11, token.size()), token.rfind('-') - 11);
+                seen.push_back(text.find("\"refresh_token\":\"refresh-" + number + "\"") != text.npos ? "kept" : token + " came with " + text);
+                const bool good = endpoint.knows(token.substr(7));
+                wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nContent-Length: 0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("credentials:\n" + endpoint.yaml("pay-oauth", "refresh_token: {file: @dir/first}\neager: false", "oauth2_refresh_token") + "vendors:\n" +
+                    vendor_yaml("pay", "pay.example", vendor, true, "credential: pay-oauth"));
+    kept = proxy.directory().path() + "/state/refresh/pay-oauth.json";
+    proxy.directory().file("first", "refresh-0");
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    Wire wire = proxy.connected("pay.example");
+    for (int i = 0; i < 3; ++i) {
+        endpoint.revoke_all();
+        wire.write("GET / HTTP/1.1\r\nHost: pay.example\r\n\r\n");
+        const auto answer = wire.read_response();
+        REQUIRE(answer);
+        if (answer->status() == 200) continue;
+        CHECK(answer->status() == 401);   // asked for another one less than a second after the one before
+    }
+    REQUIRE(endpoint.calls >= 2);
+    for (const std::string& what : seen) CHECK(what == "kept");
+}
+
+TEST_CASE("an issuer is not asked with a refresh token whose successor could not be kept") {
+    Setting setting;
+    setting.endpoint.rotates = true;
+    TestProxy proxy(setting.policy("refresh_token: {file: @dir/first}\neager: false", "", "oauth2_refresh_token"));
+    const std::string place = proxy.directory().path() + "/state/refresh";
+    std::ofstream(place) << "no directory";   // root may write anywhere else
+    proxy.directory().file("first", "refresh-0");
+    give_secret(proxy);
+    const Message refused = proxy.get("pay.example");
+    CHECK(refused.status() == 503);
+    CHECK(refused.reason() == "credential_unavailable");
+    CHECK(refused.body.find("its rotated refresh token cannot be kept in " + place + "/pay-oauth.json: Not a directory; let uid ") != std::string::npos);
+    CHECK(setting.endpoint.calls == 0);
+    CHECK(proxy.logs("\"event\":\"credential_fetch_failed\""));
+    CHECK(proxy.metric("sluice_credential_refresh_total{credential=\"pay-oauth\",result=\"failed\"}") >= 1);
+
+    std::filesystem::remove(place);
+    REQUIRE(answers(proxy, 200));
+    CHECK(setting.endpoint.forms().at(0).ends_with("refresh_token=refresh-0"));   // which was not spent
+    CHECK(setting.endpoint.calls == 1);
 }
 
 TEST_CASE("a rotated refresh token is on disk before its access token is used, and outlives the process") {
