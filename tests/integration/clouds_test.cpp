@@ -9,6 +9,7 @@
 #include <map>
 
 #include "proxy/base/codec.hpp"
+#include "proxy/base/text.hpp"
 #include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/secret_json.hpp"
 #include "proxy/credentials/stamp.hpp"
@@ -37,8 +38,14 @@ FakeVendor::Serve each(std::function<std::string(const Message&)> judge) {
     };
 }
 
-std::map<std::string, std::string> form_of(const std::string& body) {
-    std::map<std::string, std::string> out;
+using FormMap = std::map<std::string, std::string>;
+
+// RFC 6749 appendix B, as servers read it: the media type is said, no name stands twice, what is not plain is escaped. Else an empty one.
+FormMap form_of(const Message& request) {
+    if (request.field("content-type") != "application/x-www-form-urlencoded" || request.count("content-length") != 1) return {};
+    const std::string& body = request.body;
+    if (body.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*+%=&") != body.npos) return {};
+    FormMap out;
     const auto decoded = [](std::string text) {
         std::replace(text.begin(), text.end(), '+', ' ');
         std::string plain;
@@ -48,12 +55,12 @@ std::map<std::string, std::string> form_of(const std::string& body) {
     for (std::size_t at = 0; at < body.size();) {
         const std::size_t end = std::min(body.find('&', at), body.size());
         const std::string pair = body.substr(at, end - at);
-        out[decoded(pair.substr(0, pair.find('=')))] = decoded(pair.substr(pair.find('=') + 1));
+        if (pair.find('=') == pair.npos) return {};
+        if (!out.emplace(decoded(pair.substr(0, pair.find('='))), decoded(pair.substr(pair.find('=') + 1))).second) return {};
         at = end + 1;
     }
     return out;
 }
-using FormMap = std::map<std::string, std::string>;
 
 struct RsaKey {
     KeyPtr key{EVP_RSA_gen(2048)};
@@ -160,9 +167,9 @@ std::string signature_of(const Message& request, const std::string& secret, cons
 
 // AssumeRole: whoever calls must have signed with the keys that it was given before.
 std::string judge_assume(const Message& request) {
-    const FormMap form = form_of(request.body);
+    const FormMap form = form_of(request);
     const auto at = [&form](const char* name) { return form.contains(name) ? form.at(name) : std::string(); };
-    if (request.start_line != "POST / HTTP/1.1" || at("Version") != "2011-06-15" || !request.field("content-type").starts_with("application/x-www-form-urlencoded")) return sts_refusal("no query request");
+    if (request.start_line != "POST / HTTP/1.1" || at("Version") != "2011-06-15") return sts_refusal("no query request");
     if (at("Action") == "AssumeRoleWithWebIdentity") {
         if (request.count("authorization") != 0) return sts_refusal("signed");
         if (form != FormMap{{"Action", at("Action")}, {"Version", at("Version")}, {"RoleArn", "arn:aws:iam::1:role/web"}, {"RoleSessionName", "pod"}, {"WebIdentityToken", "eyJ.web.identity"}}) return sts_refusal("form");
@@ -203,15 +210,38 @@ std::string agent_answer(const std::string& id) {
     return answer(200, R"({"Code":"Success","AccessKeyId":")" + id + R"(","SecretAccessKey":"s","Token":"t","Expiration":")" + in(6h) + "\"}");
 }
 
+// "Use the Instance Metadata Service to access instance metadata" (EC2 User Guide): a session of 1 to 21,600 seconds by PUT, and its token at every GET.
 std::string judge_imds(const Message& request) {
     if (request.start_line == "PUT /latest/api/token HTTP/1.1") {
-        const std::string ttl = request.field("x-aws-ec2-metadata-token-ttl-seconds");
-        return ttl.empty() || request.count("x-forwarded-for") != 0 ? answer(400, "") : answer(200, "session-1");
+        const auto ttl = parse_decimal(request.field("x-aws-ec2-metadata-token-ttl-seconds"));
+        if (request.count("x-forwarded-for") != 0) return answer(403, "");   // it came by way of a proxy
+        const bool good = ttl && *ttl >= 1 && *ttl <= 21600 && request.count("x-aws-ec2-metadata-token-ttl-seconds") == 1 && request.body.empty();
+        return good ? answer(200, "session-1", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds: " + std::to_string(*ttl) + "\r\n") : answer(400, "");
     }
-    if (request.field("x-aws-ec2-metadata-token") != "session-1") return answer(401, "");   // version 1 is switched off
+    if (!request.start_line.starts_with("GET ") || request.count("x-forwarded-for") != 0) return answer(405, "");
+    if (request.count("x-aws-ec2-metadata-token") != 1 || request.field("x-aws-ec2-metadata-token") != "session-1") return answer(401, "");   // version 1 is switched off
     if (request.start_line == "GET /latest/meta-data/iam/security-credentials/ HTTP/1.1") return answer(200, "my-role");
     if (request.start_line == "GET /latest/meta-data/iam/security-credentials/my-role HTTP/1.1") return agent_answer("ASIAIMDS");
     return answer(404, "");
+}
+
+// ---- Azure
+
+// "Microsoft identity platform and the OAuth 2.0 client credentials flow", third case: access token request with a federated credential.
+std::string judge_entra(const Message& request) {
+    const auto refused = [](const char* error, const std::string& what) { return answer(400, std::string(R"({"error":")") + error + R"(","error_description":")" + what + "\"}"); };
+    const FormMap form = form_of(request);
+    const auto at = [&form](const char* name) { return form.contains(name) ? form.at(name) : std::string(); };
+    if (request.start_line != "POST /t-1/oauth2/v2.0/token HTTP/1.1") return refused("invalid_request", "AADSTS90002: Tenant not found");
+    if (form.empty()) return refused("invalid_request", "AADSTS900144: The request body must contain the following parameter: 'grant_type'");
+    if (request.count("authorization") != 0 || form.contains("client_secret")) return refused("invalid_request", "AADSTS7000216: more than one credential");
+    if (at("grant_type") != "client_credentials") return refused("unsupported_grant_type", "AADSTS70003");
+    if (!at("scope").ends_with("/.default")) return refused("invalid_scope", "AADSTS1002012: the scope has no /.default");
+    if (at("client_id") != "c-1") return refused("unauthorized_client", "AADSTS700016: application not found");
+    if (at("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") return refused("invalid_request", "AADSTS900144: client_assertion_type");
+    if (at("client_assertion") != "eyJ.fede.rated") return answer(401, R"({"error":"invalid_client","error_description":"AADSTS700213: )" + at("client_assertion") + "\"}");
+    if (form.size() != 5) return refused("invalid_request", "what is more");
+    return answer(200, R"({"token_type":"Bearer","expires_in":86399,"access_token":"eyJ.entra"})");
 }
 
 // ---- Google Cloud
@@ -225,9 +255,10 @@ std::string id_token(double lifetime) {
 }
 
 std::string judge_google(const std::string& base, const Message& request) {
-    const FormMap form = form_of(request.body);
+    const FormMap form = form_of(request);
     const auto at = [&form](const char* name) { return form.contains(name) ? form.at(name) : std::string(); };
     if (request.start_line == "POST /token HTTP/1.1") {
+        if (request.count("authorization") != 0) return malformed("a second credential");
         const auto claims = verified(at("assertion"));
         if (form.size() != 2 || at("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || !claims) return malformed("assertion");
         const double iat = claims->number("iat").value_or(0), exp = claims->number("exp").value_or(0);
@@ -281,7 +312,7 @@ struct Google {
 };
 
 std::string judge_metadata(const Message& request) {
-    if (request.field("metadata-flavor") != "Google") return answer(403, "");
+    if (request.count("metadata-flavor") != 1 || request.field("metadata-flavor") != "Google" || request.count("x-forwarded-for") != 0) return answer(403, "");
     const std::string base = "GET /computeMetadata/v1/instance/service-accounts/default/", flavor = "Metadata-Flavor: Google\r\n";
     if (request.start_line == base + "token?scopes=s1%2Cs2 HTTP/1.1") return answer(200, R"({"access_token":"ya29.vm","expires_in":1800,"token_type":"Bearer"})", flavor);
     if (request.start_line == base + "identity?audience=https%3A%2F%2Fapp.example&format=full HTTP/1.1") return answer(200, id_token(3600), flavor);
@@ -323,14 +354,7 @@ TEST_CASE("GitHub: what it refuses is told, the app's signature never") {
 
 TEST_CASE("Azure: the cluster's token is read at every fetch and exchanged for one of Entra") {
     const NoCloud none;
-    const FakeVendor vendor(each([](const Message& request) {
-                                const FormMap wanted{{"grant_type", "client_credentials"}, {"client_id", "c-1"}, {"scope", "https://vault.azure.net/.default"},
-                                                     {"client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, {"client_assertion", "eyJ.fede.rated"}};
-                                if (request.start_line != "POST /t-1/oauth2/v2.0/token HTTP/1.1" || form_of(request.body) != wanted)
-                                    return answer(401, R"({"error":"invalid_client","error_description":"AADSTS700213: )" + form_of(request.body)["client_assertion"] + "\"}");
-                                return answer(200, R"({"token_type":"Bearer","expires_in":86399,"access_token":"eyJ.entra"})");
-                            }),
-                            vendor_ca());
+    const FakeVendor vendor(each(judge_entra), vendor_ca());
     const TemporaryDirectory directory;
     const std::string path = directory.file("token", "eyJ.fede.rated\n");
     const Variable host("AZURE_AUTHORITY_HOST", "https://" + vendor.authority() + "/"), tenant("AZURE_TENANT_ID", "t-1"), client("AZURE_CLIENT_ID", "c-1"), file("AZURE_FEDERATED_TOKEN_FILE", path);
@@ -346,6 +370,8 @@ TEST_CASE("Azure: the cluster's token is read at every fetch and exchanged for o
     const std::string fault = rig.fault();
     CHECK(holds(fault, "/t-1/oauth2/v2.0/token answered 401 invalid_client: AADSTS700213: ***"));
     CHECK_FALSE(holds(fault, "another"));
+    spec.scope = "https://vault.azure.net/secrets";
+    CHECK(holds(IssuerRig(spec).fault(), "AADSTS1002012"));
 }
 
 TEST_CASE("Azure: what neither the policy nor the environment says is named") {
