@@ -60,15 +60,19 @@ CertResult<std::vector<X509Ptr>> read_certificates(const std::string& path) {
 CertResult<KeyPtr> read_key(const std::string& path, Privacy privacy) {
     const auto bytes = read_secret_file(path, privacy);
     if (!bytes) return bytes.error();
-    const auto bio = reader_of(bytes->reveal());
+    return parse_key(bytes->reveal(), path);
+}
+
+CertResult<KeyPtr> parse_key(std::string_view pem, const std::string& place) {
+    const auto bio = reader_of(pem);
     bool asked = false;
     ERR_clear_error();
     KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, refuse_passphrase, &asked));
     const auto reason = take_openssl_reason();
     if (key) return key;
     if (asked)
-        return CertFault{path + " is encrypted, and nobody is there to type a passphrase: openssl pkey -in " + path};
-    return CertFault{path + " holds no private key in PEM: " + reason};
+        return CertFault{place + " is encrypted, and nobody is there to type a passphrase: openssl pkey -in " + place};
+    return CertFault{place + " holds no private key in PEM: " + reason};
 }
 
 CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file) {

@@ -28,6 +28,7 @@ CertResult<std::vector<X509Ptr>> parse_certificates(std::string_view pem, const 
 CertResult<std::vector<X509Ptr>> read_certificates(const std::string& path);
 /// The first private key of the file (PKCS#8 or the older forms).
 CertResult<KeyPtr> read_key(const std::string& path, Privacy privacy);
+CertResult<KeyPtr> parse_key(std::string_view pem, const std::string& place);
 /// The key, as it was mounted, of the first certificate of `cert_file`; a fault where it is another's.
 CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file);
 

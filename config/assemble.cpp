@@ -178,7 +178,8 @@ class Assembler {
         if (written.endpoints)
             for (auto& endpoint : written.endpoints->value)
                 if (endpoint.value.url) vendor.endpoints.push_back(std::move(endpoint.value.url->value));
-        take_tls(vendor.tls, written.tls);
+        if (auto pair = take_tls(vendor.tls, written.tls))
+            vendor.certificate = add_certificate(std::move(*pair), *written.tls, named);
         show_certificate(vendor, written);
         vendor.timeout = inherit(config_.defaults.timeout, written.timeout);
         take_resilience(vendor, written);
@@ -309,7 +310,7 @@ class Assembler {
         const auto* mtls = std::get_if<MtlsSpec>(&spec.kind);
         if (!mtls) return;
         const std::string what = "credential " + shown(spec.name) + " in " + path_of(vendor) + ".credential ";
-        if (!vendor.tls.client_cert_file.empty())
+        if (!vendor.tls.client_cert_file.empty() || vendor.certificate)
             return fault(*written.credential->node, what +
                                                         "is a client certificate, and `tls.client` is another one: "
                                                         "write one of them");
@@ -318,8 +319,33 @@ class Assembler {
                 return fault(*written.credential->node, what +
                                                             "is a client certificate, and an endpoint is http://: "
                                                             "none is shown there");
-        vendor.tls.client_cert_file = mtls->cert_file;
-        vendor.tls.client_key_file = mtls->key_file;
+        if (!mtls->in_files()) {
+            vendor.certificate = vendor.credential;
+            return;
+        }
+        vendor.tls.client_cert_file = mtls->cert.name;
+        vendor.tls.client_key_file = mtls->key.name;
+    }
+
+    /// Of `tls.client`, where it is not in files: it is no credential, but fetched like one.
+    std::size_t add_certificate(MtlsSpec pair, const Written<WrittenTls>& written, const Named<WrittenVendor>& named) {
+        CredentialSpec spec;
+        spec.name = "vendors." + named.name + ".tls.client";
+        const WrittenClientPair& client = written.value.client->value;
+        credentials_.settle_secret(spec, pair.cert, *client.cert->node, spec.name);
+        credentials_.settle_secret(spec, pair.key, *client.key->node, spec.name);
+        spec.kind = std::move(pair);
+        return add_secret(std::move(spec), *named.key);
+    }
+
+    /// Where it stands among the slots.
+    std::size_t add_secret(CredentialSpec spec, const Node& key) {
+        spec.index = config_.credentials.size() + config_.secrets.size();
+        spec.place = {"", ""};
+        spec.file = key.file->path;
+        spec.line = line_of(key);
+        config_.secrets.push_back(std::move(spec));
+        return config_.secrets.back().index;
     }
 
     void bind_route(const Vendor& vendor, Route& route, const Written<std::string>& name, const std::string& path) {
@@ -473,19 +499,15 @@ class Assembler {
                                           first->second->file->place(first->second->at));
     }
 
-    /// No credential can have such a name. Where it stands among the slots of all secrets.
+    /// No credential can have such a name.
     std::size_t add_password(Named<WrittenClient>& named) {
         CredentialSpec spec;
         spec.name = "clients." + named.name;
-        spec.index = config_.credentials.size() + config_.passwords.size();
-        credentials_.settle_secret(spec, *named.value.password, spec.name + ".password");
-        spec.kind = BasicSpec{named.name, {}, std::move(named.value.password->value)};
-        spec.place = {"", ""};
+        Written<SecretSource>& password = *named.value.password;
+        credentials_.settle_secret(spec, password.value, *password.node, spec.name + ".password");
+        spec.kind = BasicSpec{named.name, {}, std::move(password.value)};
         spec.rules.least = least_client_password;
-        spec.file = named.key->file->path;
-        spec.line = line_of(*named.key);
-        config_.passwords.push_back(std::move(spec));
-        return config_.passwords.back().index;
+        return add_secret(std::move(spec), *named.key);
     }
 
     void take_vendors(ClientSpec& client, const WrittenClientVendors& written) {

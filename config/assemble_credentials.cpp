@@ -151,10 +151,10 @@ void CredentialAssembler::borrow_issuers() {
         }
 }
 
-void CredentialAssembler::settle_secret(CredentialSpec& spec, Written<SecretSource>& written, const std::string& path) {
-    if (written.value.kind != SecretSource::Kind::vault) return;
-    settle_login(written.value, *written.node, path);
-    spec.issuer = issuer_of_login(written.value.login);
+void CredentialAssembler::settle_secret(CredentialSpec& spec, SecretSource& source, const Node& node, const std::string& path) {
+    if (source.kind != SecretSource::Kind::vault) return;
+    settle_login(source, node, path);
+    spec.issuer = issuer_of_login(source.login);
 }
 
 void CredentialAssembler::number_issuers() {

@@ -43,8 +43,8 @@ class CredentialAssembler {
     /// The credential of that name, for a vendor or a route. Nothing: reported where it is not there, or is none that
     /// a request can be given.
     std::optional<std::size_t> find(const Written<std::string>& name, const std::string& path);
-    /// For a secret that is no credential's, behind `spec`'s kind: settles where in Vault it is, and how that is called.
-    void settle_secret(CredentialSpec& spec, Written<SecretSource>& written, const std::string& path);
+    /// For a secret of `spec`, which is no credential: settles by which login it is read, and how that is called.
+    void settle_secret(CredentialSpec& spec, SecretSource& source, const Node& node, const std::string& path);
     void warn_of_unused();
 
   private:

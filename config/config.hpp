@@ -61,8 +61,9 @@ struct Config {
     std::vector<CredentialSpec> credentials;
     std::vector<Vendor> vendors;
     std::vector<ClientSpec> clients;        // none: whoever reaches a listener is served
-    std::vector<CredentialSpec> passwords;  // of clients: read and watched like credentials, but never attached, listed
-                                            // or counted; "clients.<name>", indexes go on after `credentials`
+    // What is kept like credentials, but never attached or listed; indexes go on after `credentials`. Clients'
+    // passwords ("clients.<name>"), and what `tls.client` of vendors has from Vault ("vendors.<name>.tls.client").
+    std::vector<CredentialSpec> secrets;
     std::vector<Vendor> issuers;  // how what credentials call is reached: a vendor's rules, of no hosts; indexes go on
                                   // after `unmatched_vendor`
     std::optional<std::size_t> vault_of_environment;  // in `issuers`: of `{vault: ...}` without a login
@@ -73,6 +74,10 @@ struct Config {
     /// The vendor that has this host: exact before wildcard, the longest wildcard first. None: nullptr.
     const Vendor* match(const Authority& authority) const;
     const Vendor* find(std::string_view name) const;
+    /// Of `credentials`, and `secrets` behind them.
+    const CredentialSpec& spec_at(std::size_t index) const {
+        return index < credentials.size() ? credentials[index] : secrets[index - credentials.size()];
+    }
     /// Of every vendor that is intercepted: what our authority signs for.
     std::vector<HostPattern> intercepted_hosts() const;
 

@@ -211,8 +211,8 @@ HmacSpec hmac(WrittenCredential& written) {
 
 MtlsSpec mtls(WrittenCredential& written) {
     MtlsSpec spec;
-    take(spec.cert_file, written.cert_file);
-    take(spec.key_file, written.key_file);
+    take(spec.cert, written.cert);
+    take(spec.key, written.key);
     return spec;
 }
 
@@ -337,9 +337,12 @@ std::vector<std::pair<SecretSource*, const Node*>> secrets_of(WrittenCredential&
     const auto add_maybe = [&](Maybe<SecretSource>& source) {
         if (source) add(source->value, source->node);
     };
-    for (auto* source : {&written.value, &written.password, &written.client_secret, &written.key,
+    for (auto* source : {&written.value, &written.password, &written.client_secret, &written.cert, &written.key,
                          &written.refresh_token, &written.subject_token, &written.actor_token})
         add_maybe(*source);
+    if (written.tls && written.tls->value.client)
+        for (auto* source : {&written.tls->value.client->value.cert, &written.tls->value.client->value.key})
+            add_maybe(*source);
     if (written.username) add(written.username->value.source, written.username->node);
     if (written.overlap) add_maybe(written.overlap->value.secret);
     if (written.environment)
@@ -370,9 +373,9 @@ bool calls_an_issuer(const CredentialSpec& spec) {
            !std::holds_alternative<HmacSpec>(spec.kind) && !std::holds_alternative<MtlsSpec>(spec.kind);
 }
 
-Vendor issuer_of(const CredentialSpec& spec, WrittenCredential& written) {
+Vendor issuer_of(CredentialSpec& spec, WrittenCredential& written) {
     Vendor vendor = plain_issuer("credential " + spec.name);
-    take_tls(vendor.tls, written.tls);
+    spec.shown = take_tls(vendor.tls, written.tls);
     if (written.addresses)
         for (const auto& range : written.addresses->value) vendor.addresses.push_back(range.value);
     add_source_addresses(vendor.addresses, spec);

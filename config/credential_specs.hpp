@@ -19,9 +19,9 @@ CredentialSpec spec_of(WrittenCredential& written);
 
 /// Is an issuer called for it, by HTTP?
 bool calls_an_issuer(const CredentialSpec& spec);
-/// The rules of those calls, as a vendor without hosts. Takes the values out of `written`. Index, file and line are
-/// the caller's.
-Vendor issuer_of(const CredentialSpec& spec, WrittenCredential& written);
+/// The rules of those calls, as a vendor without hosts, and what `spec` shows there. Takes the values out of `written`.
+/// Index, file and line are the caller's.
+Vendor issuer_of(CredentialSpec& spec, WrittenCredential& written);
 /// The same of the Vault that Sluice's environment names.
 Vendor issuer_of_environment();
 

@@ -747,8 +747,20 @@ constexpr Key<W> vault_own[] = {
 constexpr auto vault_keys =
     joined(vault_own, header_keys, placeholder_keys, renewal_keys, refused_keys, overlap_keys, issuer_keys);
 
+/// What Vault is shown cannot come out of a Vault. One rule for whoever reads by way of it: no other errand than its own
+/// knows more of it than its TLS rules.
+void check_vault_tls(Reader& reader, const Place& at, const W& written) {
+    if (!written.tls || !written.tls->value.client) return;
+    const WrittenClientPair& pair = written.tls->value.client->value;
+    for (const auto* source : {&pair.cert, &pair.key})
+        if (*source && (*source)->value.kind != SecretSource::Kind::file)
+            return reader.fault_of_key(at, "tls", "a client certificate for Vault that is in no file",
+                                       "it is needed before Vault can be asked for anything; write {file: /run/secrets/x}");
+}
+
 void check_vault(Reader& reader, const Place& at, W& written) {
     check_placeholder(reader, at, written);
+    check_vault_tls(reader, at, written);
     if (!has(at, "path")) {
         for (const char* name : {"field", "username_field", "password_field", "header", "prefix", "placeholder",
                                  "require", "refresh_before", "refresh_on", "overlap", "eager"})
@@ -925,9 +937,9 @@ void check_hmac(Reader& reader, const Place& at, W& written) {
 
 constexpr Key<W> mtls_own[] = {
     type_key<CredentialType::mtls>("The vendor's TLS client certificate."),
-    key<&W::cert_file, file_rule>("cert", "The certificate and its chain, PEM; read again when it changes.",
-                                  Presence::required),
-    key<&W::key_file, file_rule>("key", "Its private key, PEM.", Presence::required),
+    key<&W::cert, secret_rule>("cert", "The certificate and its chain, PEM; read again when it changes.",
+                               Presence::required),
+    key<&W::key, secret_rule>("key", "Its private key, PEM.", Presence::required),
 };
 constexpr std::string_view mtls_elsewhere[] = {"header",     "prefix",         "placeholder", "require", "overlap",
                                                "refresh_on", "refresh_before", "eager",       "tls"};

@@ -117,7 +117,10 @@ json::object describe(const Vendor& vendor, const Config& config) {
     if (!endpoints.empty()) out["endpoints"] = std::move(endpoints);
     if (vendor.mode == Mode::intercept) {
         out["scrub"] = word_of(vendor.scrub);
-        out["tls"] = describe(tls_as_written(vendor, config));
+        json::object tls = describe(tls_as_written(vendor, config));
+        if (vendor.certificate && vendor.certificate != vendor.credential)
+            tls["client"] = describe_pair(std::get<MtlsSpec>(config.spec_at(*vendor.certificate).kind));
+        out["tls"] = std::move(tls);
     }
     out["timeout"] = describe(vendor.timeout, vendor.timeout.total_written);
     describe_resilience(out, vendor, config);
@@ -157,10 +160,7 @@ json::object describe(const AuthoritySpec& authority, const std::string& state) 
 json::object describe(const ClientSpec& client, const Config& config) {
     json::object out;
     if (client.uid) out["uid"] = *client.uid;
-    if (client.password) {
-        const CredentialSpec& spec = config.passwords[*client.password - config.credentials.size()];
-        out["password"] = describe(std::get<BasicSpec>(spec.kind).password);
-    }
+    if (client.password) out["password"] = describe(std::get<BasicSpec>(config.spec_at(*client.password).kind).password);
     if (client.all_vendors)
         out["vendors"] = "all";
     else

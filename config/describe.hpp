@@ -21,6 +21,7 @@ boost::json::object describe(const ChaosSpec& chaos);
 
 boost::json::object describe(const CredentialSpec& spec, const Config& config);
 boost::json::object describe(const TlsRules& tls);
+boost::json::object describe_pair(const MtlsSpec& pair);
 /// {"file": "/run/secrets/x"}; null where nothing is written.
 boost::json::value describe(const SecretSource& source);
 boost::json::object describe_file(const std::string& path);

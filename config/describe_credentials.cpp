@@ -241,8 +241,8 @@ void describe_kind(json::object& out, const HmacSpec& spec) {
 }
 
 void describe_kind(json::object& out, const MtlsSpec& spec) {
-    out["cert"] = describe_file(spec.cert_file);
-    out["key"] = describe_file(spec.key_file);
+    out["cert"] = describe(spec.cert);
+    out["key"] = describe(spec.key);
 }
 
 // ---- what all have
@@ -269,8 +269,10 @@ void describe_rules(json::object& out, const CredentialRules& rules) {
     out["eager"] = rules.eager;
 }
 
-void describe_issuer(json::object& out, const Vendor& issuer) {
-    out["tls"] = describe(issuer.tls);
+void describe_issuer(json::object& out, const Vendor& issuer, const CredentialSpec& spec) {
+    json::object tls = describe(issuer.tls);
+    if (spec.shown) tls["client"] = describe_pair(*spec.shown);
+    out["tls"] = std::move(tls);
     json::array ranges;
     for (const AddressRange& range : issuer.addresses) ranges.push_back(json::value(range.text()));
     if (!ranges.empty()) out["addresses"] = std::move(ranges);
@@ -291,6 +293,12 @@ json::value describe(const SecretSource& source) {
     }
     }
     return nullptr;
+}
+
+json::object describe_pair(const MtlsSpec& pair) {
+    json::object out;
+    describe_kind(out, pair);
+    return out;
 }
 
 json::object describe_file(const std::string& path) {
@@ -327,7 +335,7 @@ json::object describe(const CredentialSpec& spec, const Config& config) {
     std::visit([&](const auto& kind) { describe_kind(out, kind); }, spec.kind);
     describe_place(out, spec);
     if (!std::holds_alternative<MtlsSpec>(spec.kind) && !spec.is_login()) describe_rules(out, spec.rules);
-    if (spec.issuer && calls_an_issuer(spec)) describe_issuer(out, config.issuers[*spec.issuer]);
+    if (spec.issuer && calls_an_issuer(spec)) describe_issuer(out, config.issuers[*spec.issuer], spec);
     return out;
 }
 

@@ -245,16 +245,21 @@ ChaosFault fault_of(WrittenFault& written) {
 
 }  // namespace
 
-void take_tls(TlsRules& tls, Maybe<WrittenTls>& written) {
-    if (!written) return;
+std::optional<MtlsSpec> take_tls(TlsRules& tls, Maybe<WrittenTls>& written) {
+    if (!written) return {};
     WrittenTls& own = written->value;
     take(tls.min, own.min);
     take(tls.ca_file, own.ca);
     if (own.pin)
         for (auto& pin : own.pin->value) tls.pins.push_back(std::move(pin.value));
-    if (!own.client) return;
-    take(tls.client_cert_file, own.client->value.cert);
-    take(tls.client_key_file, own.client->value.key);
+    if (!own.client) return {};
+    MtlsSpec pair;
+    take(pair.cert, own.client->value.cert);
+    take(pair.key, own.client->value.key);
+    if (!pair.in_files()) return pair;
+    tls.client_cert_file = std::move(pair.cert.name);
+    tls.client_key_file = std::move(pair.key.name);
+    return {};
 }
 
 RewriteSpec rewrite_of(Maybe<WrittenRewrite>& written) {

@@ -35,7 +35,8 @@ std::vector<LimitSpec> vendor_limits(const LimitSpec& from, Maybe<WrittenLimits>
 /// Of a route: they inherit nothing, as they hold beside the vendor's.
 std::vector<LimitSpec> route_limits(Maybe<WrittenLimits>& written, const std::string& path, FaultList& faults);
 
-void take_tls(TlsRules& tls, Maybe<WrittenTls>& written);
+/// Gives back the client certificate that is not in files.
+std::optional<MtlsSpec> take_tls(TlsRules& tls, Maybe<WrittenTls>& written);
 RewriteSpec rewrite_of(Maybe<WrittenRewrite>& written);
 ChaosSpec chaos_of(Maybe<WrittenChaos>& written);
 

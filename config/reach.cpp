@@ -6,6 +6,7 @@
 #include <array>
 
 #include "config/forms.hpp"
+#include "config/secret_rule.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -52,6 +53,18 @@ constexpr Key<WrittenPair> pair_keys[] = {
 };
 constexpr MapRule<WrittenPair> pair_map{"key_pair", "A certificate and its key.", pair_keys};
 
+constexpr Key<WrittenClientPair> client_pair_keys[] = {
+    key<&WrittenClientPair::cert, secret_rule>("cert", "The certificate and its chain, PEM.", Presence::required),
+    key<&WrittenClientPair::key, secret_rule>("key", "Its private key, PEM.", Presence::required),
+};
+constexpr MapRule<WrittenClientPair> client_pair_map{
+    .name = "client_certificate",
+    .doc = "A client certificate and its key, each in a file, Sluice's environment or Vault.",
+    .keys = client_pair_keys,
+    .private_values = true,
+    .check = nullptr,
+    .amend = nullptr};
+
 constexpr WordsRule<TlsRules::Version, 2> version_words{
     {{"1.2", TlsRules::Version::tls12}, {"1.3", TlsRules::Version::tls13}}};
 constexpr ListRule<pin_rule> pins_rule{"a list of pins", 1};
@@ -59,7 +72,7 @@ constexpr Key<WrittenTls> tls_keys[] = {
     key<&WrittenTls::min, version_words>("min", "The oldest version of TLS to accept: \"1.2\" (default) or \"1.3\"."),
     key<&WrittenTls::ca, file_rule>("ca", "Trust the certificates in this file, and no others."),
     key<&WrittenTls::pin, pins_rule>("pin", "One certificate of the verified chain must have one of these keys."),
-    key<&WrittenTls::client, pair_rule>("client", "The certificate that Sluice shows."),
+    key<&WrittenTls::client, client_pair_map>("client", "The certificate that Sluice shows."),
 };
 constexpr MapRule<WrittenTls> tls_map{"tls", "How the other side's TLS is verified.", tls_keys};
 

@@ -415,6 +415,7 @@ struct CaRule {
             spec.kind = *kind;
             return spec;
         }
+        if (refuse_elsewhere(reader, at)) return {};
         const auto pair = pair_rule.read(reader, at);
         if (!pair || !pair->cert || !pair->key) return {};
         spec.kind = AuthoritySpec::Kind::given;
@@ -424,6 +425,22 @@ struct CaRule {
     }
     boost::json::object describe(Schema& schema) const {
         return {{"anyOf", boost::json::array{ca_words.describe(schema), pair_rule.describe(schema)}}};
+    }
+
+  private:
+    /// Everywhere else a secret may be in Vault or the environment, so that is what people write here too.
+    static bool refuse_elsewhere(Reader& reader, const Place& at) {
+        if (at.node.find("key") == Node::npos) return false;
+        const Place key = at.at_key("key");
+        if (key.node.kind != Node::Kind::map) return false;
+        for (const char* place : {"vault", "env"}) {
+            if (key.node.find(place) == Node::npos) continue;
+            reader.fault(key, "a CA's key that is in no file",
+                         "it is needed before anything is started, Vault included; write {file: /run/secrets/ca.key}, and have "
+                         "that file written first (by an init container, or Vault's agent)");
+            return true;
+        }
+        return false;
     }
 };
 constexpr CaRule ca_rule;

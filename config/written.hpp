@@ -166,11 +166,16 @@ struct WrittenSla {
     Maybe<std::vector<Named<std::string>>> latency;
 };
 
+/// The same where each may be in Vault or the environment too.
+struct WrittenClientPair {
+    Maybe<SecretSource> cert, key;
+};
+
 struct WrittenTls {
     Maybe<TlsRules::Version> min;
     Maybe<std::string> ca;
     Maybe<std::vector<Written<std::string>>> pin;  // 32 raw bytes each
-    Maybe<WrittenPair> client;
+    Maybe<WrittenClientPair> client;
 };
 
 /// In the order of the tables of credential_types.cpp.
@@ -270,7 +275,7 @@ struct WrittenCredential {
     Maybe<std::string> string_to_sign;
     Maybe<Pairs> headers;
     // mtls
-    Maybe<std::string> cert_file, key_file;
+    Maybe<SecretSource> cert;  // its key is `key`
 };
 
 struct WrittenEndpoint {

@@ -82,6 +82,8 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
     out["addresses"] = texts(vendor.addresses, [](const AddressRange& range) { return range.text(); });
     if (vendor.credential) out["credential"] = credential(config.credentials[*vendor.credential], slots, now);
     if (const std::string& fault = contexts.fault_of(vendor); !fault.empty()) out["tls_fault"] = fault;
+    if (vendor.certificate)
+        if (const auto state = slots.at(*vendor.certificate)->state(); !state->attachment) out["tls_fault"] = state->fault;
     out["timeout"] = timeouts(vendor.timeout);
     out["routes"] = texts(vendor.routes, [&](const Route& one) { return route(one, config, slots, now); });
     if (vendor.live) out["live"] = describe_live(vendor, now);

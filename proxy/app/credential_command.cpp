@@ -78,7 +78,7 @@ struct Origins {
     std::string operator()(const ApiKeySpec& key) const { return key.value.text(); }
     std::string operator()(const BasicSpec& basic) const { return basic.password.text(); }
     std::string operator()(const HmacSpec& hmac) const { return hmac.key.text(); }
-    std::string operator()(const MtlsSpec& mtls) const { return mtls.cert_file; }
+    std::string operator()(const MtlsSpec& mtls) const { return mtls.in_files() ? mtls.cert.name : mtls.cert.text() + " and " + mtls.key.text(); }
     std::string operator()(const OAuthSpec& oauth) const { return text_of(oauth.token_url); }
     std::string operator()(const AwsSpec&) const { return "AWS"; }
     std::string operator()(const GcpSpec& gcp) const {
@@ -99,7 +99,7 @@ std::vector<Binding> bindings_of(const Config& config, const CredentialSpec& spe
         for (const HostPattern& host : vendor.hosts) hosts.push_back(host.text());
         // A certificate is the vendor's `tls.client` by now.
         const auto* mtls = std::get_if<MtlsSpec>(&spec.kind);
-        const bool shown = mtls && vendor.tls.client_cert_file == mtls->cert_file;
+        const bool shown = mtls && mtls->in_files() && vendor.tls.client_cert_file == mtls->cert.name;
         if (vendor.credential == spec.index || shown) all.push_back({vendor.name, {}, hosts});
         for (const Route& route : vendor.routes)
             if (route.credential == spec.index && vendor.credential != spec.index)
@@ -138,6 +138,7 @@ std::string described(const Minted& minted) {
     if (const auto* pair = std::get_if<UserPassword>(&minted.what))
         return "a user's name of " + bytes_text(pair->username.size()) + " and a password of " +
                bytes_text(pair->password.size());
+    if (std::holds_alternative<OnConnection>(minted.what)) return "a certificate, and the key that belongs to it";
     const auto& keys = std::get<AwsSecretKeys>(minted.what);
     return std::string("an access key with its secret") +
            (keys.session_token.empty() ? "" : ", and a session token of " + bytes_text(keys.session_token.size()));
@@ -234,8 +235,8 @@ void fetch(const Config& config, const CredentialSpec& spec, Trial& trial) {
 /// The certificate, its key, and when it ends.
 void read_certificate(const MtlsSpec& mtls, const CredentialSpec& spec, Trial& trial) {
     TlsRules rules;
-    rules.client_cert_file = mtls.cert_file;
-    rules.client_key_file = mtls.key_file;
+    rules.client_cert_file = mtls.cert.name;
+    rules.client_key_file = mtls.key.name;
     const auto context = make_client_context(rules);
     if (!context) {
         trial.fault = "credential '" + spec.name + "': " + context.error().what;
@@ -248,7 +249,7 @@ void read_certificate(const MtlsSpec& mtls, const CredentialSpec& spec, Trial& t
     ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate));
     const Duration left = std::chrono::hours(24 * days) + std::chrono::seconds(seconds);
     if (left <= Duration{}) {
-        trial.fault = "credential '" + spec.name + "': the certificate in " + mtls.cert_file + " has ended";
+        trial.fault = "credential '" + spec.name + "': the certificate in " + mtls.cert.name + " has ended";
         trial.advice = "Whoever writes that file has to renew it; Sluice takes the new one without a restart.";
         return;
     }

@@ -31,7 +31,7 @@ constexpr std::uint16_t built_in_proxy_port = 15001, built_in_admin_port = 15000
 /// Names of the variables that the policy's secrets come from.
 std::set<std::string, std::less<>> secret_variables(const Config& config) {
     std::set<std::string, std::less<>> names;
-    for (const auto* specs : {&config.credentials, &config.passwords})
+    for (const auto* specs : {&config.credentials, &config.secrets})
         for (const CredentialSpec& spec : *specs)
             for (const SecretSource* source : spec.secrets())
                 if (source->kind == SecretSource::Kind::environment) names.insert(source->name);

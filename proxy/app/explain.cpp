@@ -230,7 +230,7 @@ std::string in_words(const CredentialSpec& spec) {
             return "what " + (exec.command.empty() ? std::string("a program") : exec.command.front()) + " prints";
         }
         std::string operator()(const HmacSpec&) const { return "each request is signed"; }
-        std::string operator()(const MtlsSpec& mtls) const { return "client certificate " + mtls.cert_file; }
+        std::string operator()(const MtlsSpec&) const { return "client certificate"; }
     };
     return std::visit(Words{}, spec.kind);
 }
@@ -442,7 +442,10 @@ void print_explanation(Console& console, const Explanation& explanation) {
     if (explanation.destination) {
         print_line(console, "upstream", upstream_of(explanation));
         if (explanation.destination->scheme == Scheme::https && explanation.way != Explanation::Way::tunnel) {
-            print_line(console, "tls", describe_in_words(vendor.tls));
+            std::string tls = describe_in_words(vendor.tls);
+            if (vendor.certificate)
+                tls += ", client certificate " + std::get<MtlsSpec>(explanation.config->spec_at(*vendor.certificate).kind).cert.text();
+            print_line(console, "tls", tls);
         }
     }
     if (const CredentialSpec* spec = explanation.credential) {

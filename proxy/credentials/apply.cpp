@@ -64,6 +64,8 @@ class Maker {
         return made;
     }
 
+    Result<Attachment> operator()(const OnConnection& shown) const { return Attachment{shown, {}}; }
+
   private:
     Failure unusable(std::string_view why) const {
         return {Origin::sluice, Reason::credential_unavailable, Replay::safe,

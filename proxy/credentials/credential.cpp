@@ -73,9 +73,16 @@ std::vector<const SecretSource*> CredentialSpec::secrets() const {
         [&](const ExecSpec& exec) {
             for (const auto& [_, source] : exec.secret_environment) add(source);
         },
-        [](const MtlsSpec&) {},
+        [&](const MtlsSpec& mtls) {
+            add(mtls.cert);
+            add(mtls.key);
+        },
     };
     std::visit(visitor, kind);
+    if (shown) {
+        add(shown->cert);
+        add(shown->key);
+    }
     add(rules.overlap);
     return all;
 }
@@ -84,6 +91,7 @@ bool CredentialSpec::is_static() const {
     const bool kept = std::holds_alternative<BearerSpec>(kind) || std::holds_alternative<ApiKeySpec>(kind) || std::holds_alternative<BasicSpec>(kind) || std::holds_alternative<HmacSpec>(kind) ||
                       std::holds_alternative<MtlsSpec>(kind);
     if (!kept) return false;
+    if (const auto* mtls = std::get_if<MtlsSpec>(&kind)) return mtls->in_files();
     for (const SecretSource* source : secrets())
         if (source->kind == SecretSource::Kind::vault) return false;
     return true;
@@ -97,7 +105,10 @@ bool CredentialSpec::is_login() const {
 bool Attachment::same_as(const Attachment& other) const {
     if (how.index() != other.how.index()) return false;
     const auto visitor = Overloaded{
-        [&](const OnConnection& shown) { return shown.ends == std::get<OnConnection>(other.how).ends; },
+        [&](const OnConnection& shown) {
+            const auto& its = std::get<OnConnection>(other.how);
+            return shown.ends == its.ends && shown.identity == its.identity;
+        },
         [&](const FixedValue& value) {
             const auto& its = std::get<FixedValue>(other.how);
             return value.place == its.place && value.name == its.name && value.value.same_as(its.value.reveal());

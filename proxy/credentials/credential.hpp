@@ -1,6 +1,7 @@
 // What the policy says of a credential, and what is attached to a request. Pure: reading secrets and calling issuers is `proxy/issuers`.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -177,9 +178,10 @@ struct HmacSpec {
     bool operator==(const HmacSpec&) const = default;
 };
 
-/// The vendor's TLS client certificate. Nothing is attached: the decoder makes it the vendor's `tls.client`.
+/// A TLS client certificate with its key. Nothing is attached: where both are files the decoder makes it the vendor's `tls.client`, else it is fetched and shown connection by connection.
 struct MtlsSpec {
-    std::string cert_file, key_file;
+    SecretSource cert, key;
+    bool in_files() const { return cert.kind == SecretSource::Kind::file && key.kind == SecretSource::Kind::file; }
     bool operator==(const MtlsSpec&) const = default;
 };
 
@@ -206,8 +208,9 @@ struct CredentialSpec {
     using Kind = std::variant<BearerSpec, ApiKeySpec, BasicSpec, OAuthSpec, AwsSpec, GcpSpec, AzureSpec, GithubAppSpec, VaultSpec, ExecSpec, HmacSpec, MtlsSpec>;
 
     std::string name;
-    std::size_t index = 0;   // in Config::credentials; of a client's password, behind them
+    std::size_t index = 0;   // in Config::credentials; of one in Config::secrets, behind them
     Kind kind;
+    std::optional<MtlsSpec> shown;       // to its issuer; nothing: its TLS rules say it
     Placement place;
     CredentialRules rules;
     std::uint64_t body_to_sign = 0;      // bytes of a request's body that may have to be at hand before it can be signed
@@ -217,8 +220,8 @@ struct CredentialSpec {
 
     std::string_view type() const;   // "bearer"
     /// The same but for where it stands.
-    bool same_as(const CredentialSpec& other) const { return name == other.name && kind == other.kind && place == other.place && rules == other.rules; }
-    /// Is it read from files and the environment alone? Else it is fetched, and renewed.
+    bool same_as(const CredentialSpec& other) const { return name == other.name && kind == other.kind && shown == other.shown && place == other.place && rules == other.rules; }
+    /// Is it read from files and the environment alone (a certificate: from files)? Else it is fetched, and renewed.
     bool is_static() const;
     /// Is it how `{vault: ...}` elsewhere logs in, and nothing that a request could be given? Then nobody fetches it by itself.
     bool is_login() const;
@@ -237,9 +240,18 @@ struct AwsSecretKeys {
     Secret session_token;   // empty: none
 };
 
+struct ClientCertificate;   // certs
+
+/// Nothing in the request: the connection's certificate says it.
+struct OnConnection {
+    WallTime ends{};   // the certificate
+    std::shared_ptr<const ClientCertificate> certificate;   // null: the TLS rules of the vendor have it
+    std::array<std::uint64_t, 2> identity{};                // of the certificate; zero: likewise
+};
+
 /// What an issuer gave.
 struct Minted {
-    std::variant<Secret, UserPassword, AwsSecretKeys> what;
+    std::variant<Secret, UserPassword, AwsSecretKeys, OnConnection> what;
     std::optional<Duration> lifetime;   // from when it was asked for; nothing: the issuer did not say
     std::string subject;                // whose it is, for the audit: never a secret
     std::vector<std::string> scope;     // as granted, where the issuer says so
@@ -252,11 +264,6 @@ struct FixedValue {
     Place place = Place::header;
     std::string name;    // of the header, or of the query parameter
     Secret value;        // the whole field value, prefix included; for a query parameter percent-encoded already
-};
-
-/// Nothing in the request: the connection's certificate says it.
-struct OnConnection {
-    WallTime ends{};   // the certificate
 };
 
 /// A signature that is made for each request.

@@ -29,10 +29,25 @@ bool says_refused(const Exchange& ex) {
 }
 
 // What is fetched comes by itself once its issuer is back; what is read waits for a person.
-Failure not_at_hand(const Exchange& ex, std::string detail) {
+Failure not_at_hand(const CredentialSpec& spec, std::string detail) {
     Failure failure = unavailable(std::move(detail));
-    if (!spec_of(ex).is_static()) failure.retry_after = asked_again;
+    if (!spec.is_static()) failure.retry_after = asked_again;
     return failure;
+}
+
+// What an attempt needs of the desk: the certificate that a connection to there shows, then what is put on the request.
+struct Needs {
+    std::optional<std::size_t> certificate, credential;
+};
+Needs needs_of(const Exchange& ex, const Destination& destination) {
+    return {destination.scheme == Scheme::https ? ex.serving->certificate : std::nullopt, ex.credential()};
+}
+
+// The first of them that cannot be used now.
+std::optional<std::size_t> missing_of(const Exchange& ex, const Needs& needs) {
+    for (const auto& one : {needs.certificate, needs.credential})
+        if (one && !is_usable(*ex.policy->credentials.current(*one), Core::now())) return one;
+    return {};
 }
 
 // What speaks against attaching any credential to this request.
@@ -122,13 +137,19 @@ std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_p
 }  // namespace
 
 std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Destination& destination) {
-    const auto credential = ex.credential();
-    if (!credential) return Result<void>{};
-    if (auto wrong = judge(ex, destination)) return Result<void>(std::move(*wrong));
-    const std::shared_ptr<const CredentialState>& state = ex.policy->credentials.current(*credential);
-    if (is_usable(*state, Core::now())) return put_on(core, ex, state, destination);
-    if (is_coming(*state)) return {};
-    return Result<void>(not_at_hand(ex, state->fault));
+    const Needs needs = needs_of(ex, destination);
+    if (!needs.credential && !needs.certificate) return Result<void>{};
+    if (needs.credential)
+        if (auto wrong = judge(ex, destination)) return Result<void>(std::move(*wrong));
+    CredentialDesk& desk = ex.policy->credentials;
+    if (const auto missing = missing_of(ex, needs)) {
+        const CredentialState& state = *desk.current(*missing);
+        if (is_coming(state)) return {};
+        return Result<void>(not_at_hand(ex.config->spec_at(*missing), state.fault));
+    }
+    if (needs.certificate) ex.trip->certificate = std::get<OnConnection>(desk.current(*needs.certificate)->attachment->how).certificate;
+    if (!needs.credential) return Result<void>{};
+    return put_on(core, ex, desk.current(*needs.credential), destination);
 }
 
 Task<Result<bool>> read_body(Exchange& ex) {
@@ -150,7 +171,8 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
     for (;;) {
         if (auto attached = attach_at_once(core, ex, destination)) co_return std::move(*attached);
         CredentialDesk& desk = ex.policy->credentials;
-        if (is_usable(*desk.current(*ex.credential()), Core::now())) {   // so it is the body that it waits for
+        const auto missing = missing_of(ex, needs_of(ex, destination));
+        if (!missing) {   // so it is the body that it waits for
             Result<bool> whole = co_await read_body(ex);
             if (!whole) co_return std::move(whole.error());
             if (!*whole)
@@ -161,11 +183,12 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
             continue;
         }
         CredentialWait wait;
-        desk.wait_for(*ex.credential(), wait);
+        desk.wait_for(*missing, wait);
         const bool here = co_await pause(core, ex, wait.wakeup, ex.limits.total);
         if (!here) co_return cut_short(ex);
+        const CredentialSpec& spec = ex.config->spec_at(*missing);
         if (Core::now() >= ex.limits.total)
-            co_return not_at_hand(ex, "credential '" + spec_of(ex).name + "' did not come within the exchange's total time: " + desk.current(*ex.credential())->fault);
+            co_return not_at_hand(spec, "credential '" + spec.name + "' did not come within the exchange's total time: " + desk.current(*missing)->fault);
     }
 }
 
@@ -206,7 +229,9 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
 
 void note_taken_credential(Exchange& ex) {
     if (!ex.attached || !ex.attached_previous || ex.response.status >= 500 || says_refused(ex)) return;
-    ex.policy->credentials.previous_taken(*ex.credential());
+    CredentialDesk& desk = ex.policy->credentials;
+    if (desk.current(*ex.credential())->serial != ex.attached->serial) return;   // rotated again meanwhile: of the newest it says nothing
+    desk.previous_taken(*ex.credential());
 }
 
 }  // namespace sluice

@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-/// Puts the credential of `ex.serving` (or of its route) on `ex.request`, for a request to `destination`; where chunks of the body are signed too, `ex.resigned` is the body to send. Nothing: it is not at hand, or the body has to be read first: `attach_credential` waits for it.
+/// Puts the credential of `ex.serving` (or of its route) on `ex.request`, for a request to `destination`, and gives `ex.trip` the certificate that its connection shows; where chunks of the body are signed too, `ex.resigned` is the body to send. Nothing: it is not at hand, or the body has to be read first: `attach_credential` waits for it.
 /// A Failure: none is attached, and the request must not go (credential_unavailable, not_allowed).
 std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Destination& destination);
 

@@ -22,7 +22,7 @@ CredentialSlots carry_over(const Config& config, const CredentialSlots& before) 
     std::map<std::string_view, const std::shared_ptr<CredentialSlot>*> known;
     for (const auto& slot : before) known.emplace(slot->spec().name, &slot);
     CredentialSlots slots;
-    for (const auto* specs : {&config.credentials, &config.passwords})
+    for (const auto* specs : {&config.credentials, &config.secrets})
         for (const CredentialSpec& spec : *specs) {
             const auto found = known.find(spec.name);
             const bool same = found != known.end() && (*found->second)->spec().same_as(spec);

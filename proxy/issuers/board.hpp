@@ -32,7 +32,7 @@ class CredentialSlot {
     std::shared_ptr<const CredentialState> state_;
 };
 
-/// Of one policy, by CredentialSpec::index: its credentials, then the passwords of its clients.
+/// Of one policy, by CredentialSpec::index: its credentials, then Config::secrets.
 using CredentialSlots = std::vector<std::shared_ptr<CredentialSlot>>;
 
 /// Those of another policy: a credential that is the same as before (by name and all that is written of it) keeps its slot.

@@ -7,6 +7,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/scrub.hpp"
+#include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/read_secret.hpp"
 #include "proxy/issuers/vault.hpp"
 #include "proxy/ports/clock.hpp"
@@ -132,9 +133,15 @@ Failure Errand::failure(std::string what) const {
 }
 
 Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rules) {
-    if (!rules && spec_.issuer) rules = &config_->issuers[*spec_.issuer];
+    const bool own = !rules && spec_.issuer;
+    if (own) rules = &config_->issuers[*spec_.issuer];
     const std::string where = text_of(request.url);
     if (!rules) co_return failure("nothing of the policy says how " + where + " is reached");
+    if (own && spec_.shown && !shown_) {
+        Result<OnConnection> shown = co_await fetch_client_certificate(*this, *spec_.shown);
+        if (!shown) co_return std::move(shown.error());
+        shown_ = std::move(*shown);
+    }
     RequestHead head;
     head.method = std::move(request.method);
     head.target = request.url.prefix.empty() ? "/" : request.url.prefix;
@@ -151,6 +158,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     RoundTrip trip;
     trip.vendor = rules;
     trip.contexts = contexts_.get();
+    if (own && shown_) trip.certificate = shown_->certificate;
     trip.destination = {request.url.scheme, request.url.authority, {}};
     trip.request = &head;
     if (request.has_body) {

@@ -150,6 +150,7 @@ class Errand {
     std::vector<IssuerCall> calls_;
     std::string masked(std::string what) const;
 
+    std::optional<OnConnection> shown_;   // to its own issuer, once it is known
     RoundTrip* trip_ = nullptr;   // under way
     bool aborted_ = false;
 };

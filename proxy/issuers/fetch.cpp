@@ -1,7 +1,9 @@
 #include "proxy/issuers/fetch.hpp"
 
+#include "certs/client_certificate.hpp"
 #include "proxy/issuers/aws.hpp"
 #include "proxy/issuers/azure.hpp"
+#include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/exec.hpp"
 #include "proxy/issuers/gcp.hpp"
 #include "proxy/issuers/github.hpp"
@@ -34,6 +36,19 @@ Task<Result<Minted>> read_credential(Errand& errand, const SecretSource& source,
     co_return minted;
 }
 
+// One that is not in files.
+Task<Result<Minted>> read_certificate(Errand& errand, const MtlsSpec& mtls) {
+    Result<OnConnection> shown = co_await fetch_client_certificate(errand, mtls);
+    if (!shown) co_return std::move(shown.error());
+    Minted minted;
+    minted.subject = subject_of(*shown->certificate);
+    minted.lifetime = std::chrono::duration_cast<Duration>(shown->ends - Errand::wall_now());
+    if (const auto lease = errand.vault_readings().lifetime) minted.lifetime = std::min(*minted.lifetime, *lease);
+    minted.renew_after = errand.vault_readings().renew_after.value_or(look_again);
+    minted.what = std::move(*shown);
+    co_return minted;
+}
+
 struct Fetch {
     Errand& errand;
 
@@ -48,10 +63,7 @@ struct Fetch {
     Task<Result<Minted>> operator()(const GithubAppSpec& github) const { return fetch_github(errand, github); }
     Task<Result<Minted>> operator()(const VaultSpec& vault) const { return fetch_vault(errand, vault); }
     Task<Result<Minted>> operator()(const ExecSpec& exec) const { return fetch_exec(errand, exec); }
-    Task<Result<Minted>> operator()(const MtlsSpec&) const { return refuse("a certificate is shown, not fetched"); }
-
-  private:
-    Task<Result<Minted>> refuse(const char* why) const { co_return errand.failure(why); }
+    Task<Result<Minted>> operator()(const MtlsSpec& mtls) const { return read_certificate(errand, mtls); }
 };
 
 }  // namespace

@@ -93,8 +93,6 @@ void SecretFiles::Impl::learn(const CredentialSlots& slots) {
             if (source->kind == SecretSource::Kind::environment)
                 variables.try_emplace(source->name, read_secret_variable(source->name));
         }
-        if (const auto* mtls = std::get_if<MtlsSpec>(&slot->spec().kind))
-            for (const std::string* file : {&mtls->cert_file, &mtls->key_file}) paths.push_back(absolute(*file));
     }
     files.follow(paths);
 }

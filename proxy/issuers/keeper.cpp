@@ -106,7 +106,7 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
         else
             before.erase(was);
     };
-    for (const auto* specs : {&config->credentials, &config->passwords})
+    for (const auto* specs : {&config->credentials, &config->secrets})
         for (const CredentialSpec& spec : *specs) take(spec);
     for (auto& [_, kept] : before) {
         kept->ended = true;

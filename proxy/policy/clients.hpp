@@ -21,7 +21,7 @@ namespace sluice {
 struct ClientSpec {
     std::string name;
     std::optional<std::uint32_t> uid;     // of the process at the other end of a socket file
-    std::optional<std::size_t> password;  // where it is, among the policy's credentials: see Config::passwords
+    std::optional<std::size_t> password;  // where it is, among the policy's credentials: see Config::secrets
     bool all_vendors = false;             // every vendor, and hosts that no vendor has, where `unmatched` lets them through
     std::vector<std::size_t> vendors;     // in Config::vendors, in order
 

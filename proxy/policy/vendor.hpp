@@ -94,6 +94,7 @@ struct Vendor {
     AccessRules access;
     std::vector<AddressRange> addresses;
     std::optional<std::size_t> credential;   // in Config::credentials
+    std::optional<std::size_t> certificate;  // that connections show, where it is not in the files of `tls`: in Config::credentials, or Config::secrets behind them
     Scrub scrub = Scrub::off;                // where nothing is written: identity, where it or a route of it has a credential
     std::vector<Url> endpoints;              // none: reached at the authority that the application named; else in this order, at most `max_endpoints`
     TlsRules tls;

@@ -95,11 +95,13 @@ struct ReplySink {
 };
 
 class ClientContexts;   // proxy/wire
+struct ClientCertificate;   // certs
 
 /// One try at one destination. Filled by `attempt`, carried out by a Transport.
 struct RoundTrip {
     const Vendor* vendor = nullptr;
     const ClientContexts* contexts = nullptr;   // of the vendor's policy: how it is verified
+    std::shared_ptr<const ClientCertificate> certificate;   // that a connection shows; null: the vendor's TLS rules say it
     Destination destination;
     const RequestHead* request = nullptr;   // as it goes upstream, but for framing and Host, which the transport writes
     Framing request_framing;

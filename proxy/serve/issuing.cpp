@@ -73,7 +73,7 @@ CredentialKeeper& Issuing::keeper() { return impl_->keeper; }
 void Issuing::follow(std::shared_ptr<const PolicySnapshot> policy) {
     const auto is_fetched = [](const CredentialSpec& spec) { return !spec.is_static() || spec.rules.overlap.written(); };
     const auto& config = *policy->config;
-    const bool needed = std::any_of(config.credentials.begin(), config.credentials.end(), is_fetched) || std::any_of(config.passwords.begin(), config.passwords.end(), is_fetched);
+    const bool needed = std::any_of(config.credentials.begin(), config.credentials.end(), is_fetched) || std::any_of(config.secrets.begin(), config.secrets.end(), is_fetched);
     if (!needed && !impl_->thread.joinable()) return;
     impl_->loop.post([impl = impl_.get(), policy = std::move(policy)] {
         impl->transport.adopt(policy->contexts);

@@ -264,7 +264,7 @@ std::optional<Refusal> Session::identify(Exchange& ex) {
 
 // One that is fetched may have been changed where it is kept: who shows another makes us look there, but strangers must not make us do so at will.
 Refusal Session::refuse(const Exchange& ex, Caller caller) {
-    const bool fetched = caller.named && !ex.config->passwords[*caller.named->password - ex.config->credentials.size()].is_static();
+    const bool fetched = caller.named && !ex.config->spec_at(*caller.named->password).is_static();
     if (caller.unread) return {Reason::credential_unavailable, std::move(caller.why), fetched ? asked_again : Duration{}};
     if (fetched && Loop::now() >= floor_.doubted) {
         floor_.doubted = Loop::now() + between_doubts;

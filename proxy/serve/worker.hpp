@@ -21,7 +21,7 @@ enum class Entrance : unsigned char { proxy, unix_socket };
 struct PolicySnapshot {
     std::shared_ptr<const Config> config;
     std::shared_ptr<const ClientContexts> contexts;         // the vendors' client SSL_CTXs
-    CredentialSlots credentials;                            // by CredentialSpec::index, those of clients' passwords too
+    CredentialSlots credentials;                            // by CredentialSpec::index, those of Config::secrets too
 };
 
 /// What all workers share, and what no reload changes. Made before the first worker, outlives them all. Only the atomics change.

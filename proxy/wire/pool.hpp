@@ -1,4 +1,4 @@
-// Connections to vendors, kept alive between requests and from policy to policy; one pool a worker, bounded per destination, in all and in time. Keyed by everything that was verified: the vendor's identity (its name, address rules and TLS rules, with what their files held) and the authority and scheme.
+// Connections to vendors, kept alive between requests and from policy to policy; one pool a worker, bounded per destination, in all and in time. Keyed by everything that was verified: the vendor's identity (its name, address rules and TLS rules, with what their files held), the authority and scheme, and a client certificate that is in no file.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -19,6 +19,7 @@ struct PoolKey {
     ConnectionIdentity identity{};
     Scheme scheme = Scheme::https;
     Authority authority;
+    std::array<std::uint64_t, 2> shown{};   // the certificate of ours, where the vendor's TLS rules do not have it
 
     bool operator==(const PoolKey&) const = default;
 };

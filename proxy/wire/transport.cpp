@@ -2,6 +2,8 @@
 
 #include <openssl/err.h>
 
+#include "certs/client_certificate.hpp"
+#include "certs/pem.hpp"
 #include "proxy/base/text.hpp"
 
 namespace sluice {
@@ -41,6 +43,11 @@ Duration promised_keep_alive(const Fields& fields) {
 Failure with_nothing_sent(Failure failure) {
     failure.replay = Replay::safe;
     return failure;
+}
+
+PoolKey key_of(const RoundTrip& trip) {
+    const bool shown = trip.certificate && trip.destination.scheme == Scheme::https;
+    return {trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority, shown ? trip.certificate->identity : decltype(PoolKey::shown){}};
 }
 
 int keep_session(SSL* ssl, SSL_SESSION* session) {
@@ -125,6 +132,7 @@ Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& co
     if (!context) co_return fail(trip.contexts->fault_of(*trip.vendor));
     SslPtr ssl(SSL_new(context));
     if (!ssl || !expect_host(ssl.get(), authority.host, authority.is_address)) co_return fail("no TLS connection could be set up for " + authority.host);
+    if (trip.certificate && !show_certificate(ssl.get(), *trip.certificate)) co_return fail("the client certificate of vendor '" + trip.vendor->name + "' cannot be shown: " + take_openssl_reason());
     SSL_set_connect_state(ssl.get());
     SSL_set_app_data(ssl.get(), &connection);
     static constexpr unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
@@ -163,7 +171,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
     }
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
     const bool replayable = whole && is_idempotent(trip.request->method);
-    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
+    const PoolKey key = key_of(trip);
 
     for (bool may_reuse = true;; may_reuse = false) {
         ConnectionPtr connection = may_reuse ? pool_.take(key, replayable, Loop::now()) : nullptr;
@@ -312,7 +320,7 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
 }
 
 Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
-    const PoolKey key{trip.contexts->identity_of(*trip.vendor), trip.destination.scheme, trip.destination.authority};
+    const PoolKey key = key_of(trip);
     Result<ConnectionPtr> made = co_await connect(trip, key, false);
     if (!made) co_return std::move(made.error());
     UpstreamConnection& on = **made;

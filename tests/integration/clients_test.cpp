@@ -347,13 +347,11 @@ TEST_CASE("a client whose password cannot be read is told so until it can, and i
 
 TEST_CASE("a password in Vault is waited for, and a new one is taken when somebody shows it") {
     FakeVault vault;
-    vault.accept_token("hvs.clients");
     vault.seal(true);
     TemporaryDirectory secrets;
     Seen seen;
     const FakeVendor vendor(echo_into(seen), vendor_ca());
-    const std::string login = "credentials:\n  vault: {type: vault, address: \"https://" + vault.authority() + "\", auth: {token: {file: " +
-                              secrets.file("vault-token", "hvs.clients") + "}}, tls: {ca: {file: @dir/vendor-ca.crt}}, addresses: [127.0.0.0/8]}\n";
+    const std::string login = "credentials:\n" + vault.login_yaml("hvs.clients", secrets);
     const std::string clients = "clients:\n  web: {password: {vault: \"kv/data/web#password\"}, vendors: [pay]}\n  ops: {password: {file: " +
                                 secrets.file("ops", ops_password) + "}, vendors: all}\n";
     const TestProxy proxy(login + "vendors:\n" + vendor_yaml("pay", pay, vendor, true) + clients);

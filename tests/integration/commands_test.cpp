@@ -10,9 +10,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <list>
+#include <optional>
 #include <sstream>
 
 #include "proxy/app/policy_file.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 #include "tests/support/command.hpp"
 #include "tests/support/fake_vault.hpp"
 #include "tests/support/proxy.hpp"
@@ -716,7 +718,9 @@ TEST_CASE("a command of exec is the client that it is said to be") {
 }
 
 TEST_CASE("a command of exec is given the password of its client out of Vault") {
+    std::optional<SignalsBlocked> blocked(std::in_place);   // for the threads of Vault: SIGCHLD is the command's
     FakeVault vault;
+    blocked.reset();
     vault.accept_token("hvs.exec");
     vault.put("shop", {{"password", "p@ssw0rd"}});
     const TemporaryDirectory directory;

@@ -469,7 +469,7 @@ TEST_CASE("a client certificate is there with its end, or says what is wrong, an
     Directory directory;
     CredentialSpec spec;
     spec.name = "m";
-    spec.kind = MtlsSpec{(directory / "ca.crt").string(), (directory / "ca.key").string()};
+    spec.kind = MtlsSpec{file(directory / "ca.crt"), file(directory / "ca.key")};
     Watched watched({spec}, {{20ms, 50ms}, 1h});
     CHECK(watched.state()->fault.starts_with("credential 'm': "));
     CHECK(watched.state()->fault.find("ca.crt") != std::string::npos);

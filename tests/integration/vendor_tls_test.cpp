@@ -1,13 +1,12 @@
 // What a policy says of a vendor's TLS, from its text to the handshake.
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include <catch2/catch.hpp>
-#include <filesystem>
-#include <memory>
 
 #include "proxy/base/codec.hpp"
+#include "tests/support/certificate.hpp"
+#include "tests/support/fake_vault.hpp"
 #include "tests/support/gzip.hpp"
 #include "tests/support/proxy.hpp"
 
@@ -23,15 +22,6 @@ std::string digest(std::string_view bytes) {
     return {reinterpret_cast<const char*>(hash), size};
 }
 
-template <class T>
-std::string der(const T* of, int (*write)(const T*, unsigned char**)) {
-    unsigned char* bytes = nullptr;
-    const int size = write(of, &bytes);
-    std::string out(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
-    OPENSSL_free(bytes);
-    return out;
-}
-
 /// As `tls.pin` has it: the key of the vendor's certificate.
 std::string pin_of(const FakeVendor& vendor) {
     std::string pin = "sha256/";
@@ -39,29 +29,7 @@ std::string pin_of(const FakeVendor& vendor) {
     return pin;
 }
 
-/// PEM of whatever `write` writes.
-template <class Write>
-std::string pem(Write write) {
-    const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new(BIO_s_mem()), BIO_free);
-    REQUIRE(write(memory.get()) == 1);
-    char* bytes = nullptr;
-    const long size = BIO_get_mem_data(memory.get(), &bytes);
-    return {bytes, static_cast<std::size_t>(size)};
-}
-
-/// What Sluice shows a vendor that asks: a certificate and its key, in files.
-struct ClientCertificate {
-    TemporaryDirectory directory;
-    KeyPtr key = std::move(make_key().value());
-    X509Ptr certificate = std::move(vendor_ca().mint("sluice.example", key.get(), std::chrono::system_clock::now()).value());
-    std::string cert_file = directory.file("client.pem", pem([this](BIO* out) { return PEM_write_bio_X509(out, certificate.get()); }));
-    std::string key_file = directory.file("client.key", pem([this](BIO* out) {
-        return PEM_write_bio_PrivateKey(out, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-    }));
-
-    ClientCertificate() { std::filesystem::permissions(key_file, std::filesystem::perms::owner_read); }
-    std::string yaml() const { return ", client: {cert: {file: " + cert_file + "}, key: {file: " + key_file + "}}"; }
-};
+const std::string pair_in_vault = "cert: {vault: \"secret/client#cert\"}, key: {vault: \"secret/client#key\"}";
 
 /// Asks for a certificate, any one, and remembers what it was shown.
 struct AskingVendor {
@@ -73,18 +41,13 @@ struct AskingVendor {
         : vendor(
               [this](Wire& wire) {
                   while (auto request = wire.read_request()) {
-                      if (X509* peer = SSL_get1_peer_certificate(wire.ssl())) {
-                          shown = der<X509>(peer, i2d_X509);
-                          X509_free(peer);
-                      }
+                      shown = shown_on(wire);
                       seen.add(std::move(*request));
                       wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
                   }
               },
               vendor_ca(), "localhost", max_version) {
-        if (insists)
-            SSL_CTX_set_verify(vendor.context(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, [](int, X509_STORE_CTX*) { return 1; });
-        SSL_CTX_set_session_id_context(vendor.context(), reinterpret_cast<const unsigned char*>("t"), 1);
+        if (insists) insist_on_certificates(vendor);
     }
 };
 
@@ -126,7 +89,7 @@ TEST_CASE("a vendor's pin, its least version of TLS and our certificate hold as 
         Row{"no certificate where one is asked for", Says::nothing, TLS1_2_VERSION, true, "wants a client certificate"});
     INFO(row.what);
     AskingVendor asking(row.version, row.insists);
-    const ClientCertificate ours;
+    const OurCertificate ours;
     const auto rules = [&]() -> std::string {
         const std::string right = pin_of(asking.vendor);
         switch (row.says) {
@@ -147,11 +110,75 @@ TEST_CASE("a vendor's pin, its least version of TLS and our certificate hold as 
     if (*row.fault == '\0') {
         CHECK(answer.status() == 200);
         CHECK(asking.seen.size() == 1);
-        CHECK(asking.shown == (row.insists ? der<X509>(ours.certificate.get(), i2d_X509) : std::string()));
+        CHECK(asking.shown == (row.insists ? ours.shown() : std::string()));
     } else {
         CHECK(answer.status() == 502);
         CHECK(answer.reason() == "tls_failed");
         CHECK(answer.body.find(row.fault) != std::string::npos);
         CHECK(asking.seen.size() == 0);
     }
+}
+
+TEST_CASE("a client certificate in Vault is waited for, shown, and changed with its key without a restart") {
+    const bool of_the_vendor = GENERATE(true, false);
+    INFO((of_the_vendor ? "tls.client" : "type mtls"));
+    FakeVault vault;
+    vault.seal(true);
+    AskingVendor asking(TLS1_3_VERSION, true);
+    const OurCertificate first, second;
+    const TemporaryDirectory files;
+    const std::string name = of_the_vendor ? "vendors.v.tls.client" : "cert";
+    TestProxy proxy("credentials:\n" + vault.login_yaml("hvs.tls", files) + (of_the_vendor ? "" : "  cert: {type: mtls, " + pair_in_vault + "}\n") +
+                    "vendors:\n  v: {hosts: [v.example], addresses: [127.0.0.0/8, \"::1\"], retry: {max: 0}, endpoints: [{url: \"https://" +
+                    asking.vendor.authority() + "\"}], " + (of_the_vendor ? "" : "credential: cert, ") + "tls: {ca: {file: @dir/vendor-ca.crt}" +
+                    (of_the_vendor ? ", client: {" + pair_in_vault + "}" : "") + "}}\n");
+    REQUIRE(proxy.logs("Vault is sealed"));
+    const Message early = proxy.get("v.example");
+    CHECK(early.status() == 503);
+    CHECK(early.reason() == "credential_unavailable");
+    CHECK(early.body.find(name) != std::string::npos);
+    CHECK(early.field("retry-after") == "5");
+    CHECK(asking.vendor.connections() == 0);
+
+    vault.put_first("client", first.in_vault(), 1);
+    vault.seal(false);
+    REQUIRE(eventually([&] { return proxy.get("v.example").status() == 200; }));
+    CHECK(asking.shown == first.shown());
+
+    // One that does not fit is not taken, and what was at hand goes on being shown.
+    vault.put_first("client", {{"cert", second.cert_pem}, {"key", first.key_pem}}, 1);
+    CHECK(proxy.logs("is not the key of the first certificate in {vault: "));
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(asking.shown == first.shown());
+
+    vault.put_first("client", second.in_vault(), 1);
+    CHECK(eventually([&] { return proxy.get("v.example").status() == 200 && asking.shown == second.shown(); }));
+    CHECK(vault.complaints().empty());
+    CHECK(proxy.log().find("PRIVATE KEY") == std::string::npos);
+}
+
+TEST_CASE("a token endpoint is shown the client certificate that is in Vault") {
+    FakeVault vault;
+    const OurCertificate ours;
+    vault.put_first("client", ours.in_vault(), 3600);
+    std::string shown;
+    FakeVendor issuer(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                shown = shown_on(wire);
+                const std::string body = R"({"access_token":"by-certificate","token_type":"Bearer","expires_in":3600})";
+                wire.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+            }
+        },
+        vendor_ca());
+    insist_on_certificates(issuer);
+    Seen seen;
+    const FakeVendor vendor(echo_into(seen), vendor_ca());
+    const TemporaryDirectory files;
+    const TestProxy proxy("credentials:\n" + vault.login_yaml("hvs.tls", files) + "  t: {type: oauth2_client_credentials, token_url: \"https://" + issuer.authority() +
+                          "/token\", client_id: c, addresses: [127.0.0.0/8], tls: {ca: {file: @dir/vendor-ca.crt}, client: {" + pair_in_vault + "}}}\n" +
+                          "vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "credential: t"));
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(seen.all().at(0).field("authorization") == "Bearer by-certificate");
+    CHECK(shown == ours.shown());
 }

@@ -27,10 +27,22 @@ class FakeVault {
         return *parse_base_url("https://" + authority(), fault);
     }
 
+    /// As a login called `vault`, in `credentials` of a policy for TestProxy. Its token is taken from now on.
+    std::string login_yaml(const std::string& token, const TemporaryDirectory& files) {
+        accept_token(token);
+        return "  vault: {type: vault, address: \"https://" + authority() + "\", auth: {token: {file: " + files.file("vault-token", token) +
+               "}}, tls: {ca: {file: @dir/vendor-ca.crt}}, addresses: [127.0.0.0/8]}\n";
+    }
     /// The value of a path of KV version 2, from now on.
     void put(const std::string& path, boost::json::object values) {
         const std::lock_guard lock(mutex_);
         kv2[path] = std::move(values);
+    }
+    /// The same of version 1, which says itself when to look again.
+    void put_first(const std::string& path, boost::json::object values, int look_again_seconds) {
+        const std::lock_guard lock(mutex_);
+        kv1[path] = std::move(values);
+        kv1_ttl = look_again_seconds;
     }
     /// It refuses everything, as after a restart, or goes on.
     void seal(bool sealed_now) {
@@ -40,7 +52,7 @@ class FakeVault {
 
     // What the test says of it, before or between fetches; by the two above where something may be fetched meanwhile.
     std::string name_space;
-    int token_ttl = 3600, lease_ttl = 3600, lease_max = 1 << 30;
+    int token_ttl = 3600, lease_ttl = 3600, lease_max = 1 << 30, kv1_ttl = 2764800;
     bool token_renewable = true, sealed = false;
     std::map<std::string, boost::json::object> kv1, kv2;   // by path below the mount
     std::set<std::string> deleted;
@@ -155,7 +167,7 @@ class FakeVault {
             if (deleted.contains(name)) return {404, {{"data", boost::json::object{{"data", nullptr}, {"metadata", boost::json::object{{"deletion_time", "2026-01-02T03:04:05Z"}, {"version", 2}}}}}}};
             if (kv2.contains(name)) return with_data({{"data", kv2[name]}, {"metadata", boost::json::object{{"version", 1}, {"destroyed", false}}}});
         }
-        if (path.starts_with("/v1/secret/") && kv1.contains(path.substr(11))) return with_data(kv1[path.substr(11)], "", 2764800);
+        if (path.starts_with("/v1/secret/") && kv1.contains(path.substr(11))) return with_data(kv1[path.substr(11)], "", kv1_ttl);
         return {404, {{"errors", boost::json::array{}}}};
     }
 

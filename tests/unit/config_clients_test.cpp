@@ -46,13 +46,13 @@ TEST_CASE("clients are read with how each is known and which vendors it may ask 
 
     // Their passwords are read as credentials are, and stand behind them; but are none.
     CHECK(config.credentials.size() == 1);
-    REQUIRE(config.passwords.size() == 2);
+    REQUIRE(config.secrets.size() == 2);
     CHECK(web.password == 1u);
     CHECK(batch.password == 2u);
-    CHECK(config.passwords[0].index == 1);
-    CHECK(config.passwords[0].name == "clients.web");
-    CHECK(config.passwords[0].is_static());
-    CHECK(config.passwords[0].secrets()[0]->text() == "{file: web-password}");
+    CHECK(config.secrets[0].index == 1);
+    CHECK(config.secrets[0].name == "clients.web");
+    CHECK(config.secrets[0].is_static());
+    CHECK(config.secrets[0].secrets()[0]->text() == "{file: web-password}");
 }
 
 TEST_CASE("a client's password may be in Vault, by the login there is") {
@@ -62,7 +62,7 @@ TEST_CASE("a client's password may be in Vault, by the login there is") {
     INFO(printed(decoded));
     REQUIRE(decoded.config);
     CHECK(decoded.faults.empty());  // the login is used
-    const CredentialSpec& password = decoded.config->passwords.at(0);
+    const CredentialSpec& password = decoded.config->secrets.at(0);
     CHECK_FALSE(password.is_static());
     CHECK(*password.secrets().at(0) == SecretSource{SecretSource::Kind::vault, "kv/data/web", "password", "v"});
     CHECK(password.issuer == decoded.config->credentials.at(0).issuer);
@@ -72,7 +72,7 @@ TEST_CASE("a client's password may be in Vault, by the login there is") {
     const Decoded environment = PolicyWorld{}.decode("version: 1\n" + clients);
     INFO(printed(environment));
     REQUIRE(environment.config);
-    CHECK(environment.config->passwords.at(0).issuer == environment.config->vault_of_environment);
+    CHECK(environment.config->secrets.at(0).issuer == environment.config->vault_of_environment);
     CHECK(environment.config->vault_of_environment == 0u);
 
     CHECK(told(PolicyWorld{}.decode("version: 1\ncredentials: {v: " + login + ", w: " + login + "}\n" + clients)).at(0) ==
@@ -142,10 +142,10 @@ TEST_CASE("what is wrong with clients is said, with its place") {
         {"{a: {uid: 5, vendors: all}, b: {uid: 5, vendors: all}}",
          {"3:47: uid 5 in clients.b.uid belongs to another client already, at policy.yaml:3:20"}},
         {"{web: {password: {vault: kv/data/web}, vendors: all}}",
-         {"3:26: 'kv/data/web' is not a value in Vault in clients.web.password.vault: write the path, '#' and which of "
+         {"3:35: 'kv/data/web' is not a value in Vault in clients.web.password.vault: write the path, '#' and which of "
           "its values, as in kv/data/llm#key"}},
         {"{web: {password: {vault: \"kv/data/web#password\", login: v}, vendors: all}}",
-         {"3:57: no credential of type vault is called 'v' in clients.web.password"}},
+         {"3:66: no credential of type vault is called 'v' in clients.web.password"}},
         {"{web: {uid: 1, vendorz: all, vendors: all}}",
          {"3:25: unknown key 'vendorz' in clients.web (did you mean 'vendors'?)"}},
     });

@@ -203,6 +203,10 @@ TEST_CASE("Vault: what is read, and how to log in") {
           "elsewhere; write `path`, or leave this out"}},
         {"type: vault, address: \"https://v.example\", auth: {token: {env: T}}, path: a/b, username_field: a",
          {"'password_field' is missing in credentials.k: Basic takes both (RFC 7617)"}},
+        {"type: vault, address: \"https://v.example\", auth: {token: {env: T}}, path: a/b, field: c, tls: {client: {cert: {file: /c}, key: "
+         "{vault: \"kv/data/a#k\"}}}",
+         {"a client certificate for Vault that is in no file in credentials.k.tls: it is needed before Vault can be asked for anything; "
+          "write {file: /run/secrets/x}"}},
         {"type: vault, address: \"https://v.example\", auth: {}",
          {"no way to log in in credentials.k.auth: write one of token, kubernetes, jwt and approle"}},
         {"type: vault, address: \"https://v.example\", auth: {token: {env: T}, jwt: {role: r, token: {env: J}}}",

@@ -228,10 +228,51 @@ TEST_CASE("programs, signatures and certificates") {
               .place == Placement{"", ""});
 
     const auto certificate = load_one("type: mtls, cert: {file: /c}, key: {file: /k}");
-    CHECK(spec_in<MtlsSpec>(certificate) == MtlsSpec{"/c", "/k"});
+    CHECK(spec_in<MtlsSpec>(certificate) == MtlsSpec{file("/c"), file("/k")});
     CHECK(certificate->vendors[0].tls.client_cert_file == "/c");
     CHECK(certificate->vendors[0].tls.client_key_file == "/k");
     CHECK(certificate->vendors[0].scrub == Scrub::off);
+    CHECK_FALSE(certificate->vendors[0].certificate);
+    CHECK(certificate->credentials[0].is_static());
+}
+
+TEST_CASE("a client certificate may be in Vault or the environment, and is fetched then") {
+    const auto credential = load_one("type: mtls, cert: {file: /c}, key: {vault: \"kv/data/a#key\"}");
+    CHECK_FALSE(credential->credentials[0].is_static());
+    CHECK(credential->credentials[0].issuer == credential->vault_of_environment);
+    CHECK(credential->vendors[0].certificate == 0u);
+    CHECK(credential->vendors[0].tls.client_cert_file.empty());
+    CHECK(credential->secrets.empty());
+
+    const std::string pair = "{cert: {vault: \"kv/data/a#cert\", login: v}, key: {env: KEY}}";
+    const auto vendor = load("credentials:\n  v: {type: vault, address: \"https://v.example\", auth: {token: {env: T}}}\n"
+                             "vendors:\n  a: {hosts: [a.example], tls: {client: " + pair + "}}\n");
+    REQUIRE(vendor->secrets.size() == 1);
+    const CredentialSpec& secret = vendor->secrets[0];
+    CHECK(secret.name == "vendors.a.tls.client");
+    CHECK(secret.index == 1);
+    CHECK(std::get<MtlsSpec>(secret.kind) == MtlsSpec{{Kind::vault, "kv/data/a", "cert", "v"}, variable("KEY")});
+    CHECK_FALSE(secret.is_static());
+    CHECK(secret.issuer == 0u);
+    CHECK(vendor->vendors[0].certificate == 1u);
+    CHECK(&vendor->spec_at(1) == &secret);
+
+    const auto issuer = load_one("type: oauth2_client_credentials, token_url: \"https://auth.example\", client_id: c, tls: {client: {cert: {env: C}, "
+                                 "key: {vault: \"kv/data/a#key\"}}}");
+    CHECK(spec_in<OAuthSpec>(issuer).client.kind == ClientAuthSpec::Kind::tls);
+    CHECK(issuer->credentials[0].shown == MtlsSpec{variable("C"), {Kind::vault, "kv/data/a", "key", ""}});
+    CHECK(issuer->issuers.at(0).tls.client_cert_file.empty());
+    CHECK(issuer->vault_of_environment == 1u);
+
+    for (const auto& config : {credential, vendor, issuer}) {
+        const std::string described = describe_config(*config);
+        const Decoded again = decode_policy(described, "described.json", PolicyWorld{}.inputs());
+        INFO(described << printed(again));
+        REQUIRE(again.config);
+        CHECK(describe_config(*again.config) == described);
+        CHECK(again.config->vendors[0].certificate == config->vendors[0].certificate);
+        CHECK(again.config->credentials[0].same_as(config->credentials[0]));
+    }
 }
 
 TEST_CASE("what calls an issuer has rules for it, numbered after all vendors") {

@@ -275,6 +275,9 @@ TEST_CASE("a path of our own is one that can be, files are references") {
         {"authority: {ca: persistant}",
          {"2:17: 'persistant' is not persistent or ephemeral in authority.ca (did you mean 'persistent'?)"}},
         {"authority: {ca: {cert: {file: /a}}}", {"2:13: 'key' is missing in authority.ca"}},
+        {"authority: {ca: {cert: {file: /a}, key: {vault: \"kv/data/ca#key\"}}}",
+         {"2:41: a CA's key that is in no file in authority.ca.key: it is needed before anything is started, Vault included; "
+          "write {file: /run/secrets/ca.key}, and have that file written first (by an init container, or Vault's agent)"}},
         {"authority: {ca: {cert: /a, key: {file: /b}}}",
          {"2:24: '/a' is not a file in authority.ca.cert: write {file: /path/to/it}"}},
         {"vendors: {a: {hosts: [a.example], tls: {ca: {env: CA}}}}",
