@@ -57,7 +57,7 @@ TEST_CASE("a coded answer is learnt from where the credential is a certificate, 
     const std::string throttled = R"({"errors":[{"extensions":{"code":"THROTTLED"}}],"extensions":{"cost":{"requestedQueryCost":500,"throttleStatus":{"maximumAvailable":1000.0,"currentlyAvailable":0,"restoreRate":10.0}}}})";
     const std::string coded = gzipped(throttled);
     FakeVendor vendor(always("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: " + std::to_string(coded.size()) + "\r\n\r\n" + coded), vendor_ca());
-    const ClientCertificate ours;
+    const OurCertificate ours;
     TestProxy proxy("credentials:\n  ours: {type: mtls, cert: {file: " + ours.cert_file + "}, key: {file: " + ours.key_file + "}}\nvendors:\n" +
                     vendor_yaml("v", "v.example", vendor, true, "credential: ours\nscrub: deep\nlimit: {learn: true}\n"));
     CHECK(proxy.get("v.example", "/", "Accept-Encoding: gzip\r\n").body == throttled);
