@@ -219,6 +219,7 @@ struct PairFiles {
 struct StoredPair {
     std::vector<X509Ptr> certificates;
     KeyPtr key;
+    bool fresh = false;  // signed just now
     bool complete() const { return key && !certificates.empty(); }
     const ASN1_TIME* end() const { return X509_get0_notAfter(certificates.front().get()); }
     /// Only what Sluice made: a CA that somebody else signed is theirs to renew.
@@ -265,6 +266,7 @@ CertResult<StoredPair> complete_pair(const PairFiles& files, StoredPair pair, Wa
         return kept.error();
     pair.certificates.clear();
     pair.certificates.push_back(std::move(*certificate));
+    pair.fresh = true;
     return pair;
 }
 
@@ -323,7 +325,8 @@ CertResult<KeyPtr> make_key() {
     return key;
 }
 
-CertAuthority::CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key) : key_(std::move(key)) {
+CertAuthority::CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key, bool fresh)
+    : key_(std::move(key)), fresh_(fresh) {
     for (auto& certificate : certificates) {
         pem_ += pem_of(certificate.get());
         if (X509_self_signed(certificate.get(), 0) == 1) continue;
@@ -344,7 +347,7 @@ CertResult<CertAuthority> CertAuthority::make(WallTime now, const SigningScope& 
     if (!certificate) return certificate.error();
     std::vector<X509Ptr> certificates;
     certificates.push_back(std::move(*certificate));
-    return CertAuthority(std::move(certificates), std::move(*key));
+    return CertAuthority(std::move(certificates), std::move(*key), true);
 }
 
 CertResult<CertAuthority> CertAuthority::persistent(const std::string& directory, WallTime now, std::string& note,
@@ -354,7 +357,7 @@ CertResult<CertAuthority> CertAuthority::persistent(const std::string& directory
     auto pair = keep_pair(files, now, note, scope);
     if (!pair) return pair.error();
     if (auto fit = judge_issuer(pair->certificates.front().get(), files.cert, now); !fit) return fit.error();
-    return CertAuthority(std::move(pair->certificates), std::move(pair->key));
+    return CertAuthority(std::move(pair->certificates), std::move(pair->key), pair->fresh);
 }
 
 CertResult<CertAuthority> CertAuthority::given(const std::string& cert_file, const std::string& key_file,
@@ -366,7 +369,7 @@ CertResult<CertAuthority> CertAuthority::given(const std::string& cert_file, con
     if (auto fit = judge_pair(certificates->front().get(), key->get(), cert_file, key_file); !fit) return fit.error();
     if (auto fit = judge_issuer(certificates->front().get(), cert_file, now); !fit) return fit.error();
     if (auto linked = judge_chain(*certificates, cert_file); !linked) return linked.error();
-    return CertAuthority(std::move(*certificates), std::move(*key));
+    return CertAuthority(std::move(*certificates), std::move(*key), false);
 }
 
 namespace {

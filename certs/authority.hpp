@@ -71,18 +71,22 @@ class CertAuthority {
     /// CA's name constraints do not permit the host: every application would refuse the leaf.
     CertResult<X509Ptr> mint(const std::string& host, EVP_PKEY* leaf_key, WallTime now) const;
 
+    /// Was its certificate signed just now: made, or renewed over the same key?
+    bool fresh() const { return fresh_; }
+
     /// What a server presents after the leaf: the CA and its chain without self-signed ones. Nothing for a CA of our
     /// own make.
     const std::vector<X509Ptr>& chain() const { return chain_; }
 
   private:
-    CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key);
+    CertAuthority(std::vector<X509Ptr> certificates, KeyPtr key, bool fresh);
 
     X509Ptr certificate_;
     KeyPtr key_;
     std::string pem_;
     std::string key_id_;  // what a leaf names its issuer's key by
     std::vector<X509Ptr> chain_;
+    bool fresh_;
 };
 
 /// When a leaf is minted again: two thirds of its life.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/app/audit_command.hpp"
 #include "proxy/app/breaker_command.hpp"
 #include "proxy/app/checks.hpp"
 #include "proxy/app/credential_command.hpp"
@@ -17,6 +18,7 @@
 #include "proxy/app/run.hpp"
 #include "proxy/app/status.hpp"
 #include "proxy/base/text.hpp"
+#include "proxy/telemetry/audit_chain.hpp"
 
 namespace sluice {
 
@@ -48,6 +50,7 @@ class CommandLine {
         add_status();
         add_breaker();
         add_credential();
+        add_audit();
         add_authority();
         add_version();
     }
@@ -304,6 +307,36 @@ class CommandLine {
                           "Though a running Sluice, or another user, has the same chain of refresh tokens");
     }
 
+    void add_audit() {
+        names_.push_back("audit");
+        CLI::App* group = app_.add_subcommand("audit", "Look after the audit trail, which Sluice keeps in `state`");
+        group->footer("Example:\n  sluice audit verify");
+        group->require_subcommand(1);
+        CLI::App* command = group->add_subcommand("verify", "Say whether its chain is whole, and where it is not");
+        command->footer(
+            "Each record has the SHA-256 of the one before it, so a line that was changed, taken out, moved or put in\n"
+            "between is found. Not by that alone: that records are missing at the end, or that somebody wrote all anew from\n"
+            "some line on. So keep the last hash elsewhere, and give it as --expect the next time.\n"
+            "Without FILE the trail in the policy's `state` is read, with its older files (audit.jsonl.1 ...); run it as\n"
+            "Sluice's user. A Sluice may go on writing meanwhile.\n"
+            "Exits 0 when the chain is whole, 1 when it is not or cannot be read, 2 on usage, 78 when the policy is bad.\n\n"
+            "Examples:\n"
+            "  sluice audit verify --config sluice.yaml\n"
+            "  sluice audit verify /var/lib/sluice/audit.jsonl*\n"
+            "  zcat trail.gz | sluice audit verify - -o json | jq .faults");
+        command->callback([this] {
+            chosen_ = [this] { return verify_audit(config_, audit_, output(), streams_); };
+        });
+        command->add_option("FILE", audit_.files, "In whatever order; - is standard input")->type_name("FILE");
+        command->add_option("--expect", audit_.expected, "A record with this hash has to be there")
+            ->check([](const std::string& text) {
+                return is_audit_hash(text) ? std::string() : "not a hash of 64 hex digits: '" + text + "'";
+            })
+            ->type_name("HASH");
+        take_config(command);
+        take_output(command);
+    }
+
     void add_authority() {
         CLI::App* command =
             add("ca", "Print the CA that applications have to trust",
@@ -353,6 +386,7 @@ class CommandLine {
     ExecOptions exec_;
     BreakerQuestion breaker_;
     CredentialQuestion credential_;
+    AuditQuestion audit_;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@
 
 #include "certs/trust.hpp"
 #include "proxy/app/admin_client.hpp"
+#include "proxy/app/audit_words.hpp"
 #include "proxy/app/credential_advice.hpp"
 #include "proxy/app/environment.hpp"
 #include "proxy/app/policy_file.hpp"
@@ -29,6 +30,7 @@
 #include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/issuers/files.hpp"
 #include "proxy/serve/issuing.hpp"
+#include "proxy/telemetry/audit_file.hpp"
 
 namespace sluice {
 
@@ -201,10 +203,26 @@ class Workshop {
     PolicySnapshot policy_;
 };
 
+/// Like every other one that is minted. What a root's hand would leave in `state`, Sluice could not write any more.
+std::string fault_of_audit(const Config& config, const CredentialSpec& spec, const Trial& trial, WallTime asked) {
+    struct stat status {};
+    if (::stat(config.state.c_str(), &status) == 0 && status.st_uid != ::geteuid())
+        return config.state + " belongs to uid " + std::to_string(status.st_uid);
+    KeeperNotice notice;
+    notice.spec = &spec;
+    notice.subject = trial.subject;
+    notice.scope = joined(trial.scope, " ");
+    if (!trial.calls.empty()) notice.issuer = trial.calls.back().where;
+    notice.lifetime = trial.lifetime;
+    if (trial.lifetime) notice.expires = asked + std::chrono::duration_cast<WallTime::duration>(*trial.lifetime);
+    return AuditFile(config.state).append({audit_of_mint(notice, "command", std::chrono::system_clock::now())});
+}
+
 void fetch(const Config& config, const CredentialSpec& spec, Trial& trial) {
     trial.fetched = true;
     Workshop workshop(config);
     Issuing::Told told;
+    const WallTime asked = std::chrono::system_clock::now();
     const Result<Minted> minted = workshop.fetch(spec.index, told);
     trial.calls = std::move(told.calls);
     trial.warnings = std::move(told.notes);
@@ -220,10 +238,15 @@ void fetch(const Config& config, const CredentialSpec& spec, Trial& trial) {
     trial.what = described(*minted);
     trial.subject = minted->subject;
     trial.scope = minted->scope;
+    const Needles needles(made->secrets);  // an issuer may repeat the token anywhere
+    needles.mask(trial.subject);
+    for (std::string& scope : trial.scope) needles.mask(scope);
     trial.lifetime = minted->lifetime;
     trial.renewed_after = renewal_of(spec, *minted);
     trial.place = placed(spec, *made);
     warn_of_secrets(trial, *made);
+    if (const std::string why = fault_of_audit(config, spec, trial, asked); !why.empty())
+        trial.warnings.push_back("this is not in the audit trail: " + why);
     if (!minted->lifetime && !minted->renew_after)
         trial.warnings.push_back(
             "its issuer does not say how long it lives: it is renewed by the hour, and when the vendor refuses it");

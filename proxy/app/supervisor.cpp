@@ -26,6 +26,7 @@
 #include "config/decode.hpp"
 #include "config/reload.hpp"
 #include "proxy/app/admin.hpp"
+#include "proxy/app/audit_words.hpp"
 #include "proxy/app/breakers.hpp"
 #include "proxy/app/catalogue.hpp"
 #include "proxy/app/cpus.hpp"
@@ -40,6 +41,7 @@
 #include "proxy/serve/listener.hpp"
 #include "proxy/serve/overload.hpp"
 #include "proxy/serve/worker.hpp"
+#include "proxy/telemetry/audit_trail.hpp"
 #include "proxy/wire/contexts.hpp"
 
 namespace sluice {
@@ -48,6 +50,10 @@ namespace {
 
 TimePoint now() {
     return std::chrono::steady_clock::now();
+}
+
+WallTime wall_now() {
+    return std::chrono::system_clock::now();
 }
 
 constexpr std::size_t descriptors_of_our_own = 256;  // listeners, admin, files, epoll, resolvers
@@ -310,6 +316,7 @@ struct Supervisor::Impl {
         std::string note;
         authority = authority_of(*config, note);
         if (!note.empty()) telemetry->notice(Level::warning, "authority", {{"detail", note}});
+        begin_audit();
         published = value_or_throw(publish(*authority, directory));
         if (const std::string closed = closed_to_others(directory); !closed.empty()) {
             telemetry->notice(Level::info, "ca_private",
@@ -341,6 +348,29 @@ struct Supervisor::Impl {
         world.keeper = &issuing->keeper();
         telemetry->watch_credentials([this] { return standings(); });
         world.policy = put_in_force({own, std::make_shared<const ClientContexts>(*own), slots});
+    }
+
+    /// On whatever disk: one that cannot be written keeps nobody from their vendors.
+    void begin_audit() {
+        const auto notify = [this](const AuditNotice& notice) { tell(notice); };
+        audit = std::make_unique<AuditTrail>(config->state, notify, AuditTrail::Options{});
+        telemetry->watch_audit([this] { return audit->counts(); });
+        if (authority->fresh()) audit->add(audit_of_authority(*authority, config->authority.kind, wall_now()));
+        audit->add(audit_of_start(*config, options.policy, *authority, wall_now()));
+    }
+
+    void tell(const AuditNotice& notice) {
+        if (notice.failing) {
+            telemetry->notice(Level::error, "audit",
+                              {{"state", notice.lost ? "lost" : "failing"},
+                               {"file", notice.file},
+                               {"detail", notice.detail},
+                               {"lost", std::to_string(notice.lost)}});
+        } else {
+            telemetry->notice(
+                notice.lost ? Level::warning : Level::info, "audit",
+                {{"state", "written again"}, {"file", notice.file}, {"lost", std::to_string(notice.lost)}});
+        }
     }
 
     void make_workers() {
@@ -417,6 +447,7 @@ struct Supervisor::Impl {
         switch (notice.kind) {
             case KeeperNotice::Kind::minted:
                 telemetry->credential_fetched(spec.name, true, notice.took);
+                audit->add(audit_of_mint(notice, name_of(notice.why), wall_now()));
                 return telemetry->notice(Level::info, "credential_minted",
                                          {{"credential", spec.name},
                                           {"type", spec.type()},
@@ -503,12 +534,14 @@ struct Supervisor::Impl {
         secrets->follow(slots);
         put_in_force({std::move(own), std::move(contexts), std::move(slots)});
         reloaded.result = Reloaded::Result::in_force;
+        const std::string vendors = summed_up(changes.vendors), credentials = summed_up(changes.credentials);
+        audit->add(audit_of_reload(reloaded, why, running->config->digest, vendors, credentials, wall_now()));
         telemetry->notice(Level::info, "reloaded",
                           {{"why", why},
                            {"policy", reloaded.file},
                            {"digest", reloaded.digest},
-                           {"vendors", summed_up(changes.vendors)},
-                           {"credentials", summed_up(changes.credentials)}});
+                           {"vendors", vendors},
+                           {"credentials", credentials}});
     }
 
     void tell_unchanged(const Reloaded& reloaded, std::string_view why) {
@@ -529,6 +562,7 @@ struct Supervisor::Impl {
             telemetry->notice(fault.warning ? Level::warning : Level::error, "policy_fault",
                               {{"place", place}, {"detail", fault.message}});
         }
+        audit->add(audit_of_refusal(reloaded, why, wall_now()));
         telemetry->notice(Level::error, "reload_refused",
                           {{"why", why},
                            {"policy", reloaded.file},
@@ -579,6 +613,7 @@ struct Supervisor::Impl {
         drain_end.cancel();
         admin->close();
         observers.clear();
+        audit->add(audit_of_stop(wall_now()));
         telemetry->notice(Level::info, "stopped", {});
         io.stop();
     }
@@ -622,6 +657,7 @@ struct Supervisor::Impl {
     AdminAnswer force(std::string_view vendor, const BreakerOrder& order) {
         const std::lock_guard lock(policy_mutex);
         return force_breakers(*policy->config, vendor, order, now(), [this](const Vendor& of, const ForcedBreaker& one) {
+            audit->add(audit_of_forced(of, one, wall_now()));
             if (one.moved_to) telemetry->moved(of, one.endpoint, *one.moved_to);
             telemetry->notice(Level::warning, "breaker_forced",
                               {{"vendor", of.name},
@@ -693,6 +729,7 @@ struct Supervisor::Impl {
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
     boost::asio::steady_timer drain_end;
     std::unique_ptr<Telemetry> telemetry;
+    std::unique_ptr<AuditTrail> audit;
     std::unique_ptr<WorkerJournal> journal;  // of the loop's thread
     CredentialBoard board;
     std::unique_ptr<SecretFiles> secrets;

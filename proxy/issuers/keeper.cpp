@@ -52,14 +52,25 @@ std::string_view name_of(KeeperNotice::Kind kind) {
     return "";
 }
 
+std::string_view name_of(KeeperNotice::Why why) {
+    switch (why) {
+    case KeeperNotice::Why::eager: return "eager";
+    case KeeperNotice::Why::wanted: return "wanted";
+    case KeeperNotice::Why::renewal: return "renewal";
+    case KeeperNotice::Why::refused: return "refused";
+    }
+    return "";
+}
+
 struct CredentialKeeper::Kept {
-    explicit Kept(std::shared_ptr<CredentialSlot> in) : slot(std::move(in)), plan(times_of(slot->spec()), slot->spec().rules.eager) {}
+    explicit Kept(std::shared_ptr<CredentialSlot> in) : slot(std::move(in)), plan(times_of(slot->spec()), slot->spec().rules.eager), why(slot->spec().rules.eager ? KeeperNotice::Why::eager : KeeperNotice::Why::wanted) {}
 
     const std::shared_ptr<CredentialSlot> slot;
     CredentialSpec spec;   // as the latest policy has it: its indexes are that policy's
     std::shared_ptr<const Config> config;
     std::shared_ptr<const ClientContexts> contexts;
     RenewalPlan plan;
+    KeeperNotice::Why why;   // of the next one that comes, whatever fails before
     IssuerMemory memory;
     std::optional<Attachment> attachment;
     std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
@@ -148,6 +159,7 @@ void CredentialKeeper::refused(std::shared_ptr<CredentialSlot> slot, std::uint64
         if (!kept) return left(slot);
         if (kept->errand) return;   // its end is news
         if (kept->serial == serial && kept->plan.refused(Clock::now())) {
+            kept->why = KeeperNotice::Why::refused;
             kept->wakeup.notify(Wait::ready);
             return;
         }
@@ -296,10 +308,14 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     KeeperNotice notice;
     notice.kind = KeeperNotice::Kind::minted;
     notice.spec = &kept->spec;
+    notice.why = std::exchange(kept->why, KeeperNotice::Why::renewal);
     notice.subject = got->subject;
     notice.scope = joined(got->scope, " ");
-    if (kept->needles) kept->needles->mask(notice.scope);   // an issuer may repeat the token anywhere
+    if (!errand.calls().empty()) notice.issuer = errand.calls().back().where;
+    if (kept->needles)   // an issuer may repeat the token anywhere
+        for (std::string* said : {&notice.subject, &notice.scope, &notice.issuer}) kept->needles->mask(*said);
     notice.lifetime = got->lifetime;
+    notice.expires = kept->expires;
     notice.took = now - began;
     notify_(notice);
     const std::string missed = unsearched(*kept->slot->state());

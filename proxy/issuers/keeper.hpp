@@ -18,16 +18,20 @@ namespace sluice {
 /// What has become of a credential; views hold during the call. Never a secret.
 struct KeeperNotice {
     enum class Kind : unsigned char { minted, failed, unavailable, note };
+    enum class Why : unsigned char { eager, wanted, renewal, refused };   // it was fetched: before anybody needed it; since a request waited; ahead of its end; since a vendor refused the one before
     Kind kind = Kind::failed;
     const CredentialSpec* spec = nullptr;
     std::string_view detail;              // of all but `minted`: why, and what to do
-    std::string_view subject;             // of `minted`, as the three below
-    std::string scope;
+    Why why = Why::eager;                 // of `minted`, as all to `expires`
+    std::string subject, scope;
+    std::string issuer;                   // whom the last call asked, without a query; "": nobody was called
     std::optional<Duration> lifetime;
+    std::optional<WallTime> expires;
     Duration took{};                      // of `minted`, `failed`
     Duration again_in{};                  // of `failed`
 };
 std::string_view name_of(KeeperNotice::Kind kind);
+std::string_view name_of(KeeperNotice::Why why);
 
 class CredentialKeeper {
   public:

@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "proxy/telemetry/families.hpp"
 #include "proxy/telemetry/log_line.hpp"
 #include "proxy/telemetry/log_writer.hpp"
 #include "proxy/telemetry/metrics.hpp"
@@ -16,6 +17,21 @@ WallTime now() {
     return std::chrono::system_clock::now();
 }
 
+std::string audit_families(const AuditCounts& counts) {
+    Exposition out;
+    MetricFamily records{"sluice_audit_records_total", "Records of the audit trail, by what became of them.", MetricType::Counter, {}};
+    add_counter(records, {{"result", "written"}}, static_cast<double>(counts.written));
+    add_counter(records, {{"result", "lost"}}, static_cast<double>(counts.lost));
+    out.add(std::move(records));
+    MetricFamily failed{"sluice_audit_failed_total",
+                        "Times that the audit trail could not be written; what waits is tried again each second.",
+                        MetricType::Counter,
+                        {}};
+    add_counter(failed, {}, static_cast<double>(counts.failures));
+    out.add(std::move(failed));
+    return std::move(out).text();
+}
+
 }  // namespace
 
 struct Telemetry::Impl {
@@ -27,6 +43,7 @@ struct Telemetry::Impl {
     const LogFormat format;
     Metrics metrics;
     CredentialMetrics credentials;
+    std::function<AuditCounts()> audit;
     LogWriter writer;
     std::mutex notice_mutex;  // of `notice_format`
     LineFormat notice_format;
@@ -55,7 +72,8 @@ void Telemetry::notice(Level level, std::string_view event,
 }
 
 std::string Telemetry::scrape() const {
-    return impl_->metrics.scrape(impl_->writer.dropped(), std::chrono::steady_clock::now()) + impl_->credentials.text();
+    return impl_->metrics.scrape(impl_->writer.dropped(), std::chrono::steady_clock::now()) +
+           impl_->credentials.text() + (impl_->audit ? audit_families(impl_->audit()) : std::string());
 }
 
 void Telemetry::enrol(Config& config) {
@@ -72,6 +90,10 @@ void Telemetry::credential_fetched(std::string_view credential, bool ok, Duratio
 
 void Telemetry::watch_credentials(CredentialMetrics::Look look) {
     impl_->credentials.watch(std::move(look));
+}
+
+void Telemetry::watch_audit(std::function<AuditCounts()> look) {
+    impl_->audit = std::move(look);
 }
 
 void Telemetry::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {

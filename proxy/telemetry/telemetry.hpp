@@ -4,6 +4,7 @@
 // thread for each line costs 7 us. The supervisor makes the Telemetry before the workers, and ends it after them.
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "config/config.hpp"
 #include "proxy/ports/ports.hpp"
+#include "proxy/telemetry/audit_trail.hpp"
 #include "proxy/telemetry/credential_metrics.hpp"
 
 namespace sluice {
@@ -47,6 +49,8 @@ class Telemetry {
     void credential_fetched(std::string_view credential, bool ok, Duration took);
     /// Where a scrape looks at the credentials of the policy in force. Before the first one.
     void watch_credentials(CredentialMetrics::Look look);
+    /// Where a scrape looks at the audit trail. Before the first one.
+    void watch_audit(std::function<AuditCounts()> look);
     /// An operator moved a breaker (`breaker_transitions_total`). Any thread.
     void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);
 

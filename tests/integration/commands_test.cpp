@@ -218,7 +218,7 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
 TEST_CASE("each command has help with examples") {
     for (const char* command :
          {"run", "check", "schema", "env", "exec", "explain", "doctor", "demo", "healthcheck", "status",
-          "breaker", "credential", "ca", "version"}) {
+          "breaker", "credential", "audit", "ca", "version"}) {
         INFO(command);
         const Ran ran = sluice_command({command, "--help"});
         CHECK(ran.code == 0);

@@ -101,6 +101,19 @@ TEST_CASE("a credential that comes is told whole, but for itself") {
     CHECK(ran.err.empty());
 }
 
+TEST_CASE("a credential that was got by hand is in the audit trail, without itself") {
+    const FakeVendor issuer(always(granted(",\"expires_in\":3600,\"scope\":\"" + std::string(token) + "\"")), vendor_ca());
+    const Trial trial(issuer.port());
+    CHECK(trial.run().code == 0);
+    std::ifstream file(trial.path() + "/state/audit.jsonl");
+    std::string line, more;
+    REQUIRE(std::getline(file, line));
+    CHECK(holds(line, R"("event":"credential_minted","credential":"pay","type":"oauth2_client_credentials","why":"command","issuer":"https://localhost:)"));
+    CHECK(holds(line, R"("subject":"checkout","scope":"****)"));
+    CHECK_FALSE(holds(line, token));
+    CHECK_FALSE(std::getline(file, more));
+}
+
 TEST_CASE("machines read the same as JSON") {
     const FakeVendor issuer(always(granted()), vendor_ca());
     const Ran ran = Trial(issuer.port()).run({"-o", "json"});

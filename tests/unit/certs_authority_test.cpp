@@ -174,6 +174,8 @@ TEST_CASE("a restarted sidecar has the CA it had") {
     const auto first = persistent(directory / "state").value();
     const auto second = persistent(directory / "state", now() + 365 * a_day).value();
     CHECK(first.pem() == second.pem());
+    CHECK(first.fresh());
+    CHECK_FALSE(second.fresh());
     CHECK(X509_cmp(first.certificate(), second.certificate()) == 0);
     const auto key = a_key();
     CHECK(verify_strictly(second.mint("a.example", key.get(), now()).value().get(), first.certificate(), "a.example") ==
@@ -265,6 +267,7 @@ TEST_CASE("a CA near its end is renewed over the same key, so that both vouch fo
     CHECK(renewed.pem() != first.pem());
     CHECK(note.find("ca.crt ends on ") != std::string::npos);
     CHECK(note.find("was renewed") != std::string::npos);
+    CHECK(renewed.fresh());
     CHECK(wall_time(X509_get0_notAfter(renewed.certificate())) > end + 365 * a_day);
     const auto key = a_key();
     const auto leaf = renewed.mint("a.example", key.get(), now()).value();

@@ -75,7 +75,11 @@ struct World {
     std::vector<std::string> told;
     IssuerTools tools{time, issuer, ""};
     CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
-                            [this](const KeeperNotice& notice) { told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail)); }};
+                            [this](const KeeperNotice& notice) { 
+                                told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail));
+                                if (notice.kind == KeeperNotice::Kind::minted) whys.push_back(name_of(notice.why));
+                            }};
+    std::vector<std::string_view> whys;   // of each that was minted
     CredentialSlots slots;
     DeskTable table;
     std::shared_ptr<Desk> desk;
@@ -135,6 +139,18 @@ TEST_CASE("one that is fetched on demand waits for the first who wants it") {
     world.time.at_once([&] { world.desk->wait_for(0, wait); });
     world.time.run_for(100ms);
     CHECK(world.value() == "Bearer access-token-1");
+}
+
+TEST_CASE("each mint says why: before anybody needed it, because somebody waited, ahead of its end, or since a vendor refused it") {
+    const bool eager = GENERATE(false, true);
+    World world({client("pay", eager)});
+    CredentialWait wait;
+    world.time.at_once([&] { world.desk->wait_for(0, wait); });
+    world.time.run_for(1s);
+    world.time.run_for(75s);
+    world.time.at_once([&] { world.desk->refused(0, world.state()->serial); });
+    world.time.run_for(5s);
+    CHECK(world.whys == std::vector<std::string_view>{eager ? "eager" : "wanted", "renewal", "refused"});
 }
 
 TEST_CASE("10,000 that wait for one token cause one fetch, and are all told") {
