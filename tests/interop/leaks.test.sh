@@ -218,6 +218,8 @@ find "$scratch/state" "$scratch/state-of-exec" -type f -printf '%m %p\n' >"$scra
 while read -r _ file; do
     [[ $file == *refresh* ]] || cp "$file" "$out/state.$(tr / . <<<"$file")"
 done <"$scratch/state.files"
+grep -q '"event":"credential_minted".*"why":"command"' "$out"/state.*.state.audit.jsonl || fail 'the audit trail is not searched'
+"$SLUICE" audit verify --config "$scratch/sluice.yaml" >"$out/audit.verify" || fail "the audit trail is broken: $(cat "$out/audit.verify")"
 search "$scratch/secrets" "$out"/*
 grep -v '^environment ' "$scratch/secrets" >"$scratch/secrets.of-others"
 search "$scratch/secrets.of-others" "$scratch/child"
