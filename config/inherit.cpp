@@ -252,7 +252,7 @@ std::optional<MtlsSpec> take_tls(TlsRules& tls, Maybe<WrittenTls>& written) {
     take(tls.ca_file, own.ca);
     if (own.pin)
         for (auto& pin : own.pin->value) tls.pins.push_back(std::move(pin.value));
-    if (!own.client) return {};
+    if (!own.client || !own.client->value.cert || !own.client->value.key) return {};  // what is missing was told of
     MtlsSpec pair;
     take(pair.cert, own.client->value.cert);
     take(pair.key, own.client->value.key);

@@ -80,9 +80,10 @@ TEST_CASE("no SDK makes a spike when the vendor is up again, whatever it obeys a
         table<Sdk, Duration>({{Sdk::told, 1min}, {Sdk::timed, 1min}, {Sdk::timed, 24h}, {Sdk::untaught, 1min}}));
     const auto outage = GENERATE(Outage::errors, Outage::hang);
     const auto patient = GENERATE(false, true);
-    const auto each = GENERATE(0u, 20u, 1u);  // applications to a Sluice; 0: all
-    CAPTURE(name_of(sdk), waits / 1s, outage, patient, each);
-    Scenario made = scenario(each == 0 ? 1 : std::max(clients / each, 1u), sdk, outage);
+    const auto sluices = GENERATE(1u, clients);
+    if (steps(20) < 20 && (patient || outage == Outage::hang)) return;  // a sanitizer has nothing new to see in them
+    CAPTURE(name_of(sdk), waits / 1s, outage, patient, sluices);
+    Scenario made = scenario(sluices, sdk, outage);
     made.patient = patient;
     made.waits = waits;
     if (waits > 1h) made.after = 12min;  // longer than a readmission
