@@ -26,13 +26,9 @@ CertResult<std::shared_ptr<const ClientCertificate>> parse_client_certificate(st
                                                                               const std::string& key_place) {
     auto chain = parse_certificates(cert, cert_place);
     if (!chain) return chain.error();
-    auto parsed = parse_key(key, key_place);
+    const X509* const own = chain->front().get();
+    auto parsed = own_key(own, parse_key(key, key_place), cert_place, key_place);
     if (!parsed) return parsed.error();
-    X509* const own = chain->front().get();
-    if (X509_check_private_key(own, parsed->get()) != 1) {
-        take_openssl_reason();
-        return CertFault{key_place + " is not the key of the first certificate in " + cert_place};
-    }
     auto made = std::make_shared<ClientCertificate>();
     made->ends = wall_time(X509_get0_notAfter(own));
     made->identity = identity_of(*chain);

@@ -75,11 +75,14 @@ CertResult<KeyPtr> parse_key(std::string_view pem, const std::string& place) {
     return CertFault{place + " holds no private key in PEM: " + reason};
 }
 
-CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file) {
-    auto key = read_key(key_file, Privacy::as_mounted);
+CertResult<KeyPtr> own_key(const X509* certificate, CertResult<KeyPtr> key, const std::string& cert_place, const std::string& key_place) {
     if (!key || X509_check_private_key(certificate, key->get()) == 1) return key;
     ERR_clear_error();
-    return CertFault{key_file + " is not the key of the first certificate in " + cert_file};
+    return CertFault{key_place + " is not the key of the first certificate in " + cert_place};
+}
+
+CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file) {
+    return own_key(certificate, read_key(key_file, Privacy::as_mounted), cert_file, key_file);
 }
 
 std::string pem_of(const X509* certificate) {

@@ -29,7 +29,9 @@ CertResult<std::vector<X509Ptr>> read_certificates(const std::string& path);
 /// The first private key of the file (PKCS#8 or the older forms).
 CertResult<KeyPtr> read_key(const std::string& path, Privacy privacy);
 CertResult<KeyPtr> parse_key(std::string_view pem, const std::string& place);
-/// The key, as it was mounted, of the first certificate of `cert_file`; a fault where it is another's.
+/// `key`, which was read at `key_place`, where it is that of the first certificate at `cert_place`; else a fault.
+CertResult<KeyPtr> own_key(const X509* certificate, CertResult<KeyPtr> key, const std::string& cert_place, const std::string& key_place);
+/// The same of a file, as it was mounted.
 CertResult<KeyPtr> read_key_of(const X509* certificate, const std::string& cert_file, const std::string& key_file);
 
 std::string pem_of(const X509* certificate);

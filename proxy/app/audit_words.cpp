@@ -24,12 +24,6 @@ std::string fingerprint_of(const X509* certificate) {
     return to_hex({reinterpret_cast<const char*>(digest), sizeof digest});
 }
 
-std::string subject_of(const X509* certificate) {
-    char name[256] = "";
-    X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name);
-    return name;
-}
-
 std::string_view name_of(AuthoritySpec::Kind kind) {
     switch (kind) {
     case AuthoritySpec::Kind::persistent: return "persistent";
@@ -80,7 +74,7 @@ AuditRecord audit_of_stop(WallTime now) {
 AuditRecord audit_of_authority(const CertAuthority& authority, AuthoritySpec::Kind kind, WallTime now) {
     return AuditRecord("ca_made", now)
         .add("authority", name_of(kind))
-        .add("subject", subject_of(authority.certificate()))
+        .add("subject", name_text(X509_get_subject_name(authority.certificate())))
         .add("sha256", fingerprint_of(authority.certificate()))
         .add("expires", wall_time(X509_get0_notAfter(authority.certificate())));
 }

@@ -19,6 +19,9 @@ struct RenewalTimes {
     Duration first_rest = 1s, longest_rest = 60s;     // between fetches because a vendor refuses what was fetched
 };
 
+/// What to say in a Retry-After while something does not come: an issuer that is out has been asked again by then.
+constexpr Duration asked_again_within = RenewalTimes{}.longest_pause;
+
 class RenewalPlan {
   public:
     RenewalPlan(RenewalTimes times, bool eager) : times_(times), due_(eager ? TimePoint{} : never) {}

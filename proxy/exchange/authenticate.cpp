@@ -5,6 +5,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/apply.hpp"
+#include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/pause.hpp"
 
@@ -12,7 +13,6 @@ namespace sluice {
 
 namespace {
 
-constexpr Duration asked_again = 5s;   // an issuer that is out is, within that time (RenewalTimes::longest_pause)
 
 Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
 Failure refused(std::string detail) { return {Origin::sluice, Reason::not_allowed, Replay::safe, std::move(detail)}; }
@@ -31,7 +31,7 @@ bool says_refused(const Exchange& ex) {
 // What is fetched comes by itself once its issuer is back; what is read waits for a person.
 Failure not_at_hand(const CredentialSpec& spec, std::string detail) {
     Failure failure = unavailable(std::move(detail));
-    if (!spec.is_static()) failure.retry_after = asked_again;
+    if (!spec.is_static()) failure.retry_after = asked_again_within;
     return failure;
 }
 

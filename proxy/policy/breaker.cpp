@@ -141,14 +141,15 @@ bool Breaker::change(Word& expected, const Word& to) {
 Breaker::Pass Breaker::enter(const BreakerSpec& spec, TimePoint now) {
     Word word = load();
     while (true) {
-        const Duration wait = wait_of(spec, word, now);
-        if (wait > Duration{}) return {.retry_after = wait};
-        if (!spec.enabled) return {.admitted = true, .era = static_cast<std::uint32_t>(word.era << 8)};
-        if (word.is(State::closed)) {
-            if (word.is(Forced::automatic) && !readmission_.take(now)) continue;  // others were faster
+        if (spec.enabled && word.is(State::closed)) {
+            if (word.is(Forced::automatic) && !readmission_.take(now))
+                return {.retry_after = std::max(readmission_.wait(now), Duration{1ns})};
             readmission_.note(now);
             return {.admitted = true, .era = static_cast<std::uint32_t>(word.era << 8)};
         }
+        const Duration wait = wait_of(spec, word, now);
+        if (wait > Duration{}) return {.retry_after = wait};
+        if (!spec.enabled) return {.admitted = true, .era = static_cast<std::uint32_t>(word.era << 8)};
         if (const auto pass = take_seat(spec, word, now)) return *pass;
     }
 }

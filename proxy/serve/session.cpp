@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "proxy/base/text.hpp"
+#include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/policy/clients.hpp"
 
 namespace sluice {
@@ -14,7 +15,6 @@ constexpr Duration linger_time = 2s;
 constexpr std::size_t linger_bytes = 64 * 1024 * 1024;   // many clients send a whole upload before they look for an answer
 constexpr std::size_t spare_exchanges_kept = 64;
 constexpr Duration between_doubts = 250ms;   // of a worker
-constexpr Duration asked_again = 5s;         // an issuer that is out is, within that time (RenewalTimes::longest_pause)
 
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
 Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
@@ -265,7 +265,7 @@ std::optional<Refusal> Session::identify(Exchange& ex) {
 // One that is fetched may have been changed where it is kept: who shows another makes us look there, but strangers must not make us do so at will.
 Refusal Session::refuse(const Exchange& ex, Caller caller) {
     const bool fetched = caller.named && !ex.config->spec_at(*caller.named->password).is_static();
-    if (caller.unread) return {Reason::credential_unavailable, std::move(caller.why), fetched ? asked_again : Duration{}};
+    if (caller.unread) return {Reason::credential_unavailable, std::move(caller.why), fetched ? asked_again_within : Duration{}};
     if (fetched && Loop::now() >= floor_.doubted) {
         floor_.doubted = Loop::now() + between_doubts;
         CredentialDesk& desk = ex.policy->credentials;

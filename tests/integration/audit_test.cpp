@@ -117,7 +117,7 @@ TEST_CASE("the operator's words are in the audit trail: start, CA, forced breake
     const std::string file = proxy.directory().path() + "/policy.yaml";
     const json::object made = awaited(proxy, "ca_made", 1).front(), started = awaited(proxy, "started", 1).front();
     CHECK(text_at(made, "authority") == "persistent");
-    CHECK(text_at(made, "subject").starts_with("Sluice CA "));
+    CHECK(text_at(made, "subject").starts_with("CN=Sluice CA "));
     CHECK(text_at(made, "sha256") == text_at(started, "ca_sha256"));
     CHECK(text_at(started, "policy") == file);
 

@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <semaphore>
 
+#include "tests/support/cut_off.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -279,19 +280,12 @@ TEST_CASE("a body that breaks off counts against the endpoint whose attempt won"
         wire.read_request();
         wire.read_all();
     });
-    FakeVendor second([&](Wire& wire) {
-        if (!wire.read_request()) return;
-        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-        static_cast<void>(head_arrived.try_acquire_for(10s));
-    });
+    FakeVendor second(cut_off_after(head_arrived));
     TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
                     std::to_string(second.port()) + "\"}]\n    retry: {max: 0}\n    hedge: {after: 50ms}\n    breaker: {consecutive: 1, open_for: 1m..1m}\n");
     Wire app = proxy.connected("v.example");
-    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
-    auto answer = app.read_head();
+    const auto answer = ask_cut_off(app, "v.example", head_arrived);
     REQUIRE(answer);
-    head_arrived.release();
-    app.read_body(*answer, false);
     CHECK_FALSE(answer->whole);
     const auto is_open = [&](const FakeVendor& vendor) { return proxy.metric("sluice_breaker_state{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(vendor.port()) + "\",state=\"open\"}"); };
     CHECK(eventually([&] { return is_open(second) == 1; }));

@@ -5,6 +5,7 @@
 #include <semaphore>
 #include <thread>
 
+#include "tests/support/cut_off.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -60,15 +61,6 @@ std::string endpoint_of(const FakeVendor& vendor) {
 /// Breaks off in the middle of a body.
 void cut_off(Wire& wire) {
     if (wire.read_request()) wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-}
-
-/// Likewise, once the application is known to have the head: a body that breaks off together with it is a 502.
-FakeVendor::Serve cut_off_after(std::binary_semaphore& head_arrived) {
-    return [&head_arrived](Wire& wire) {
-        if (!wire.read_request()) return;
-        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-        static_cast<void>(head_arrived.try_acquire_for(10s));
-    };
 }
 
 std::string state_series(const FakeVendor& vendor, const std::string& state) {
@@ -261,11 +253,8 @@ TEST_CASE("a body that breaks off counts as a failure, and the breaker that it o
     FakeVendor vendor(cut_off_after(head_arrived), vendor_ca());
     TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\n"));
     Wire app = proxy.connected("v.example");
-    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
-    auto answer = app.read_head();
+    const auto answer = ask_cut_off(app, "v.example", head_arrived);
     REQUIRE(answer);
-    head_arrived.release();
-    app.read_body(*answer, false);
     CHECK_FALSE(answer->whole);
     CHECK(eventually([&] { return proxy.metric(state_series(vendor, "open")) == 1; }));
     CHECK(proxy.logs(R"("state":"open")"));

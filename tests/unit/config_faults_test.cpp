@@ -394,6 +394,8 @@ TEST_CASE("hosts, endpoints, addresses, patterns and pins are judged where they 
           pin_form}},
         {"vendors: {a: {hosts: [a.example], tls: {client: {cert: {file: /c}}}}}",
          {"2:41: 'key' is missing in vendors.a.tls.client"}},
+        {"vendors: {a: {hosts: [a.example], tls: {client: {key: {vault: \"p#k\"}}}}}",
+         {"2:41: 'cert' is missing in vendors.a.tls.client"}},
         {"no_proxy: [\"a,b\"]",
          {"2:12: 'a,b' is not an entry for no_proxy in no_proxy[0]: one host, .suffix, address or range an entry"}},
     });
