@@ -449,8 +449,16 @@ TEST_CASE("search domains and ndots are those of resolv.conf") {
 
 TEST_CASE("a changed resolv.conf takes over the lookups that are under way") {
     Loop loop;
-    FakeDns silent{"127.0.0.2"};
-    FakeDns dns{"127.0.0.1", silent.port()};
+    std::optional<FakeDns> of_silence, of_answers;
+    for (int tries = 0; !of_answers; ++tries) {  // what is free on one address may be taken on the other
+        of_silence.emplace("127.0.0.2");
+        try {
+            of_answers.emplace("127.0.0.1", of_silence->port());
+        } catch (const boost::system::system_error&) {
+            if (tries == 50) throw;
+        }
+    }
+    FakeDns &silent = *of_silence, &dns = *of_answers;
     dns.addresses({"127.0.0.5"});
     TemporaryFile conf;
     conf.write("nameserver 127.0.0.2\n");

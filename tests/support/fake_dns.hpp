@@ -94,7 +94,6 @@ class FakeDns {
 
     explicit FakeDns(const std::string& address = "127.0.0.1", std::uint16_t port = 0)
         : state_(std::make_shared<State>(io_)) {
-        beside.push_back(&io_);
         const auto ip = asio::ip::make_address(address);
         // One port for both: the other protocol may have it taken, then the next one is tried.
         for (int tries = 0;; ++tries) {
@@ -110,6 +109,7 @@ class FakeDns {
         state_->tcp.listen();
         state_->receive();
         state_->accept();
+        beside.push_back(&io_);  // not before: a port that is taken throws, and nobody would take it away again
     }
     FakeDns(const FakeDns&) = delete;
     FakeDns& operator=(const FakeDns&) = delete;
