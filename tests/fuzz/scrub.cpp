@@ -24,18 +24,46 @@ struct Pieces {
     }
 };
 
-/// The secret as it is: what is certain to be masked. What else is masked is some form's.
+/// What a search that knows no allowance masks, and whether ours may have used up its own (4096 bytes and more), after which it masks too much rather than
+/// too little: how much depends on the pieces.
+struct Plain {
+    std::string masked;
+    bool laborious = false;
+};
+
+Plain search_plainly(std::string_view secret, std::string_view body) {
+    Plain plain{std::string(body)};
+    if (secret.size() < Needles::shortest) return plain;
+    std::size_t work = 0;
+    for (const Secret& form : forms_of(Secret(std::string(secret)))) {
+        const std::string_view bytes = form.reveal();
+        for (std::size_t at = 0; at + bytes.size() <= body.size(); ++at) {
+            const auto agreed = static_cast<std::size_t>(std::mismatch(bytes.begin(), bytes.end(), body.begin() + static_cast<std::ptrdiff_t>(at)).first - bytes.begin());
+            if (bytes.size() > 64) work += agreed / 64 * 64;
+            if (agreed == bytes.size()) plain.masked.replace(at, agreed, agreed, '*');
+        }
+    }
+    plain.laborious = work > 4096;
+    return plain;
+}
+
+bool masks_all_of(const std::string& masked, const std::string& least, std::string_view body) {
+    for (std::size_t i = 0; i < body.size(); ++i)
+        if (masked[i] != '*' && (masked[i] != body[i] || masked[i] != least[i])) return false;
+    return masked.size() == body.size();
+}
+
 void judge_scrubbed(std::string_view secret, std::string_view body, Pieces pieces) {
     std::vector<Secret> secrets;
     secrets.emplace_back(std::string(secret));
+    const Plain plain = search_plainly(secret, body);
     std::string first;
     for (const auto search : {Needles::Search::scalar, Needles::Search::vector16, Needles::Search::avx2, Needles::Search::avx512}) {
         const auto needles = std::make_shared<const Needles>(secrets, search);
         std::string whole(body);
         const unsigned finds = needles->mask(whole);
-        REQUIRE(whole.size() == body.size() && (finds > 0) == needles->occurs_in(body));
-        if (secret.size() >= Needles::shortest) REQUIRE(whole.find(secret) == whole.npos || secret.find_first_not_of('*') == secret.npos);
-        for (std::size_t i = 0; i < body.size(); ++i) REQUIRE(whole[i] == body[i] || (whole[i] == '*' && finds > 0));
+        REQUIRE((finds > 0) == needles->occurs_in(body));
+        REQUIRE(plain.laborious ? masks_all_of(whole, plain.masked, body) : whole == plain.masked);
         if (search == Needles::Search::scalar) first = whole;
         REQUIRE(whole == first);
 
@@ -50,7 +78,7 @@ void judge_scrubbed(std::string_view secret, std::string_view body, Pieces piece
             REQUIRE(scrubber.held() < std::max<std::size_t>(needles->reach(), 1));
             if (at == body.size()) break;
         }
-        REQUIRE(streamed == whole && scrubber.finds() == finds);
+        REQUIRE(plain.laborious ? masks_all_of(streamed, plain.masked, body) : streamed == whole && scrubber.finds() == finds);
     }
 }
 
