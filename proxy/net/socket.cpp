@@ -1,5 +1,7 @@
 #include "proxy/net/socket.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -151,6 +153,11 @@ void Socket::interrupt_writer() {
     if (!state_) return;
     const State::Ref state(state_);
     state->writer.notify(Wait::interrupted);
+}
+
+void Socket::acknowledge() {
+    const int once = 2;   // and delayed again from then on, which an odd number would end
+    if (state_) ::setsockopt(fd(), IPPROTO_TCP, TCP_QUICKACK, &once, sizeof once);
 }
 
 void Socket::shutdown_send() {

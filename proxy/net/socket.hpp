@@ -86,6 +86,9 @@ class Socket {
     /// Since `watch`: has something (bytes, end, error) come in?
     bool stirred() const;
 
+    /// Acknowledges now what has been read, instead of with what is sent next or after 40 ms (TCP_QUICKACK).
+    void acknowledge();
+
     void shutdown_send();
     /// Closes at once; waits end with Wait::interrupted. With `reset` the peer sees RST, so that a body cut short never looks whole.
     void close(bool reset = false);
