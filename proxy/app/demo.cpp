@@ -394,7 +394,10 @@ void show_what_to_try(Console& out, const Supervisor& supervisor, const Temporar
     offer("a vendor that throttles: 200, a second later", through + "https://" + busy_host + std::string(DemoVendor::busy_path));
     offer("a token that is fetched and renewed; the answer repeats it, masked",
           through + "https://" + token_host + std::string(DemoVendor::guarded_path));
-    offer("get a token by hand, and see whose it is", "sluice credential test demo-token --config " + directory.file("sluice.yaml"));
+    std::error_code unknown;
+    const auto ourselves = std::filesystem::read_symlink("/proc/self/exe", unknown);   // it need not be on the PATH
+    offer("get a token by hand, and see whose it is",
+          (unknown ? std::string("sluice") : ourselves.string()) + " credential test demo-token --config " + directory.file("sluice.yaml"));
     offer("a host that no policy names: 403 to CONNECT", through + "https://" + other_host + "/");
     offer("a spoofed Host: 421", through + "-H 'Host: " + other_host + "' " + vendor + "/v1/hello");
     offer("what Prometheus scrapes", "curl --noproxy '*' " + admin + "/metrics");

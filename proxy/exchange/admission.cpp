@@ -41,9 +41,9 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
     }
     Refusal refusal = refusal_of(spec, full, now);
     if (full.part == Part::learnt) {   // the vendor's own quota, of which we know no more
-        const std::string name = spec.name + "-learnt";
         QuotaView learnt;
-        learnt.name = name;
+        learnt.name = spec.name;
+        learnt.part = "-learnt";
         learnt.reset_after = refusal.retry_after;
         if (!standing.empty()) standing += ", ";
         append_ratelimit(standing, learnt);

@@ -302,12 +302,14 @@ class HintReader {
     std::array<Triple, families> triples_{};
 };
 
-/// sf-string (RFC 9651 3.3.3).
-void append_quoted(std::string& out, std::string_view text) {
+/// The name as an sf-string (RFC 9651 3.3.3).
+void append_name(std::string& out, const QuotaView& quota) {
     out += '"';
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c >= 0x20 && c < 0x7F ? c : '?';
+    for (const std::string_view text : {quota.name, quota.part}) {
+        for (const char c : text) {
+            if (c == '"' || c == '\\') out += '\\';
+            out += c >= 0x20 && c < 0x7F ? c : '?';
+        }
     }
     out += '"';
 }
@@ -341,17 +343,14 @@ QuotaHints read_quota_hints(const Fields& fields, WallTime now) {
 }
 
 void append_ratelimit_policy(std::string& out, const QuotaView& quota) {
-    append_quoted(out, quota.name);
+    append_name(out, quota);
     out.append(";q=").append(std::to_string(quota.limit));
-    if (quota.window > Duration{}) {
-        out.append(";w=").append(whole_seconds(quota.window));
-    } else {
-        out.append(";qu=\"concurrent-requests\"");
-    }
+    if (!quota.unit.empty()) out.append(";qu=\"").append(quota.unit).append("\"");
+    if (quota.window > Duration{}) out.append(";w=").append(whole_seconds(quota.window));
 }
 
 void append_ratelimit(std::string& out, const QuotaView& quota) {
-    append_quoted(out, quota.name);
+    append_name(out, quota);
     out.append(";r=").append(std::to_string(quota.remaining));
     if (quota.reset_after > Duration{}) out.append(";t=").append(whole_seconds(quota.reset_after));
 }

@@ -57,9 +57,10 @@ QuotaHints read_quota_hints(const Fields& fields, WallTime now);
 
 /// One of our own limits, as the draft's fields name it.
 struct QuotaView {
-    std::string_view name;
+    std::string_view name, part{};  // "calls" and "-tokens": together the policy's name, of which each may be there once
     std::uint64_t limit = 0;
-    Duration window{};  // 0: of things at once: `qu="concurrent-requests"`
+    Duration window{};       // 0: of things at once
+    std::string_view unit{};  // of `qu`; "": requests
     std::uint64_t remaining = 0;
     Duration reset_after{};  // until all of it is there again; 0: not said
 };

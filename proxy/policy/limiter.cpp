@@ -300,12 +300,12 @@ LimitView LimitState::view(TimePoint now) const {
 QuotaViews quota_views(const LimitSpec& spec, const LimitView& view, unsigned seats) {
     QuotaViews out;
     const auto add = [&](const QuotaView& quota) { out.views[out.size++] = quota; };
-    const auto add_meter = [&](const std::optional<LimitView::Meter>& meter) {
-        if (meter) add({spec.name, meter->limit, meter->window, meter->remaining, meter->full_in});
+    const auto add_meter = [&](const std::optional<LimitView::Meter>& meter, std::string_view part, std::string_view unit) {
+        if (meter) add({spec.name, part, meter->limit, meter->window, unit, meter->remaining, meter->full_in});
     };
-    add_meter(view.rate);
-    add_meter(view.tokens);
-    if (spec.seats) add({spec.name, seats, {}, seats - std::min(seats, view.seats_in_use), {}});
+    add_meter(view.rate, "", "");
+    add_meter(view.tokens, "-tokens", "tokens");
+    if (spec.seats) add({spec.name, "-concurrency", seats, {}, "concurrent-requests", seats - std::min(seats, view.seats_in_use), {}});
     return out;
 }
 

@@ -697,10 +697,10 @@ TEST_CASE("a refusal says when, and what the limits are") {
     const Spent spent = place.spend(50'000, start);
     REQUIRE(spent.admitted);
     const QuotaViews quotas = quota_views(limit.spec(), place.view(start), 64);
-    CHECK(policy_of(quotas) == R"("calls";q=100;w=1, "calls";q=200000;w=60, "calls";q=64;qu="concurrent-requests")");
+    CHECK(policy_of(quotas) == R"("calls";q=100;w=1, "calls-tokens";q=200000;qu="tokens";w=60, "calls-concurrency";q=64;qu="concurrent-requests")");
     std::string now;
     for (std::size_t i = 0; i < quotas.size; ++i) append_ratelimit(now, quotas.views[i]);
-    CHECK(now == R"("calls";r=49;t=1"calls";r=150000;t=15"calls";r=63)");
+    CHECK(now == R"("calls";r=49;t=1"calls-tokens";r=150000;t=15"calls-concurrency";r=63)");
 
     CHECK(retry_after_of({Part::rate, at(30s)}, start) == 30s);
     CHECK(retry_after_of({Part::rate, at(-1s)}, start) == 0s);

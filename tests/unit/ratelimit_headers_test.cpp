@@ -119,11 +119,16 @@ TEST_CASE("our own quota fields are what the draft says") {
         append_ratelimit(out, quota);
         return out;
     };
-    const QuotaView calls{"calls", 100, 60s, 50, 29001ms}, seats{"sea\"ts\n", 64, 0s, 3, 0s};
+    const QuotaView calls{"calls", "", 100, 60s, "", 50, 29001ms}, seats{"sea\"ts\n", "-most", 64, 0s, "concurrent-requests", 3, 0s};
+    const QuotaView tokens{"calls", "-tokens", 9000, 60s, "tokens", 100, 5s};
     CHECK(policy(calls) == R"("calls";q=100;w=60)");
     CHECK(current(calls) == R"("calls";r=50;t=30)");
-    CHECK(policy(seats) == R"("sea\"ts?";q=64;qu="concurrent-requests")");
-    CHECK(current(seats) == R"("sea\"ts?";r=3)");
+    CHECK(policy(seats) == R"("sea\"ts?-most";q=64;qu="concurrent-requests")");
+    CHECK(current(seats) == R"("sea\"ts?-most";r=3)");
     CHECK(read("RateLimit-Policy: " + policy(calls) + "\nRateLimit: " + current(calls)) ==
           "requests 50/100 in 30000ms; ");
+    CHECK(policy(tokens) == R"("calls-tokens";q=9000;qu="tokens";w=60)");
+    CHECK(read("RateLimit-Policy: " + policy(calls) + ", " + policy(tokens) + ", " + policy(seats) +
+               "\nRateLimit: " + current(calls) + ", " + current(tokens) + ", " + current(seats)) ==
+          "requests 50/100 in 30000ms; tokens 100/9000 in 5000ms; ");
 }
