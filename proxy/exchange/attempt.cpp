@@ -73,9 +73,8 @@ class Gate {
 
     void leave(Breaker::Seen seen, bool slow) {
         if (!pass_.admitted) return;
-        const std::uint32_t bit = std::uint32_t{1} << endpoint_;
-        const auto moved = breaker_->breaker->leave(breaker_->spec, pass_, seen, slow, (ex_.failed_at & bit) == 0, Core::now());
-        if (seen == Breaker::Seen::failure) ex_.failed_at |= bit;
+        const bool consecutive = seen == Breaker::Seen::failure && ex_.failed_at.add(endpoint_);
+        const auto moved = breaker_->breaker->leave(breaker_->spec, pass_, seen, slow, consecutive, Core::now());
         pass_.admitted = false;
         if (moved) core_.journal.moved(*ex_.serving, breaker_->of, *moved);
         if (!ex_.serving->chaos.enabled || injected_ || seen == Breaker::Seen::neither) return;
@@ -195,9 +194,7 @@ void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<voi
     if (!broke_off && !(trailers && seen_of(ex.response.status, trailers, ex.heard.probe) == Breaker::Seen::failure)) return;
     auto* live = breaker_at(ex, endpoint);
     if (!live) return;
-    const std::uint32_t bit = std::uint32_t{1} << endpoint;
-    const auto moved = live->breaker->fail_late(live->spec, ex.heard, (ex.failed_at & bit) == 0, now);
-    ex.failed_at |= bit;
+    const auto moved = live->breaker->fail_late(live->spec, ex.heard, ex.failed_at.add(endpoint), now);
     if (moved) core.journal.moved(*ex.serving, live->of, *moved);
 }
 

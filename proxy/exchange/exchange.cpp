@@ -50,7 +50,7 @@ void Exchange::clear() {
     scrubbed_in_head = 0;
     replay.clear();
     tokens = {};
-    failed_at = 0;
+    failed_at.clear();
     fault = nullptr;
     heard = {};
     grpc = learning = counting = false;

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/config.hpp"
@@ -26,6 +27,27 @@ struct HeldLimit {
     Lease seat;        // of the attempt under way
     int priority = 0;
     std::uint64_t cost_tokens = 0;   // estimated
+};
+
+/// Endpoints at which a consecutive failure of one exchange has been counted: once each, however many of its attempts fail
+/// there. Copies are one and the same: attempts beside each other share them, also with one that outlives the exchange.
+class CountedFailures {
+  public:
+    /// True: the first one there.
+    bool add(std::size_t endpoint) {
+        const std::uint32_t bit = std::uint32_t{1} << endpoint;
+        return (std::exchange(*endpoints_, *endpoints_ | bit) & bit) == 0;
+    }
+    /// For another exchange, or at another vendor; who still shares what there was keeps it.
+    void clear() {
+        if (endpoints_.use_count() > 1)
+            endpoints_ = std::make_shared<std::uint32_t>(0);
+        else
+            *endpoints_ = 0;
+    }
+
+  private:
+    std::shared_ptr<std::uint32_t> endpoints_ = std::make_shared<std::uint32_t>(0);   // a bit each
 };
 
 struct Exchange {
@@ -82,7 +104,7 @@ struct Exchange {
     ResignedBody resigned;
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     TokenEstimate tokens;                    // where a limit counts them
-    std::uint32_t failed_at = 0;             // endpoints that have had a consecutive failure of this exchange counted: a bit each
+    CountedFailures failed_at;               // at `serving`
     Breaker::Pass heard;                     // of the answer at hand, given back at its head: its body may still turn that around
     bool grpc = false;                       // its status may come in its trailers
     bool learning = false, counting = false; // the answer at hand is heard by:

@@ -57,7 +57,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.unused = ex.may_have_cost = false;
     if (ex.fallbacks.empty()) ex.asked_path = ex.without_credential().path();
     ex.held.clear();
-    ex.failed_at = 0;
+    ex.failed_at.clear();
     ex.serving = &ex.config->vendors[fallback.vendor];
     ex.fallbacks.push_back(&fallback);
     ex.outcome = Outcome::fallback;

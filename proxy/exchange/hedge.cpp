@@ -52,7 +52,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     own.limits = ex.limits;
     own.activity = ex.activity;
     own.phases = ex.phases;
-    own.failed_at = ex.failed_at;
+    own.failed_at = ex.failed_at;   // shared: they fail as one exchange
     own.other_secret = ex.other_secret;
     if (ex.body) {
         own.replay.replace(std::string(ex.replay.kept()));
@@ -130,7 +130,6 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.counting = own.counting;
     ex.throttle = own.throttle;
     ex.usage = own.usage;
-    ex.failed_at |= own.failed_at;
     ex.attached = own.attached;
     ex.attached_previous = own.attached_previous;
     ex.winner = rival;
@@ -204,7 +203,6 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         ex.may_have_cost |= rival->under_way() ? rival->ex.attempts > 0 : rival->ex.may_have_cost;
         rival->race = nullptr;
         if (rival == winner) continue;
-        ex.failed_at |= rival->ex.failed_at;
         if (!rival->under_way()) {
             if (rival->ex.trip) {
                 if (*rival->done) let_go(rival->ex);

@@ -309,6 +309,29 @@ TEST_CASE("one exchange adds one consecutive failure to an endpoint, though each
     CHECK(proxy.get("v.example").reason() == "breaker_open");
 }
 
+TEST_CASE("one exchange adds one consecutive failure to an endpoint, though two of its attempts fail there beside each other") {
+    const std::string how = GENERATE("answered", "broken off");
+    CAPTURE(how);
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                const int both = requests++ / 2 * 2 + 2;
+                if (!eventually([&] { return requests >= both; }) || how == "broken off") return;
+                if (!wire.try_write(answer_with("503 Service Unavailable"))) return;
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "hedge: {after: 30ms}\nretry: {max: 0, budget: 100%}\nbreaker: {consecutive: 2, open_for: 1m..1m}\n"));
+    const auto is_open = [&] { return proxy.metric("sluice_breaker_state{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",state=\"open\"}"); };
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
+    CHECK(requests == 2);
+    CHECK(is_open() == 0);
+    CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
+    CHECK(requests == 4);
+    CHECK(is_open() == 1);   // the second in a row
+}
+
 TEST_CASE("where one of two attempts may have reached the vendor and neither was answered, no third is made as if nothing had been sent") {
     FullBacklog second;
     FakeVendor first([](Wire& wire) {
