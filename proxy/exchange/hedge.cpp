@@ -110,8 +110,22 @@ void join_replay(Rival& winner, const std::vector<RivalPtr>& rivals) {
     winner.done.emplace(std::move(failure));
 }
 
-// Each but the first has a place of a rate of its own, the first has the exchange's. Whichever of them sent nothing, it is the latest places that come back: the exchange's is its next attempt's, where none sent anything.
-void give_unsent_back(const std::vector<RivalPtr>& rivals, unsigned sends) {
+// What waits for its vendor ends inside this call. What is still under way after it (it dials, or its credential is being got) has sent nothing, and nothing will be sent for it: the transport asks the application first.
+void cut_off(Core& core, Rival& rival) {
+    rival.race = nullptr;
+    rival.application.cancelled = true;
+    interrupt(core, rival.ex);
+}
+
+// What the race has taken of the vendor's limits becomes the exchange's. Each rival but the first has a place of a rate of its own, the first has the exchange's. Whichever of them sent nothing, it is the latest places that come back: the exchange's is its next attempt's, where none sent anything.
+void account(Exchange& ex, const std::vector<RivalPtr>& rivals) {
+    unsigned sends = 0;
+    for (const RivalPtr& rival : rivals) {
+        ex.attempts += rival->ex.attempts;
+        sends += rival->ex.sends;
+        ex.may_have_cost |= rival->ex.may_have_cost;
+    }
+    ex.sends += sends;
     const std::size_t used = std::max(sends, 1u);
     for (std::size_t i = rivals.size(); i > used; --i) give_again_back(rivals[i - 1]->ex, Core::now());
 }
@@ -196,25 +210,14 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         winner = winner_of(ex, rivals);
         hedge_at = later(now, hedge_after(ex, now));
     }
-    unsigned sends = 0;
+    for (const RivalPtr& rival : rivals)
+        if (rival->under_way()) cut_off(core, *rival);
+    account(ex, rivals);
     for (const RivalPtr& rival : rivals) {
-        ex.attempts += rival->ex.attempts;
-        sends += rival->under_way() ? rival->ex.attempts : rival->ex.sends;
-        ex.may_have_cost |= rival->under_way() ? rival->ex.attempts > 0 : rival->ex.may_have_cost;
-        rival->race = nullptr;
-        if (rival == winner) continue;
-        if (!rival->under_way()) {
-            if (rival->ex.trip) {
-                if (*rival->done) let_go(rival->ex);
-                co_await core.transport.finish(*rival->ex.trip);
-            }
-            continue;
-        }
-        rival->application.cancelled = true;
-        interrupt(core, rival->ex);
+        if (rival == winner || rival->application.cancelled || !rival->ex.trip) continue;   // who was cut off ends by itself
+        if (*rival->done) let_go(rival->ex);
+        co_await core.transport.finish(*rival->ex.trip);
     }
-    ex.sends += sends;
-    give_unsent_back(rivals, sends);
     if (!winner) co_return cut_short(ex);
     join_replay(*winner, rivals);
     endpoint = winner->endpoint;

@@ -253,6 +253,59 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
             return true;
         }));
     }
+    SECTION("the first one, cut off while it still dials") {
+        FullBacklog first;
+        FakeVendor second(always(answer_with("200 OK")));
+        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        CHECK(proxy.get("v.example").status() == 200);
+        CHECK(left(proxy) == 99);
+    }
+    SECTION("the second one, cut off while it still dials") {
+        FullBacklog second;
+        TestProxy* observed = nullptr;
+        FakeVendor first([&](Wire& wire) {
+            while (wire.read_request()) {
+                eventually([&] { return left(*observed) == 98; });   // until the hedge has its place
+                wire.write(answer_with("200 OK"));
+            }
+        });
+        TestProxy proxy(policy({first.port(), second.port}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        observed = &proxy;
+        const Message answer = proxy.get("v.example");
+        CHECK(answer.status() == 200);
+        CHECK(answer.field("sluice-attempts") == "2");
+        CHECK(left(proxy) == 99);
+    }
+    SECTION("both, where the application goes away while they still dial") {
+        FullBacklog first, second;
+        TestProxy proxy(policy({first.port, second.port}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        {
+            Wire app = proxy.connected("v.example");
+            app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+            REQUIRE(eventually([&] { return left(proxy) == 98; }));
+        }
+        CHECK(eventually([&] { return left(proxy) == 100; }));
+    }
+    SECTION("none of two that were sent, though one was cut off") {
+        SlowFirst script;
+        FakeVendor vendor(script.serve());
+        TestProxy proxy(policy({vendor.port()}, "    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        CHECK(proxy.get("v.example").body == "fast");
+        CHECK(left(proxy) == 98);
+    }
+}
+
+TEST_CASE("the tokens of an exchange whose attempts were cut off while they still dialled come back") {
+    FullBacklog full;
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) +
+                    "\"}]\n    timeout: {connect: 2s}\n    hedge: {after: 50ms}\n    limit: {tokens: {rate: 1000/d, burst: 1000}}\n");
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})"); };
+    {
+        Wire app = proxy.connected("v.example");
+        app.write("PUT / HTTP/1.1\r\nHost: v.example\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{\"max_tokens\": 400}");
+        REQUIRE(eventually([&] { return left() <= 600; }));
+    }
+    CHECK(eventually([&] { return left() == 1000; }));
 }
 
 TEST_CASE("an answer says more than a failure, whichever of two attempts it came to") {
