@@ -327,6 +327,45 @@ TEST_CASE("an answer says more than a failure, whichever of two attempts it came
     CHECK(answer.body == "down");
 }
 
+TEST_CASE("the answer of an attempt that lost is read to its end, so that its connection is used again, and learnt from") {
+    const bool learns = GENERATE(false, true);
+    CAPTURE(learns);
+    TestProxy* observed = nullptr;
+    std::binary_semaphore hedged{0};
+    std::atomic<int> requests{0};
+    FakeVendor first([&](Wire& wire) {
+        while (wire.read_request()) {
+            if (requests++ > 0) {
+                wire.write(answer_with("200 OK", "first"));
+            } else {
+                if (!hedged.try_acquire_for(10s)) return;
+                wire.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nRetry-After: 3600\r\n\r\ndown");
+            }
+        }
+    });
+    FakeVendor second([&](Wire& wire) {
+        while (wire.read_request()) {
+            hedged.release();   // it answers once the other one's answer is there, which would be tried again
+            eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port()) + "\",result=\"ok\"}") == 1; });
+            wire.write(answer_with("200 OK", "second"));
+        }
+    });
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
+                    std::to_string(second.port()) + "\"}]\n    retry: {max: 0}\n    hedge: {after: 50ms}\n" + (learns ? "    limit: {learn: true}\n" : ""));
+    observed = &proxy;
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.body == "second");
+    CHECK(answer.field("sluice-attempts") == "2");
+    const Message next = proxy.get("v.example");
+    if (learns) {
+        CHECK(next.reason() == "rate_limited");
+        CHECK(requests == 1);
+    } else {
+        CHECK(next.body == "first");
+        CHECK(first.connections() == 1);
+    }
+}
+
 TEST_CASE("a body that breaks off counts against the endpoint whose attempt won") {
     std::binary_semaphore head_arrived{0};
     FakeVendor first([](Wire& wire) {

@@ -603,6 +603,32 @@ TEST_CASE("a vendor that slows down under what it gets has fewer seats, and more
     CHECK(failed == 0);   // they waited
 }
 
+TEST_CASE("a vendor that breaks off has fewer seats for it, one whose applications go away has not") {
+    const bool breaks_off = GENERATE(true, false);
+    CAPTURE(breaks_off);
+    std::atomic<int> requests{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            wire.read_request();
+            ++requests;
+            if (!breaks_off) wire.read_all();
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: {enabled: false}\nlimit: {name: found, concurrency: {min: 1, max: 4}}\n"));
+    const auto seats = [&] { return proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="found.seats"})"); };
+    for (int i = 0; i < 20; ++i) {   // as many as it takes to be believed
+        Wire app = proxy.connected("v.example");
+        app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        if (breaks_off)
+            CHECK(app.read_response()->reason() == "upstream_reset");
+        else
+            REQUIRE(eventually([&] { return requests == i + 1; }));
+        app.close();
+        REQUIRE(eventually([&] { return proxy.metric("sluice_inflight{vendor=\"v\"}") == 0; }));
+    }
+    CHECK(seats() == (breaks_off ? 2 : 4));
+}
+
 TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
     std::atomic<bool> hold{true};
     std::atomic<int> inside{0};
@@ -792,6 +818,23 @@ TEST_CASE("injected faults reach the application as a vendor's own would") {
     const auto begun = SteadyClock::now();
     CHECK(late.get("v.example", "/", "X-Chaos: yes\r\n").status() == 200);
     CHECK(SteadyClock::now() - begun >= 300ms);
+}
+
+TEST_CASE("injected faults open the vendor's breaker, but are none of its own failures: they do not stop themselves") {
+    FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
+    const std::string fault = GENERATE("status 503", "reset");
+    CAPTURE(fault);
+    const auto chaotic = [&](const std::string& breaker) {
+        return "vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}\nbreaker: " + breaker + "\nchaos: {enabled: true, abort_above: 10%, inject: [{fault: " + fault + "}]}\n");
+    };
+    TestProxy unguarded(chaotic("{enabled: false}"));
+    for (int i = 0; i < 20; ++i) CHECK(unguarded.get("v.example").status() == (fault == "reset" ? 502 : 503));
+    CHECK(unguarded.metric("sluice_chaos_injected_total{vendor=\"v\",fault=\"" + fault + "\"}") == 20);
+    CHECK(unguarded.metric(R"(sluice_chaos_active{vendor="v"})") == 1);
+    CHECK(vendor.connections() == 0);
+    TestProxy guarded(chaotic("{consecutive: 3, open_for: 1m..1m}"));
+    for (int i = 0; i < 3; ++i) CHECK(guarded.get("v.example").reason() != "breaker_open");
+    CHECK(guarded.get("v.example").reason() == "breaker_open");
 }
 
 TEST_CASE("the first requests alone are made to fail, and retries carry the application over them") {
