@@ -1,9 +1,15 @@
 #include "proxy/policy/limiter.hpp"
 
+#include <ucontext.h>
+
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <deque>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,6 +51,32 @@ std::string policy_of(const QuotaViews& quotas) {
     }
     return out;
 }
+
+#ifdef __x86_64__
+/// Lets `act` happen in the middle of `run`, after so many of its instructions (the processor traps after each). False:
+/// it has no more than that.
+bool interrupted(int after, const std::function<void()>& run, const std::function<void()>& act) {
+    static int left;
+    static const std::function<void()>* now;
+    constexpr unsigned long long trap_flag = 0x100;
+    left = after;
+    now = &act;
+    struct sigaction action {};
+    struct sigaction before {};
+    action.sa_flags = SA_SIGINFO;
+    action.sa_sigaction = [](int, siginfo_t*, void* context) {
+        if (--left > 0) return;
+        static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~static_cast<greg_t>(trap_flag);
+        (*now)();
+    };
+    ::sigaction(SIGTRAP, &action, &before);
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | trap_flag);
+    run();
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~trap_flag);
+    ::sigaction(SIGTRAP, &before, nullptr);
+    return left <= 0;
+}
+#endif
 
 }  // namespace
 
@@ -306,6 +338,45 @@ TEST_CASE("threads that use keys at the same time get no more than each key has"
     CHECK(std::all_of(spent.begin(), spent.end(), [](const auto& n) { return n <= 50; }));
     CHECK(limit.view(start).seats_in_use == 0);
 }
+
+#ifdef __x86_64__
+TEST_CASE("a key whose entry becomes another's in the very moment it is found does not share it") {
+    LimitState limit(per_tenant(spec_of({}, {}, SeatSpec{1, 0})), seed);
+    // The table is held full, but for one entry. Whether a key finds room is told by the seat of those that find none.
+    std::deque<Place> held;
+    for (int i = 0; i < 15'000; ++i) held.push_back(limit.place("held-" + std::to_string(i), start));
+    auto seat_without_room = held.back().enter(1);
+    REQUIRE(seat_without_room);
+    const auto finds_room = [&](const std::string& key) { return limit.place(key, start).seats_in_use() == 0; };
+    REQUIRE_FALSE(finds_room("one more"));
+    held.pop_front();
+    std::vector<std::string> keys;
+    for (int i = 0; keys.size() < 2 && i < 20'000; ++i) {
+        const std::string key = "key-" + std::to_string(i);
+        if (finds_room(key)) keys.push_back(key);
+    }
+    REQUIRE(keys.size() == 2);
+    seat_without_room->give_back();
+
+    // Wherever the search for the first key's entry is interrupted, and the second key takes it.
+    unsigned shared = 0, taken = 0;
+    for (int after = 1;; after += walk::slower) {
+        limit.place(keys[0], start);
+        Place first, second;
+        std::optional<Lease> seat;
+        const auto find = [&] { first = limit.place(keys[0], start); };
+        const auto take = [&] {
+            second = limit.place(keys[1], start);
+            seat = second.enter(1);
+        };
+        if (!interrupted(after, find, take)) break;
+        shared += !first.enter(1);
+        ++taken;
+    }
+    CHECK(taken > 50);
+    CHECK(shared == 0);
+}
+#endif
 
 TEST_CASE("a call that gets its rate but not its tokens gives the rate back, whoever was faster", "[multi-worker]") {
     LimitState limit(spec_of(RateSpec{{1, 24h}, 1000}, RateSpec{{1, 24h}, 100}), seed);
