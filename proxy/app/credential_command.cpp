@@ -294,8 +294,11 @@ void read(const Config& config, const CredentialSpec& spec, Trial& trial) {
         trial.fault = state->fault;
         return;
     }
+    const auto& secrets = state->attachment->secrets;
+    const auto encoded = secrets.empty() ? std::nullopt : as_in_target(secrets.front());
     std::vector<std::string> sizes;
-    for (const Secret& secret : state->attachment->secrets) sizes.push_back(bytes_text(secret.size()));
+    for (const Secret& secret : secrets)
+        if (!encoded || !encoded->same_as(secret.reveal())) sizes.push_back(bytes_text(secret.size()));
     trial.what = "a secret of " + joined(sizes, " and ");
     trial.place = placed(spec, *state->attachment);
     warn_of_secrets(trial, *state->attachment);

@@ -222,7 +222,21 @@ std::optional<std::string> replaced_in_basic(std::string_view value, std::string
 
 }  // namespace
 
-Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted) { return std::visit(Maker{spec}, minted.what); }
+std::optional<Secret> as_in_target(const Secret& secret) {
+    std::string encoded;
+    encoded.reserve(3 * secret.size());
+    append_percent_encoded(encoded, secret.reveal());
+    if (secret.same_as(encoded)) return {};
+    return Secret(std::move(encoded));
+}
+
+Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted) {
+    Result<Attachment> made = std::visit(Maker{spec}, minted.what);
+    const auto* value = made ? std::get_if<FixedValue>(&made->how) : nullptr;
+    if (!value || (value->place != FixedValue::Place::query && spec.rules.placeholder.empty())) return made;
+    if (auto encoded = as_in_target(made->secrets.front())) made->secrets.push_back(std::move(*encoded));
+    return made;
+}
 
 void apply(const FixedValue& value, RequestHead& head) {
     switch (value.place) {

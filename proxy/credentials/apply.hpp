@@ -1,6 +1,8 @@
 // A credential onto a request head. Pure.
 #pragma once
 
+#include <optional>
+
 #include "proxy/base/result.hpp"
 #include "proxy/credentials/credential.hpp"
 #include "proxy/http/head.hpp"
@@ -9,7 +11,11 @@ namespace sluice {
 
 /// Makes the attachment of what was read or fetched. Fails (origin sluice, credential_unavailable) when a value cannot stand in its place: empty, CR, LF, NUL or
 /// other controls in a header value, ':' in a basic username; or when the type has no use for what was given. The detail names the credential, never the value.
+/// What may go into a path or query is among its `secrets` as it is sent there, too: whoever encodes that again shows another text than the secret.
 Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted);
+
+/// A secret as it stands in a path or query; nothing: as it is.
+std::optional<Secret> as_in_target(const Secret& secret);
 
 /// Drops whatever the application put in the same header (or query parameter) and puts the credential there; also what a vendor might read as the same:
 /// headers that differ by '_' and '-' only, parameters between ';', in other case, encoded, or as frameworks bend names. A value that holds ";key=" loses that part.

@@ -121,7 +121,7 @@ Task<Result<Minted>> with_web_identity(Errand& errand, const AwsSpec& spec, WebI
     if (!token) co_return token.error();
     if (!is_token_text(token->reveal())) co_return errand.failure(identity.token_file + " holds no token");
     RoleCall call = role_call("AssumeRoleWithWebIdentity", identity.role);
-    call.form.add("WebIdentityToken", token->reveal());
+    call.form.add("WebIdentityToken", *token, errand);
     Result<Minted> minted = co_await ask_sts(errand, spec, std::move(call), nullptr);
     co_return minted;
 }

@@ -55,7 +55,7 @@ Task<Result<Minted>> fetch_azure(Errand& errand, const AzureSpec& written) {
     if (!is_token_text(federated->reveal())) co_return errand.failure(spec->token_file + " holds no token");
     Form form;
     form.add("grant_type", "client_credentials").add("client_id", spec->client_id).add("scope", spec->scope);
-    form.add("client_assertion_type", client_assertion_type).add("client_assertion", federated->reveal());
+    form.add("client_assertion_type", client_assertion_type).add("client_assertion", *federated, errand);
     IssuerRequest request = std::move(form).post_to(*url);
     Result<TokenGranted> granted = co_await ask_token_endpoint(errand, std::move(request));
     if (!granted) co_return std::move(granted.error());

@@ -2,7 +2,9 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <span>
 #include <thread>
 
 #include "proxy/base/text.hpp"
@@ -128,6 +130,19 @@ std::string Errand::masked(std::string what) const {
     return what;
 }
 
+void Errand::hide(const Secret& secret) {
+    const bool known = std::any_of(hidden_.begin(), hidden_.end(), [&](const Secret& one) { return one.same_as(secret.reveal()); });
+    if (!known && !secret.empty()) hidden_.push_back(secret);
+}
+
+void Errand::mask(std::string& text) const {
+    for (std::span<const Secret> rest = hidden_; !rest.empty();) {   // no needles are of more
+        const auto some = rest.first(std::min(rest.size(), Needles::most_secrets));
+        Needles(some).mask(text);
+        rest = rest.subspan(some.size());
+    }
+}
+
 Failure Errand::failure(std::string what) const {
     return {Origin::sluice, Reason::credential_unavailable, Replay::safe, "credential '" + spec_.name + "': " + masked(std::move(what))};
 }
@@ -196,7 +211,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     reply.body = std::move(*whole);
     if (reply.status >= 300) {   // words about a refusal may be told, and may repeat what was sent: before anybody cuts them
         std::string text(reply.body.reveal());
-        Needles(hidden_).mask(text);
+        mask(text);
         reply.body = Secret(std::move(text));
     }
     co_return reply;
@@ -289,6 +304,11 @@ Form& Form::add(std::string_view name, std::string_view value) {
     append_wiping(text_, encoded);
     wipe(encoded);
     return *this;
+}
+
+Form& Form::add(std::string_view name, const Secret& secret, Errand& errand) {
+    errand.hide(Secret(form_encoded(secret.reveal())));
+    return add(name, secret.reveal());
 }
 
 IssuerRequest Form::post_to(const Url& url) && {

@@ -135,7 +135,9 @@ class Errand {
     const std::vector<std::string>& notes() const { return notes_; }
     const std::vector<IssuerCall>& calls() const { return calls_; }
     /// Marks what must not be shown.
-    void hide(const Secret& secret) { hidden_.push_back(secret); }
+    void hide(const Secret& secret);
+    /// Masks what was marked, in every form that `Needles` knows, each byte by `*`.
+    void mask(std::string& text) const;
 
   private:
     IssuerTools& tools_;
@@ -162,6 +164,8 @@ std::string text_of(const Url& url);
 class Form {
   public:
     Form& add(std::string_view name, std::string_view value);
+    /// Marks it in `errand` as it is sent, too: encoded again, that is another text than the secret.
+    Form& add(std::string_view name, const Secret& secret, Errand& errand);
     /// Only where there is one.
     Form& add_if(std::string_view name, std::string_view value) { return value.empty() ? *this : add(name, value); }
     /// POST with the form in its body.

@@ -63,7 +63,7 @@ Task<Result<Minted>> ask_with_key(Errand& errand, const GcpSpec& spec, Wanted wa
     Result<Secret> assertion = sign(errand, spec, *account, wanted);
     if (!assertion) co_return std::move(assertion.error());
     Form form;
-    form.add("grant_type", grant_jwt_bearer).add("assertion", assertion->reveal());
+    form.add("grant_type", grant_jwt_bearer).add("assertion", *assertion, errand);
     IssuerRequest request = std::move(form).post_to(account->token_uri);
     std::optional<Minted> minted;
     if (wanted.audience.empty()) {
@@ -138,7 +138,7 @@ Task<Result<Secret>> subject_token(Errand& errand, const GcpSpec& spec, const Go
 Task<Result<Minted>> exchange(Errand& errand, const GoogleExternalAccount& account, Secret subject, Wanted wanted) {
     Form form;
     form.add("grant_type", grant_token_exchange).add("audience", account.audience).add_if("scope", joined(wanted.scope, " "));
-    form.add("requested_token_type", type_access_token).add("subject_token", subject.reveal()).add("subject_token_type", account.subject_token_type);
+    form.add("requested_token_type", type_access_token).add("subject_token", subject, errand).add("subject_token_type", account.subject_token_type);
     if (!account.workforce_project.empty()) {
         JwtMembers options;
         options.text("userProject", account.workforce_project);

@@ -59,7 +59,7 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
     case ClientAuthSpec::Kind::none: form.add_if("client_id", client.client_id); co_return Result<void>{};
     case ClientAuthSpec::Kind::tls: form.add("client_id", client.client_id); co_return Result<void>{};
     case ClientAuthSpec::Kind::secret_post:
-        form.add("client_id", client.client_id).add("client_secret", secret.reveal());
+        form.add("client_id", client.client_id).add("client_secret", secret, errand);
         co_return Result<void>{};
     case ClientAuthSpec::Kind::secret_basic: {   // both form-encoded first (RFC 6749 2.3.1)
         std::string encoded = form_encoded(secret.reveal()), pair, value = "Basic ";
@@ -79,7 +79,7 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
         claims.lifetime = assertion_lifetime;
         Result<Secret> assertion = co_await sign_assertion(errand, client.key, std::move(claims));
         if (!assertion) co_return std::move(assertion.error());
-        form.add("client_id", client.client_id).add("client_assertion_type", client_assertion_type).add("client_assertion", assertion->reveal());
+        form.add("client_id", client.client_id).add("client_assertion_type", client_assertion_type).add("client_assertion", *assertion, errand);
         co_return Result<void>{};
     }
     }
@@ -90,17 +90,17 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
 Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secret& refresh_token, Form& form) {
     switch (spec.grant) {
     case OAuthSpec::Grant::client_credentials: form.add("grant_type", "client_credentials"); break;
-    case OAuthSpec::Grant::refresh_token: form.add("grant_type", "refresh_token").add("refresh_token", refresh_token.reveal()); break;
+    case OAuthSpec::Grant::refresh_token: form.add("grant_type", "refresh_token").add("refresh_token", refresh_token, errand); break;
     case OAuthSpec::Grant::token_exchange: {
         Result<Secret> subject = co_await errand.secret(spec.subject_token);
         if (!subject) co_return std::move(subject.error());
-        form.add("grant_type", grant_token_exchange).add("subject_token", subject->reveal());
+        form.add("grant_type", grant_token_exchange).add("subject_token", *subject, errand);
         form.add("subject_token_type", spec.subject_token_type.empty() ? type_access_token : spec.subject_token_type);
         form.add_if("requested_token_type", spec.requested_token_type);
         if (!spec.actor_token.written()) break;
         Result<Secret> actor = co_await errand.secret(spec.actor_token);
         if (!actor) co_return std::move(actor.error());
-        form.add("actor_token", actor->reveal());
+        form.add("actor_token", *actor, errand);
         form.add("actor_token_type", spec.actor_token_type.empty() ? type_access_token : spec.actor_token_type);
         break;
     }
@@ -113,7 +113,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
         claims.more = spec.claims;
         Result<Secret> assertion = co_await sign_assertion(errand, spec.key, std::move(claims));
         if (!assertion) co_return std::move(assertion.error());
-        form.add("grant_type", grant_jwt_bearer).add("assertion", assertion->reveal());
+        form.add("grant_type", grant_jwt_bearer).add("assertion", *assertion, errand);
         break;
     }
     }

@@ -29,6 +29,13 @@ struct Access {
     const Vendor* rules = nullptr;   // null: the errand's
 };
 
+// In JSON, as an answer may repeat it: there it can be another text than the secret.
+void append_json_secret(std::string& body, const Secret& secret, Errand& errand) {
+    const std::size_t begin = body.size();
+    append_json_escaped(body, secret.reveal());
+    errand.hide(Secret(body.substr(begin)));
+}
+
 // One Vault during one errand. What it keeps for the next ones is in the errand's memory, under names that begin with the login's.
 class VaultClient {
   public:
@@ -183,7 +190,7 @@ Task<Result<Secret>> VaultClient::login_body() {
     append_json_escaped(body, spec.role);
     if (!secret->empty()) {   // an AppRole may be without (bind_secret_id=false)
         body += approle ? "\",\"secret_id\":\"" : "\",\"jwt\":\"";
-        append_json_escaped(body, secret->reveal());
+        append_json_secret(body, *secret, errand_);
     }
     body += "\"}";
     co_return Secret(std::move(body));

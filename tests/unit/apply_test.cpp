@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "proxy/base/codec.hpp"
+#include "proxy/credentials/scrub.hpp"
+
 using namespace sluice;
 
 namespace {
@@ -96,6 +99,31 @@ TEST_CASE("what must not come back is the bare secret, and a username only where
     BasicSpec hidden;
     hidden.username_source = hidden.password = from_file;
     CHECK(make_attachment(spec(hidden), user("joe", "s3cr3t"))->secrets.size() == 2);
+}
+
+TEST_CASE("what may go into a path or query must not come back as it is written there either, whatever encodes it again") {
+    const auto query = make_attachment(key_in_query("key"), token("a+b/c==d%e=="));
+    REQUIRE(query->secrets.size() == 2);
+    CHECK(is(query->secrets[0], "a+b/c==d%e=="));
+    CHECK(is(query->secrets[1], "a%2Bb%2Fc%3D%3Dd%25e%3D%3D"));
+    const Needles needles(query->secrets);
+    CHECK(needles.occurs_in("/login?next=%2Fv1%3Fkey%3Da%252Bb%252Fc%253D%253Dd%2525e%253D%253D"));
+    std::string echoed;
+    append_base64url(echoed, R"({"next":"/v1?key=a%2Bb%2Fc%3D%3Dd%25e%3D%3D"})");
+    CHECK(needles.occurs_in(echoed));
+    CHECK(make_attachment(key_in_query("key"), token("s3cr3t-of-letters"))->secrets.size() == 1);
+
+    CredentialSpec header = key_in_header("X-Key", "");
+    CHECK(make_attachment(header, token("a+b/c==d%e=="))->secrets.size() == 1);
+    header.rules.placeholder = "PLACE-HOLDER";
+    REQUIRE(make_attachment(header, token("a+b/c==d%e=="))->secrets.size() == 2);
+    CHECK(is(make_attachment(header, token("a+b/c==d%e=="))->secrets[1], "a%2Bb%2Fc%3D%3Dd%25e%3D%3D"));
+    BasicSpec basic;
+    basic.username = "joe";
+    basic.password = from_file;
+    CredentialSpec pair = spec(basic);
+    pair.rules.placeholder = "PLACE-HOLDER";
+    CHECK(is(make_attachment(pair, user("joe", "s3/cr3t"))->secrets.back(), "s3%2Fcr3t"));
 }
 
 TEST_CASE("basic authentication is base64 of both, of every length") {

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "proxy/base/codec.hpp"
 #include "proxy/issuers/desk.hpp"
 #include "tests/support/virtual_time.hpp"
 
@@ -30,6 +31,7 @@ class Issuer final : public Transport {
     Task<Result<void>> round_trip(RoundTrip& trip) override {
         ++calls;
         ++under_way;
+        if (trip.request_body) asked = (*trip.request_body->next_ready())->data;
         most_at_once = std::max(most_at_once, under_way);
         Wakeup wakeup;
         co_await time_.wait(wakeup, later(time_.now(), takes));
@@ -48,6 +50,7 @@ class Issuer final : public Transport {
     bool down = false;
     unsigned status = 200;
     std::string answer, expires_in = "100";
+    std::string asked;   // the last body that came
     unsigned calls = 0, under_way = 0, most_at_once = 0;
 
   private:
@@ -400,6 +403,30 @@ TEST_CASE("in whatever encoding an issuer repeats a secret, and where it repeats
     world.time.run_for(1s);
     CHECK(world.state()->fault.find("not Bearer") != std::string::npos);
     CHECK(world.state()->fault.find("somebody") == std::string::npos);
+}
+
+TEST_CASE("a secret is not told as it stood in the form either, whatever encodes it again") {
+    setenv("SLUICE_TEST_CLIENT_SECRET", "s3cr3t+of/the=client", 1);
+    CredentialSpec spec = client("other");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    const bool exchanged = GENERATE(false, true);
+    if (exchanged) {
+        oauth.grant = OAuthSpec::Grant::token_exchange;
+        oauth.subject_token = {SecretSource::Kind::environment, "SLUICE_TEST_CLIENT_SECRET"};
+    } else {
+        oauth.client.kind = ClientAuthSpec::Kind::secret_post;
+        oauth.client.secret = {SecretSource::Kind::environment, "SLUICE_TEST_CLIENT_SECRET"};
+    }
+    World world({spec});
+    world.issuer.status = 401;
+    const std::string pair = "client_secret=s3cr3t%2Bof%2Fthe%3Dclient", part = "s3cr3t%2Bof%2Fthe%3D";
+    std::string said;
+    append_base64(said, pair);
+    world.issuer.answer = R"({"error":"invalid_client","error_description":"bad )" + said + "\"}";
+    world.time.run_for(1s);
+    REQUIRE(world.issuer.asked.find(part) != std::string::npos);
+    CHECK(world.state()->fault.find("bad ") != std::string::npos);
+    CHECK(world.state()->fault.find(said.substr(24, 24)) == std::string::npos);
 }
 
 TEST_CASE("whoever still waits under the policy before a reload for a credential that it changed has an answer") {
