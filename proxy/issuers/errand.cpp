@@ -19,6 +19,7 @@ namespace sluice {
 namespace {
 
 constexpr std::size_t most_of_a_reply = 1024 * 1024;
+constexpr std::size_t most_of_a_scope = 16 * 1024;   // is told
 
 // Nobody: what an issuer says before its answer is of no interest.
 class NoApplication final : public ReplySink {
@@ -140,6 +141,20 @@ void Errand::mask(std::string& text) const {
         const auto some = rest.first(std::min(rest.size(), Needles::most_secrets));
         Needles(some).mask(text);
         rest = rest.subspan(some.size());
+    }
+}
+
+void Errand::mask(Minted& minted) const {
+    mask(minted.subject);
+    std::string scope = joined(minted.scope, " ");   // in one go, however many words an issuer makes of it
+    mask(scope);
+    if (scope.size() > most_of_a_scope) scope.resize(most_of_a_scope);
+    scope = masked(std::move(scope));   // its words are cut
+    minted.scope.clear();
+    for (std::string_view rest = scope; !rest.empty();) {
+        const std::string_view word = rest.substr(0, rest.find(' '));
+        if (!word.empty()) minted.scope.emplace_back(word);
+        rest.remove_prefix(std::min(rest.size(), word.size() + 1));
     }
 }
 

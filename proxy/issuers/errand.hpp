@@ -138,6 +138,8 @@ class Errand {
     void hide(const Secret& secret);
     /// Masks what was marked, in every form that `Needles` knows, each byte by `*`.
     void mask(std::string& text) const;
+    /// Masks it in what is told of a mint: an issuer may repeat a secret in a scope as well.
+    void mask(Minted& minted) const;
 
   private:
     IssuerTools& tools_;

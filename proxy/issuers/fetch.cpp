@@ -68,6 +68,10 @@ struct Fetch {
 
 }  // namespace
 
-Task<Result<Minted>> fetch_credential(Errand& errand) { return std::visit(Fetch{errand}, errand.spec().kind); }
+Task<Result<Minted>> fetch_credential(Errand& errand) {
+    Result<Minted> got = co_await std::visit(Fetch{errand}, errand.spec().kind);
+    if (got) errand.mask(*got);
+    co_return got;
+}
 
 }  // namespace sluice

@@ -312,7 +312,8 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     notice.subject = got->subject;
     notice.scope = joined(got->scope, " ");
     if (!errand.calls().empty()) notice.issuer = errand.calls().back().where;
-    if (kept->needles)   // an issuer may repeat the token anywhere
+    errand.mask(notice.issuer);
+    if (kept->needles)   // nor the tokens before it, which the errand does not know
         for (std::string* said : {&notice.subject, &notice.scope, &notice.issuer}) kept->needles->mask(*said);
     notice.lifetime = got->lifetime;
     notice.expires = kept->expires;

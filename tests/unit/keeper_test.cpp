@@ -80,9 +80,12 @@ struct World {
     CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
                             [this](const KeeperNotice& notice) { 
                                 told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail));
-                                if (notice.kind == KeeperNotice::Kind::minted) whys.push_back(name_of(notice.why));
+                                if (notice.kind != KeeperNotice::Kind::minted) return;
+                                whys.push_back(name_of(notice.why));
+                                minted.push_back(notice);
                             }};
     std::vector<std::string_view> whys;   // of each that was minted
+    std::vector<KeeperNotice> minted;     // without what only views
     CredentialSlots slots;
     DeskTable table;
     std::shared_ptr<Desk> desk;
@@ -427,6 +430,37 @@ TEST_CASE("a secret is not told as it stood in the form either, whatever encodes
     REQUIRE(world.issuer.asked.find(part) != std::string::npos);
     CHECK(world.state()->fault.find("bad ") != std::string::npos);
     CHECK(world.state()->fault.find(said.substr(24, 24)) == std::string::npos);
+}
+
+TEST_CASE("what an issuer repeats of a secret in what it grants is not told") {
+    setenv("SLUICE_TEST_CLIENT_SECRET", "client-secret+of/oauth=1", 1);
+    CredentialSpec spec = client("pay");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.client.kind = ClientAuthSpec::Kind::secret_post;
+    oauth.client.secret = {SecretSource::Kind::environment, "SLUICE_TEST_CLIENT_SECRET"};
+    World world({spec});
+    std::string encoded;
+    append_base64(encoded, "client-secret+of/oauth=1");
+    world.issuer.answer = R"({"access_token":"the-access-token","expires_in":100,"scope":"read client-secret+of/oauth=1 )" + encoded +
+                          R"( client-secret%2Bof%2Foauth%3D1 the-access-token )" + std::string(180, 'x') + R"(client-secret+of/oauth=1"})";
+    world.time.run_for(1s);
+    REQUIRE(world.minted.size() == 1);
+    const KeeperNotice& told = world.minted.front();
+    CHECK(told.scope.starts_with("read ************************ "));
+    CHECK(told.scope.find("client-sec") == std::string::npos);
+    CHECK(told.scope.find(encoded.substr(0, 12)) == std::string::npos);
+    CHECK(told.scope.find("access-token") == std::string::npos);
+    CHECK(told.subject == "us");
+    CHECK(told.issuer == "https://auth.example/token");
+
+    World endless({spec});
+    std::string words;
+    while (words.size() < 900'000) words += "client-secret+of/oau x ";
+    endless.issuer.answer = R"({"access_token":"the-access-token","expires_in":100,"scope":")" + words + "\"}";
+    endless.time.run_for(1s);
+    REQUIRE(endless.minted.size() == 1);
+    CHECK(endless.minted.front().scope.starts_with("*** x *** x "));
+    CHECK(endless.minted.front().scope.size() <= 16 * 1024);
 }
 
 TEST_CASE("whoever still waits under the policy before a reload for a credential that it changed has an answer") {
