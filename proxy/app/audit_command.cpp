@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -59,6 +60,13 @@ class OpenFile {
             take(std::string_view(bytes.data(), static_cast<std::size_t>(got)));
         }
     }
+    /// Does it have its name still?
+    bool is_named() const {
+        struct stat named {
+        }, opened{};
+        return ::stat(name_.c_str(), &named) == 0 && ::fstat(fd_, &opened) == 0 && named.st_dev == opened.st_dev &&
+               named.st_ino == opened.st_ino;
+    }
     /// The number of its first record; nothing: it has none, or cannot be read twice.
     std::optional<std::uint64_t> first() const {
         std::string bytes(most_audit_line, '\0');
@@ -108,6 +116,24 @@ std::variant<std::vector<std::string>, std::string> files_in(const std::string& 
     return "there is no audit trail in " + state + ": no Sluice has run with it since it keeps one";
 }
 
+/// The files of a trail, all of one moment.
+std::variant<Files, std::string> open_trail(const std::string& state, bool& from_the_first) {
+    constexpr int most_tries = 10;  // a new file may be begun between a look and the lock; not after it
+    for (int i = 1;; ++i) {
+        auto found = files_in(state);
+        if (auto* why = std::get_if<std::string>(&found)) return std::move(*why);
+        const auto& names = std::get<std::vector<std::string>>(found);
+        auto opened = open_all(names);
+        const auto* files = std::get_if<Files>(&opened);
+        const bool settled =
+            files && names == audit_files(state) &&
+            std::all_of(files->begin(), files->end(), [](const auto& file) { return file->is_named(); });
+        if (!settled && i < most_tries) continue;
+        from_the_first = settled && !may_have_dropped(names);
+        return opened;
+    }
+}
+
 json::array remarks_as_json(const std::vector<AuditRemark>& remarks) {
     json::array all;
     for (const AuditRemark& remark : remarks) {
@@ -118,14 +144,22 @@ json::array remarks_as_json(const std::vector<AuditRemark>& remarks) {
     return all;
 }
 
-void print_json(const AuditFindings& findings, const Files& files, Console& out) {
+/// Of a record the next one tells. The last has none: who wants to know of it, or of those that may be gone behind it,
+/// has its hash from elsewhere.
+bool last_is_proven(const AuditFindings& findings, const AuditQuestion& question) {
+    return findings.last && findings.last_hash == question.expected;
+}
+
+void print_json(const AuditFindings& findings, const AuditQuestion& question, const Files& files, Console& out) {
     json::array names;
     for (const auto& file : files) names.push_back(json::string(file->name()));
     json::object all{{"ok", findings.whole()}, {"files", std::move(names)}, {"records", findings.records}};
     if (findings.first) all["first"] = json::object{{"seq", findings.first->seq}, {"time", findings.first->time}};
     if (findings.last)
-        all["last"] =
-            json::object{{"seq", findings.last->seq}, {"time", findings.last->time}, {"hash", findings.last_hash}};
+        all["last"] = json::object{{"seq", findings.last->seq},
+                                   {"time", findings.last->time},
+                                   {"hash", findings.last_hash},
+                                   {"proven", last_is_proven(findings, question)}};
     all["faults"] = remarks_as_json(findings.faults);
     all["all_faults"] = findings.all_faults;
     all["notes"] = remarks_as_json(findings.notes);
@@ -136,7 +170,7 @@ std::string place_of(const AuditRemark& remark) {
     return printable(remark.file) + (remark.line ? ":" + std::to_string(remark.line) : std::string());
 }
 
-void print_text(const AuditFindings& findings, Streams& streams) {
+void print_text(const AuditFindings& findings, const AuditQuestion& question, Streams& streams) {
     Console& out = streams.out;
     if (findings.last) {
         out << findings.records << (findings.records == 1 ? " record, number " : " records, numbers ")
@@ -144,6 +178,10 @@ void print_text(const AuditFindings& findings, Streams& streams) {
             << " to " << printable(findings.last->time) << "\n";
         out << "last hash " << findings.last_hash << "\n";
     }
+    if (findings.last && !last_is_proven(findings, question))
+        out << out.paint(Colour::yellow, "note")
+            << ": a last record that was changed while nobody wrote, or records that were cut off behind it, show only "
+               "where its hash is given as --expect\n";
     for (const AuditRemark& note : findings.notes)
         out << out.paint(Colour::yellow, "note") << ": " << place_of(note) << ": " << printable(note.what) << "\n";
     if (findings.whole()) {
@@ -172,18 +210,18 @@ int refuse(Streams& streams, const std::string& why) {
 }  // namespace
 
 int verify_audit(const std::string& given, const AuditQuestion& question, Output output, Streams& streams) {
-    std::vector<std::string> names = question.files;
-    if (names.empty()) {
+    bool from_the_first = false;
+    std::variant<Files, std::string> opened;
+    if (question.files.empty()) {
         const auto config = load_or_explain(given, streams.err);
         if (!config) return code_of(Exit::bad_policy);
-        auto found = files_in(config->state);
-        if (const auto* why = std::get_if<std::string>(&found)) return refuse(streams, *why);
-        names = std::get<std::vector<std::string>>(std::move(found));
+        opened = open_trail(config->state, from_the_first);
+    } else {
+        opened = open_all(question.files);
     }
-    auto opened = open_all(names);
     if (const auto* why = std::get_if<std::string>(&opened)) return refuse(streams, *why);
     const Files files = std::get<Files>(std::move(opened));
-    AuditCheck check(question.expected);
+    AuditCheck check(question.expected, from_the_first);
     for (const auto& file : files) {
         check.begin(file->name());
         if (const int error = file->read([&check](std::string_view bytes) { check.feed(bytes); }))
@@ -191,8 +229,8 @@ int verify_audit(const std::string& given, const AuditQuestion& question, Output
     }
     const AuditFindings findings = check.finish();
     switch (output) {
-    case Output::text: print_text(findings, streams); break;
-    case Output::json: print_json(findings, files, streams.out); break;
+    case Output::text: print_text(findings, question, streams); break;
+    case Output::json: print_json(findings, question, files, streams.out); break;
     }
     return code_of(findings.whole() ? Exit::fine : Exit::failure);
 }

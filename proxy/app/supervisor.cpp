@@ -360,7 +360,10 @@ struct Supervisor::Impl {
     }
 
     void tell(const AuditNotice& notice) {
-        if (notice.failing) {
+        if (notice.altered) {
+            telemetry->notice(Level::error, "audit",
+                              {{"state", "altered"}, {"file", notice.file}, {"detail", notice.detail}});
+        } else if (notice.failing) {
             telemetry->notice(Level::error, "audit",
                               {{"state", notice.lost ? "lost" : "failing"},
                                {"file", notice.file},

@@ -107,7 +107,10 @@ void AuditCheck::take_record(const AuditLine& read, std::string_view line) {
 }
 
 void AuditCheck::judge_first(const AuditLine& read) {
-    if (read.seq > 1) {
+    if (read.seq > 1 && from_the_first_) {
+        fault(here_, "begins with " + record_text(read) +
+                         ", though no file has gone yet to make room: " + records_are(1, read.seq - 1) + " missing");
+    } else if (read.seq > 1) {
         note(here_, "begins with " + record_text(read) +
                         ": those before it are in no file that was read; the oldest file "
                         "goes when a new one is begun");

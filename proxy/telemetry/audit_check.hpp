@@ -1,6 +1,7 @@
 // Is a chain whole? Reads files of the audit trail as they come, oldest first, and says where a line was changed, taken
 // out, moved or put in between. What it cannot see alone: a chain that was cut off at a line's end, or written anew
-// from some line on. Whoever kept the hash of a later record elsewhere gives it as `expected`. Pure; one thread.
+// from some line on, and what the last line of all says. Whoever kept the hash of a later record elsewhere gives it as
+// `expected`. Pure; one thread.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,10 @@ struct AuditFindings {
 
 class AuditCheck {
   public:
-    /// `expected`: the hash of a record that has to be there; "": none.
-    explicit AuditCheck(std::string expected = {}) : expected_(std::move(expected)) {}
+    /// `expected`: the hash of a record that has to be there; "": none. `from_the_first`: no record can have gone with
+    /// a file that was too old to be kept, so the first one of all has to be there.
+    explicit AuditCheck(std::string expected = {}, bool from_the_first = false)
+        : expected_(std::move(expected)), from_the_first_(from_the_first) {}
 
     /// What follows is the beginning of this file.
     void begin(std::string file);
@@ -63,6 +66,7 @@ class AuditCheck {
     std::string after_what() const;
 
     const std::string expected_;
+    const bool from_the_first_;
     bool found_ = false;
     AuditFindings findings_;
     Place here_, last_at_;

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -19,7 +20,8 @@ namespace sluice {
 namespace {
 
 constexpr const char* file_name = "/audit.jsonl";
-constexpr Duration lock_patience = 2s;  // others hold it for as long as they write, or read 10 MiB
+constexpr std::size_t most_searched = 8 * 1024 * 1024;  // of a file's end: whole files, as long as they are ours
+constexpr Duration lock_patience = 2s;                  // others hold it for as long as they write, or read 10 MiB
 
 struct CannotWrite : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -50,6 +52,21 @@ std::string end_of(int fd, std::uint64_t size, std::size_t most) {
     }
     bytes.resize(done);
     return bytes;
+}
+
+/// The hash of a record among these lines; "" where it is none of theirs, though one before it is, and nothing where
+/// all are later ones.
+std::optional<std::string> hash_of_record(std::uint64_t seq, std::string_view lines) {
+    while (!lines.empty()) {
+        if (lines.back() == '\n') lines.remove_suffix(1);
+        const std::size_t before = lines.rfind('\n');
+        const std::string_view line = lines.substr(before + 1);  // npos + 1: from the beginning
+        const auto record = read_audit_line(line);
+        if (record && record->seq == seq) return audit_hash(line);
+        if (record && record->seq < seq) return std::string();
+        lines = lines.substr(0, before == lines.npos ? 0 : before + 1);
+    }
+    return {};
 }
 
 /// Of a file by its name; "" where there is none.
@@ -185,6 +202,22 @@ AuditTail AuditFile::tail_of(std::uint64_t size) const {
     return joined;
 }
 
+/// Is what was written last still what it was? Also where that has gone with the oldest file, as far as can be told:
+/// the chain's beginning shows whether it has.
+bool AuditFile::stands(const AuditTail& tail, std::uint64_t size) const {
+    if (head_.seq == 0) return true;
+    if (!tail.head) return size == 0 && bounds_.older == 0;
+    if (tail.head->seq <= head_.seq) return tail.head->seq == head_.seq && tail.head->hash == head_.hash;
+    std::string bytes = end_of(fd_, size, most_searched);
+    bool whole = bytes.size() == size;
+    for (unsigned number = 0;;) {
+        if (const auto hash = hash_of_record(head_.seq, bytes)) return *hash == head_.hash;
+        if (!whole) return false;  // that much nobody of ours writes
+        if (++number > bounds_.older) return true;
+        bytes = end_of(older(number), most_searched, whole);
+    }
+}
+
 std::string AuditFile::text_after(const AuditTail& tail, const std::vector<AuditRecord>& records,
                                   AuditHead& head) const {
     const WallTime now = std::chrono::system_clock::now();
@@ -211,8 +244,15 @@ void AuditFile::write(const std::vector<AuditRecord>& records, std::uint64_t siz
     AuditHead head = head_;
     if (!left_ || size != left_size_) {
         tail = tail_of(size);
-        // What we wrote ourselves stays what the next record follows: if it is gone from the file, that has to show.
-        if (tail.head && tail.head->seq > head.seq) head = *tail.head;
+        // What we wrote ourselves stays what the next record follows: if it is gone from the file, or is another one by
+        // now, that has to show.
+        const bool sound = stands(tail, size);
+        if (sound && tail.head && tail.head->seq > head.seq) head = *tail.head;
+        if (!sound && !std::exchange(alarmed_, true))
+            alarm_ = "record " + std::to_string(head_.seq) +
+                     ", which was written last, was changed or taken away; the chain goes "
+                     "on from what it was: see `sluice audit verify`, keep the files as they are, and find out who "
+                     "could write there";
     }
     const std::string text = text_after(tail, records, head);
     const std::size_t written = write_all(fd_, text);
@@ -241,6 +281,11 @@ std::vector<std::string> audit_files(const std::string& directory, AuditBounds b
         return !std::filesystem::exists(file, error);
     });
     return all;
+}
+
+bool may_have_dropped(const std::vector<std::string>& files, AuditBounds bounds) {
+    return bounds.older == 0 ||
+           (files.size() >= bounds.older && files.front().ends_with('.' + std::to_string(bounds.older)));
 }
 
 }  // namespace sluice

@@ -1,7 +1,8 @@
 // The audit trail on disk: `<directory>/audit.jsonl` (0600), appended to and never written over; at its most it becomes
 // `audit.jsonl.1`, and the oldest of those goes. The chain goes on over files, restarts, and what a crash left of a
 // line. Several processes may write one trail (`sluice exec` beside `sluice run`): each append is under a lock, and
-// begins with a look at what the others wrote. May block for as long as the disk does; one thread at a time.
+// begins with a look at what the others wrote, and whether what was written last still stands. May block for as long as
+// the disk does; one thread at a time.
 #pragma once
 
 #include <sys/types.h>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "proxy/telemetry/audit_chain.hpp"
@@ -34,6 +36,9 @@ class AuditFile {
     std::string append(const std::vector<AuditRecord>& records);
 
     const std::string& path() const { return path_; }
+    /// Somebody has changed or taken away what was written last: the chain goes on from that all the same, so that it
+    /// shows. "", or what was found, once.
+    std::string take_alarm() { return std::exchange(alarm_, {}); }
 
   private:
     void open();
@@ -45,6 +50,7 @@ class AuditFile {
     void write(const std::vector<AuditRecord>& records, std::uint64_t size);
     std::string text_after(const AuditTail& tail, const std::vector<AuditRecord>& records, AuditHead& head) const;
     AuditTail tail_of(std::uint64_t size) const;
+    bool stands(const AuditTail& tail, std::uint64_t size) const;
     std::string older(unsigned number) const;
     [[noreturn]] void fail(const std::string& what, int error) const;
 
@@ -54,9 +60,13 @@ class AuditFile {
     AuditHead head_;     // of what was written, or found, last
     bool left_ = false;  // in the file that is open, at `left_size_`: another size means that somebody was there
     std::uint64_t left_size_ = 0;
+    std::string alarm_;
+    bool alarmed_ = false;
 };
 
 /// The files of a trail that are there, oldest first.
 std::vector<std::string> audit_files(const std::string& directory, AuditBounds bounds = {});
+/// May records have gone with the oldest file? `files`: as `audit_files` gives them.
+bool may_have_dropped(const std::vector<std::string>& files, AuditBounds bounds = {});
 
 }  // namespace sluice

@@ -38,6 +38,7 @@ struct AuditTrail::Shared {
 
     void run();
     void settle(std::vector<AuditRecord> batch, std::uint64_t lost, const std::string& fault);
+    void alarm();
     void give_up();
 };
 
@@ -73,14 +74,20 @@ void AuditTrail::Shared::settle(std::vector<AuditRecord> batch, std::uint64_t lo
         lost_untold -= lost;
         for (const AuditRecord& record : batch) waiting_bytes -= record.text().size();
     }
-    if (news && notify && !left) notify({failing, file.path(), fault, failing ? 0 : lost});
+    if (news && notify && !left) notify({failing, file.path(), fault, failing ? 0 : lost, false});
+}
+
+void AuditTrail::Shared::alarm() {
+    const std::string found = file.take_alarm();
+    const std::lock_guard lock(mutex);
+    if (!found.empty() && notify && !left) notify({false, file.path(), found, 0, true});
 }
 
 /// The end has come, and the disk still refuses.
 void AuditTrail::Shared::give_up() {
     counts.lost += waiting.size();
     if (!waiting.empty() && notify && !left)
-        notify({true, file.path(), "what was still to be written at the end is lost", waiting.size()});
+        notify({true, file.path(), "what was still to be written at the end is lost", waiting.size(), false});
     waiting.clear();
 }
 
@@ -103,6 +110,7 @@ void AuditTrail::Shared::run() {
         }
         const std::string fault = file.append(all);
         settle(std::move(batch), lost, fault);
+        alarm();
         lock.lock();
         if (!failing) continue;
         if (last) {

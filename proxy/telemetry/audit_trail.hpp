@@ -14,12 +14,14 @@
 
 namespace sluice {
 
-/// It cannot be written any more, or it can be again. Views hold during the call.
+/// It cannot be written any more, or it can be again; or somebody has changed it, which is told once. Views hold during
+/// the call.
 struct AuditNotice {
     bool failing = false;
     std::string_view file;
     std::string_view detail;  // of `failing`: why, and what to do
     std::uint64_t lost = 0;   // records, for good
+    bool altered = false;     // `detail`: what was found
 };
 
 /// What has become of the records so far.

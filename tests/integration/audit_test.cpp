@@ -185,11 +185,24 @@ TEST_CASE("audit verify says that a chain is whole, or where it is not, to peopl
     CHECK(whole.code == 0);
     CHECK(holds(whole.out, "4 records, numbers 1 to 4, from "));
     CHECK(holds(whole.out, "the chain is whole"));
+    CHECK(holds(whole.out, "note: a last record that was changed while nobody wrote"));
     const auto told = json::parse(sluice_command({"audit", "verify", "-c", policy, "-o", "json"}).out);
     CHECK(told.at("ok") == true);
     CHECK(told.at("last").at("seq") == 4);
     const std::string hash(told.at("last").at("hash").as_string());
-    CHECK(sluice_command({"audit", "verify", "-c", policy, "--expect", hash}).code == 0);
+    CHECK(told.at("last").at("proven") == false);
+    const Ran proven = sluice_command({"audit", "verify", "-c", policy, "--expect", hash});
+    CHECK(proven.code == 0);
+    CHECK_FALSE(holds(proven.out, "note: a last record"));
+
+    // Its beginning is gone, and no older file is there that it could have gone with.
+    const std::string kept = read(path);
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << kept.substr(kept.find('\n') + 1);
+    const Ran beheaded = sluice_command({"audit", "verify", "-c", policy});
+    CHECK(beheaded.code == 1);
+    CHECK(holds(beheaded.err, "begins with record 2, though no file has gone yet to make room: record 1 is missing"));
+    CHECK(sluice_command({"audit", "verify", path}).code == 0);  // what is named may be a part
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << kept;
 
     const std::string text = read(path), cut = text.substr(0, text.rfind('\n', text.size() - 2) + 1);
     const std::string apart = proxy.directory().file("cut.jsonl", cut);

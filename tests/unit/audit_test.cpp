@@ -348,6 +348,25 @@ TEST_CASE("a chain that goes on over files is whole, and a file that is missing 
     CHECK(holds(told(check({changed, b, c}).faults), "f0:10 record 10 was changed"));
 }
 
+TEST_CASE("a trail from which nothing can have gone yet begins with the first record, or somebody took that away") {
+    const auto lines = lines_of(6);
+    const std::string rest = text_of({lines.begin() + 2, lines.end()});
+    AuditCheck bare({}, true), whole({}, true);
+    bare.begin("f0");
+    bare.feed(rest);
+    CHECK(holds(told(bare.finish().faults),
+                "f0:1 begins with record 3, though no file has gone yet to make room: records 1 to 2 are missing"));
+    whole.begin("f0");
+    whole.feed(text_of(lines));
+    CHECK(whole.finish().whole());
+    const AuditBounds bounds{4000, 2};
+    CHECK_FALSE(may_have_dropped({"s/audit.jsonl"}, bounds));
+    CHECK_FALSE(may_have_dropped({"s/audit.jsonl.1", "s/audit.jsonl"}, bounds));
+    CHECK_FALSE(may_have_dropped({"s/audit.jsonl.2"}, bounds));  // none is begun before the one before it is there
+    CHECK(may_have_dropped({"s/audit.jsonl.2", "s/audit.jsonl.1"}, bounds));
+    CHECK(may_have_dropped({"s/audit.jsonl.2", "s/audit.jsonl.1", "s/audit.jsonl"}, bounds));
+}
+
 TEST_CASE("a cut at a line's end, and a chain written anew, are found by a hash that was kept elsewhere") {
     const auto lines = lines_of(10);
     CHECK(check({text_of(lines)}, audit_hash(lines.back())).whole());
@@ -560,6 +579,71 @@ TEST_CASE("what is taken away while it is written shows: the next record follows
         CHECK(file.append({minted()}) == "");
         CHECK(holds(told(check_trail(directory.path).faults), "audit.jsonl:3 record 3 was changed"));
     }
+}
+
+TEST_CASE(
+    "a last record that is forged while it is written shows, also behind another one that follows it, and is told of "
+    "once") {
+    const TempDir directory;
+    const AuditBounds bounds{4000, 4};
+    AuditFile file(directory.path, bounds);
+    REQUIRE(file.append({minted("a"), minted("b"), minted("c")}) == "");
+    CHECK(file.take_alarm() == "");
+    const std::string path = directory.path + "/audit.jsonl", text = read(path);
+    std::string forged = text;
+    forged.replace(forged.find("\"c\""), 3, GENERATE(std::string("\"d\""), std::string("\"longer\"")));
+    write(path, forged);
+    if (GENERATE(true, false)) {
+        AuditFile other(directory.path, bounds);
+        const int more = GENERATE(1, 30);  // over a new file too
+        for (int i = 0; i < more; ++i) REQUIRE(other.append({minted("forged, too")}) == "");
+        CHECK(other.take_alarm() == "");
+    } else if (forged.size() == text.size()) {
+        write(path, forged + "\n");
+    }
+    CHECK(file.append({minted()}) == "");
+    CHECK_FALSE(check_trail(directory.path, bounds).whole());
+    CHECK(holds(file.take_alarm(), "record 3, which was written last, was changed or taken away"));
+    write(path, text);
+    CHECK(file.append({minted()}) == "");
+    CHECK(file.take_alarm() == "");
+}
+
+TEST_CASE("what others write behind the last record is followed, over as many new files as it takes, and is no alarm") {
+    const TempDir directory;
+    const AuditBounds bounds{2000, 3};
+    AuditFile file(directory.path, bounds);
+    REQUIRE(file.append({minted(), minted()}) == "");
+    const int more = GENERATE(1, 20, 100);  // in the file, in a newer one, and so that ours has gone
+    for (int i = 0; i < more; ++i) REQUIRE(AuditFile(directory.path, bounds).append({minted()}) == "");
+    CHECK(file.append({minted()}) == "");
+    CHECK(file.take_alarm() == "");
+    const AuditFindings findings = check_trail(directory.path, bounds);
+    CHECK(told(findings.faults) == "");
+    CHECK(findings.last->seq == static_cast<std::uint64_t>(more + 3));
+}
+
+TEST_CASE("a trail says once that somebody has changed it") {
+    const TempDir directory;
+    std::mutex mutex;
+    std::vector<std::string> notices;
+    const auto notify = [&](const AuditNotice& notice) {
+        const std::lock_guard lock(mutex);
+        notices.push_back((notice.altered ? "altered " : "other ") + std::string(notice.detail));
+    };
+    {
+        AuditTrail trail(directory.path, notify, {.flush = 60s});
+        trail.add(minted("a"));
+        CHECK(eventually([&trail] { return trail.counts().written == 1; }));
+        const std::string path = directory.path + "/audit.jsonl";
+        write(path, read(path).replace(read(path).find("\"a\""), 3, "\"forged\""));
+        trail.add(minted("b"));
+        CHECK(eventually([&trail] { return trail.counts().written == 2; }));
+        trail.add(minted("c"));
+    }
+    REQUIRE(notices.size() == 1);
+    CHECK(notices[0].starts_with("altered record 1, which was written last, was changed or taken away"));
+    CHECK_FALSE(check_trail(directory.path).whole());
 }
 
 TEST_CASE("what stands in the file's place is not written to, and the fault says what to do") {
