@@ -27,7 +27,9 @@ struct Wanted {
 Failure refused(const Errand& errand, const Url& url, const std::string& why) { return errand.failure(text_of(url) + ' ' + why); }
 
 void bear(IssuerRequest& request, const Secret& token) {
-    std::string value = "Bearer " + std::string(token.reveal());
+    std::string value = "Bearer ";
+    value.reserve(value.size() + token.size());   // grown, it would leave a copy behind
+    value.append(token.reveal());
     request.fields.set("Authorization", value);
     wipe(value);
 }

@@ -33,7 +33,9 @@ IssuerRequest request_of(const GithubAppSpec& spec, const Secret& assertion) {
     request.method = "POST";
     request.url = spec.api_url;
     request.url.prefix += "/app/installations/" + spec.installation_id + "/access_tokens";
-    std::string bearer = "Bearer " + std::string(assertion.reveal());
+    std::string bearer = "Bearer ";
+    bearer.reserve(bearer.size() + assertion.size());   // grown, it would leave a copy behind
+    bearer.append(assertion.reveal());
     request.fields.add("Authorization", bearer);
     wipe(bearer);
     request.fields.add("Accept", "application/vnd.github+json");

@@ -1,5 +1,6 @@
 #include "proxy/net/loop.hpp"
 
+#include <string.h>  // explicit_bzero
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -7,6 +8,8 @@
 #include <system_error>
 
 namespace sluice {
+
+void Block::wipe() { explicit_bzero(bytes.get(), size); }
 
 Inbox::Inbox() : Polled([](Polled* inbox, std::uint32_t) { static_cast<Inbox*>(inbox)->told_ = true; }), fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");

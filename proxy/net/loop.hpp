@@ -19,22 +19,40 @@ namespace sluice {
 struct Block {
     static constexpr std::size_t size = 17 * 1024;   // a whole TLS record (16 KiB + overhead), or a chunk of that size with its frame
     std::unique_ptr<char[]> bytes = std::make_unique_for_overwrite<char[]>(size);
+    bool wiped = false;   // before it is given back or freed
+
+    Block() = default;
+    Block(const Block&) = delete;
+    ~Block() {
+        if (wiped) wipe();
+    }
+    void wipe();
 };
 
 /// LIFO, so that the block given out is the one last in the processor's cache. Keeps at most `spare` unused ones.
 class BlockPool {
   public:
     std::unique_ptr<Block> take() {
-        if (free_.empty()) return std::make_unique<Block>();
+        if (free_.empty()) {
+            auto fresh = std::make_unique<Block>();
+            fresh->wiped = wipes_;
+            return fresh;
+        }
         auto block = std::move(free_.back());
         free_.pop_back();
         return block;
     }
     void give(std::unique_ptr<Block> block) {
-        if (block && free_.size() < spare) free_.push_back(std::move(block));
+        if (!block || free_.size() >= spare) return;
+        if (wipes_) block->wipe();
+        free_.push_back(std::move(block));
     }
+    /// From now on nothing of what was in a block is left behind: where all that comes in is secret. Some 0.5 us a block.
+    void wipe_all() { wipes_ = true; }
+    bool wipes() const { return wipes_; }
 
   private:
+    bool wipes_ = false;
     static constexpr std::size_t spare = 64;
     std::vector<std::unique_ptr<Block>> free_;
 };

@@ -77,6 +77,7 @@ void Stream::start_tls(SslPtr ssl, std::string_view already) {
     BIO* bio = BIO_new(StreamBio::method());
     BIO_set_data(bio, this);
     SSL_set_bio(ssl_.get(), bio, bio);
+    if (loop().blocks.wipes()) SSL_set_options(ssl_.get(), SSL_OP_CLEANSE_PLAINTEXT);   // its own buffers too
 }
 
 Task<Stream::Handshake> Stream::handshake(TimePoint deadline) {

@@ -22,7 +22,9 @@ struct Issuing::Impl {
           dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
           transport(loop, dialler, *journal),
           tools{timer, transport, std::move(state)},
-          keeper(tools, *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {}
+          keeper(tools, *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {
+        loop.blocks.wipe_all();   // whole answers pass through them, tokens and all
+    }
 
     void tidy() {
         transport.sweep(Loop::now());

@@ -1,5 +1,7 @@
 #include "proxy/wire/h1.hpp"
 
+#include <string.h>  // explicit_bzero
+
 #include <charconv>
 #include <cstring>
 
@@ -9,6 +11,11 @@
 namespace sluice {
 
 // ---- input ---------------------------------------------------------------------------------------------------------
+
+void WipeAndFree::operator()(char* bytes) const {
+    if (wiped > 0) explicit_bzero(bytes, wiped);
+    delete[] bytes;
+}
 
 std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
     if (!data_) {
@@ -23,7 +30,7 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
         begin_ = 0;
     }
     if (end_ == capacity_ && capacity_ < limit) {
-        auto larger = std::make_unique_for_overwrite<char[]>(limit);
+        std::unique_ptr<char[], WipeAndFree> larger(std::make_unique_for_overwrite<char[]>(limit).release(), {loop.blocks.wipes() ? limit : 0});
         std::memcpy(larger.get(), data_, end_);
         loop.blocks.give(std::move(block_));
         bulk_.reset();
@@ -43,7 +50,7 @@ void InputBuffer::release(Loop& loop) {
 }
 
 void InputBuffer::widen(Loop& loop) {
-    if (bulk_ || large_) return;
+    if (bulk_ || large_ || loop.blocks.wipes()) return;   // what is secret is small
     BulkPool::Buffer wider = loop.bulk.take();
     if (!wider) return;
     release(loop);

@@ -16,6 +16,11 @@
 
 namespace sluice {
 
+struct WipeAndFree {
+    std::size_t wiped = 0;   // bytes, from the first
+    void operator()(char* bytes) const;
+};
+
 /// Received bytes that are not parsed yet: one pooled block, or a larger buffer while a head needs it or a body keeps coming.
 class InputBuffer {
   public:
@@ -32,7 +37,7 @@ class InputBuffer {
 
   private:
     std::unique_ptr<Block> block_;
-    std::unique_ptr<char[]> large_;
+    std::unique_ptr<char[], WipeAndFree> large_;
     BulkPool::Buffer bulk_{nullptr, {nullptr}};
     char* data_ = nullptr;
     std::size_t capacity_ = 0, begin_ = 0, end_ = 0;

@@ -1,0 +1,52 @@
+// Where bytes are while they come in, and what is left of them afterwards.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "proxy/wire/h1.hpp"
+
+using namespace sluice;
+
+namespace {
+
+bool all_zero(const Block& block) {
+    return std::all_of(block.bytes.get(), block.bytes.get() + Block::size, [](char c) { return c == 0; });
+}
+
+void fill(InputBuffer& in, Loop& loop, std::size_t limit) {
+    const std::span<char> room = in.room(loop, limit);
+    std::memset(room.data(), 's', room.size());
+    in.filled(room.size());
+}
+
+}  // namespace
+
+TEST_CASE("on a loop that is for secrets nothing is left in a block that an answer came in") {
+    Loop loop;
+    loop.blocks.wipe_all();
+    InputBuffer in;
+    fill(in, loop, Block::size);
+    SECTION("that was read to its end") {
+        in.consume(Block::size);
+        in.release(loop);
+    }
+    SECTION("that was not, because the connection ended") {
+        in.release(loop);
+    }
+    SECTION("whose head needed more room") {
+        fill(in, loop, 2 * Block::size);
+    }
+    const auto block = loop.blocks.take();  // the one that was given back last
+    CHECK(all_zero(*block));
+}
+
+TEST_CASE("a body that keeps coming has no larger buffers where they would have to be wiped") {
+    Loop loop;
+    InputBuffer plain, secret;
+    plain.widen(loop);
+    CHECK(plain.room(loop, Block::size).size() == BulkPool::size);
+    plain.release(loop);
+    loop.blocks.wipe_all();
+    secret.widen(loop);
+    CHECK(secret.room(loop, Block::size).size() == Block::size);
+}
