@@ -92,6 +92,12 @@ void make_state_directory(const std::string& path) {
     }
 }
 
+/// Then the kernel says at its door whose a connection is: who may come in is the policy's to say, not the file's mode.
+bool knows_by_uid(const Config& config) {
+    return std::any_of(config.clients.begin(), config.clients.end(),
+                       [](const ClientSpec& client) { return client.uid.has_value(); });
+}
+
 /// An issuer that rotates them takes each once: the place for the next one must be there before it is given.
 bool keeps_refresh_tokens(const Config& config) {
     return std::any_of(config.credentials.begin(), config.credentials.end(), [](const CredentialSpec& spec) {
@@ -294,7 +300,7 @@ struct Supervisor::Impl {
             addresses.proxy = applications.back().address();
             if (const std::string& path = config->listen.unix_path; !path.empty()) {
                 applications.push_back(Listener::unix_socket(
-                    io, path, [this](int fd) { deal(fd, Entrance::unix_socket); }, application));
+                    io, path, knows_by_uid(*config), [this](int fd) { deal(fd, Entrance::unix_socket); }, application));
                 addresses.unix_path = path;
             }
             observers.push_back(observer(config->listen.admin, Admin::Door::admin));
@@ -535,7 +541,10 @@ struct Supervisor::Impl {
         auto own = enlivened(chosen, running->config.get());
         CredentialSlots slots = carry_over(*own, running->credentials);
         secrets->follow(slots);
+        // Never open to all without somebody who judges.
+        if (!addresses.unix_path.empty() && !knows_by_uid(chosen)) Listener::change_mode(addresses.unix_path, false);
         put_in_force({std::move(own), std::move(contexts), std::move(slots)});
+        if (!addresses.unix_path.empty() && knows_by_uid(chosen)) Listener::change_mode(addresses.unix_path, true);
         reloaded.result = Reloaded::Result::in_force;
         const std::string vendors = summed_up(changes.vendors), credentials = summed_up(changes.credentials);
         audit->add(audit_of_reload(reloaded, why, running->config->digest, vendors, credentials, wall_now()));

@@ -147,7 +147,7 @@ Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal 
     return Listener(std::move(impl));
 }
 
-Listener Listener::unix_socket(asio::io_context& io, const std::string& path, Deal deal, TurnedAway turned_away) {
+Listener Listener::unix_socket(asio::io_context& io, const std::string& path, bool for_all, Deal deal, TurnedAway turned_away) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) throw std::system_error(ENAMETOOLONG, std::generic_category(), "listen.unix: " + path);
@@ -155,7 +155,7 @@ Listener Listener::unix_socket(asio::io_context& io, const std::string& path, De
     clear_stale(path, address);
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd.get() < 0) fail("cannot listen on " + path);
-    const mode_t before = ::umask(0117);   // 0660 from the first moment on
+    const mode_t before = ::umask(for_all ? 0111 : 0117);   // from the first moment on
     const int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
     ::umask(before);
     if (bound != 0) fail("cannot listen on " + path);
@@ -168,5 +168,9 @@ Listener Listener::unix_socket(asio::io_context& io, const std::string& path, De
 const ListenAddress& Listener::address() const { return impl_->tcp; }
 void Listener::start() { impl_->await(); }
 void Listener::close() { impl_->close(); }
+void Listener::change_mode(const std::string& path, bool for_all) {
+    const int changed = ::chmod(path.c_str(), for_all ? 0666 : 0660);
+    static_cast<void>(changed);   // somebody has taken it away: nobody comes that way any more
+}
 
 }  // namespace sluice

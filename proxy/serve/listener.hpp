@@ -19,8 +19,8 @@ class Listener {
 
     /// Binds and listens. Throws std::system_error whose what() names the address and what to do.
     static Listener tcp(asio::io_context& io, const ListenAddress& address, Deal deal, TurnedAway turned_away);
-    /// A socket file (0660), in place of a stale one of an earlier run; one that somebody still answers on is an error. Removed by `close`.
-    static Listener unix_socket(asio::io_context& io, const std::string& path, Deal deal, TurnedAway turned_away);
+    /// A socket file (0660; `for_all`: 0666), in place of a stale one of an earlier run; one that somebody still answers on is an error. Removed by `close`.
+    static Listener unix_socket(asio::io_context& io, const std::string& path, bool for_all, Deal deal, TurnedAway turned_away);
     Listener(Listener&&) noexcept;
     ~Listener();
 
@@ -28,6 +28,8 @@ class Listener {
     const ListenAddress& address() const;
     void start();
     void close();
+    /// Of a socket file that is there already: from now on it is as with `for_all`, or without. Any thread.
+    static void change_mode(const std::string& path, bool for_all);
 
   private:
     struct Impl;

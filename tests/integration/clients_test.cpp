@@ -232,6 +232,23 @@ TEST_CASE("on a socket file the uid of the peer says who it is, else Proxy-Autho
     CHECK(ask(wire, get(pay, as_web)).status() == 200);
 }
 
+TEST_CASE("a socket file is for its owner's group, and for everybody while clients are known by their uid") {
+    const auto mode = [](const Bench& bench) {
+        return static_cast<unsigned>(std::filesystem::status(bench.socket()).permissions());
+    };
+    const std::string by_uid = two_clients + "  local: {uid: 1, vendors: [llm]}\n";
+    Bench closed(two_clients);
+    CHECK(mode(closed) == 0660);
+    Bench open(by_uid);
+    CHECK(mode(open) == 0666);
+    open.proxy->rewrite(open.policy(two_clients));
+    REQUIRE(open.proxy->reload().status() == 200);
+    CHECK(mode(open) == 0660);
+    open.proxy->rewrite(open.policy(by_uid));
+    REQUIRE(open.proxy->reload().status() == 200);
+    CHECK(mode(open) == 0666);
+}
+
 TEST_CASE("a client that asks for another's vendor is told so") {
     Bench bench;
     const Message plain = bench.proxy->raw(get(llm, as_web));
