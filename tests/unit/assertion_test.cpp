@@ -15,6 +15,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/http/date.hpp"
+#include "proxy/issuers/errand.hpp"
 
 using namespace sluice;
 
@@ -95,6 +96,28 @@ TEST_CASE("RS256 is RFC 7515 A.2 to the letter") {
                   "eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVm"
                   "tVrBp0igcN_IoypGlUPQGe77Rw");
     }
+}
+
+TEST_CASE("an assertion of RFC 7523 4 is its example's, and so is the form that it goes in") {
+    const std::string claims =
+        R"({"iss":"https://jwt-idp.example.com","sub":"mailto:mike@example.com","aud":"https://jwt-rp.example.net",)"
+        R"("nbf":1300815780,"exp":1300819380,"http://claims.example.com/member":true})";
+    const std::string token = key("p256.pem").sign(R"({"alg":"ES256","kid":"16"})", claims).value();
+    CHECK(token.starts_with("eyJhbGciOiJFUzI1NiIsImtpZCI6IjE2In0.eyJpc3Mi"));
+    const std::size_t begin = token.find('.') + 1;
+    CHECK(decode_base64url(token.substr(begin, token.rfind('.') - begin)) == claims);
+    CHECK(verifies("p256.pem", "SHA256", token));
+
+    Form form;
+    form.add("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer").add("assertion", token);
+    const IssuerRequest request =
+        std::move(form).post_to({Scheme::https, {"as.example.com", 443, false}, "/token.oauth2"});
+    CHECK(request.method == "POST");
+    CHECK(request.fields.find("Content-Type") == "application/x-www-form-urlencoded");
+    CHECK(request.body.reveal() ==
+          "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
+          "&assertion=" +
+              token);
 }
 
 TEST_CASE("EdDSA is RFC 8037 A.4 to the letter") {

@@ -463,6 +463,30 @@ TEST_CASE("what an issuer repeats of a secret in what it grants is not told") {
     CHECK(endless.minted.front().scope.size() <= 16 * 1024);
 }
 
+TEST_CASE("an assertion goes to a token endpoint in the form of RFC 7523 4") {
+    const std::string pem = std::string(SLUICE_SOURCE_DIR) + "/tests/unit/data/jws/p256.pem";
+    CredentialSpec spec = client("pay");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.grant = OAuthSpec::Grant::jwt_bearer;
+    oauth.client.client_id.clear();
+    oauth.issuer = "https://jwt-idp.example.com";
+    oauth.subject = "mailto:mike@example.com";
+    oauth.audience = "https://jwt-rp.example.net";
+    oauth.lifetime = 60s;
+    oauth.key.pem = {SecretSource::Kind::file, pem};
+    oauth.key.kid = "16";
+    World world({spec});
+    world.time.run_for(1s);
+    const std::string before = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
+    REQUIRE(world.issuer.asked.starts_with(before));
+    const std::string token = world.issuer.asked.substr(before.size());
+    const auto header = decode_base64url(token.substr(0, token.find('.')));
+    REQUIRE(header);
+    CHECK(header->find(R"("alg":"ES256")") != std::string::npos);
+    CHECK(header->find(R"("kid":"16")") != std::string::npos);
+    CHECK(token.find('&') == token.npos);
+}
+
 TEST_CASE("whoever still waits under the policy before a reload for a credential that it changed has an answer") {
     World world({client("asked"), client("late", false), client("refused")});
     world.issuer.takes = 1s;
