@@ -58,7 +58,7 @@ Secret base64_of(std::string_view secret, unsigned before, std::string_view last
     return Secret(std::move(out));
 }
 
-bool is_alnum(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
+constexpr bool is_alnum(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
 
 Secret percent_of(std::string_view secret, std::string_view kept, bool plus_for_space, std::string_view digits) {
     std::string out = roomy(secret);
@@ -137,9 +137,8 @@ class Needles::Layout {
         for (unsigned bucket = 0; bucket < 8; ++bucket) weigh(bucket);
     }
 
-    /// `anywhere`: else at the form's beginning.
-    void place(std::uint32_t form, std::string_view bytes, bool anywhere) {
-        const std::size_t places = anywhere ? bytes.size() - 3 : 1;
+    void place(std::uint32_t form, std::string_view bytes) {
+        const std::size_t places = bytes.size() - 3;
         const std::size_t step = (places + most_places - 1) / most_places;
         double least = 1e9;
         std::size_t at = 0;
@@ -230,6 +229,34 @@ void Needles::Filter::add(const Place& place, unsigned bucket, std::string_view 
     buckets[bucket].push_back(place);
 }
 
+namespace {
+
+// Of bytes, from narrow to wide. What ends a JSON text, a line or a word is no token: streams that end their messages so pass as they come.
+using Class = std::array<bool, 256>;
+constexpr Class class_with(std::string_view symbols) {
+    Class tokens{};
+    for (unsigned c = 0; c < 256; ++c) tokens[c] = is_alnum(static_cast<char>(c)) || symbols.find(static_cast<char>(c)) != symbols.npos;
+    return tokens;
+}
+constexpr Class all_but(std::string_view few) {
+    Class bytes{};
+    for (unsigned c = 0; c < 256; ++c) bytes[c] = few.find(static_cast<char>(c)) == few.npos;
+    return bytes;
+}
+constexpr Class of_tokens = class_with("-._~+/=%\\:@&;$*!?#^"), of_a_line = all_but("\r\n"), of_anything = all_but("");
+
+const Class* class_of(const std::vector<Secret>& forms) {
+    const auto holds = [](const Class& bytes, const Secret& form) {
+        const std::string_view text = form.reveal();
+        return std::all_of(text.begin(), text.end(), [&](char c) { return bytes[static_cast<unsigned char>(c)]; });
+    };
+    for (const Class* bytes : {&of_tokens, &of_a_line})
+        if (std::all_of(forms.begin(), forms.end(), [&](const Secret& form) { return holds(*bytes, form); })) return bytes;
+    return &of_anything;
+}
+
+}  // namespace
+
 Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kernel_of(search)) {
     std::size_t taken = 0;
     for (const Secret& secret : secrets) {
@@ -244,25 +271,21 @@ Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kerne
     }
     // Those with the least choice first.
     std::sort(forms_.begin(), forms_.end(), [](const Secret& a, const Secret& b) { return a.size() < b.size(); });
-    Layout anywhere(anywhere_), beginnings(beginnings_);
+    Layout layout(filter_);
     for (std::uint32_t i = 0; i < forms_.size(); ++i) {
         const std::string_view form = forms_[i].reveal();
-        anywhere.place(i, form, true);
-        beginnings.place(i, form, false);
-        begins_[static_cast<unsigned char>(form[0])] = true;
+        layout.place(i, form);
         reach_ = std::max(reach_, form.size());
     }
+    class_ = class_of(forms_);
 }
 
 Needles::~Needles() {
-    for (Filter* filter : {&anywhere_, &beginnings_}) {
-        explicit_bzero(&filter->low, sizeof filter->low);
-        explicit_bzero(&filter->high, sizeof filter->high);
-        explicit_bzero(&filter->six, sizeof filter->six);
-        for (std::vector<Place>& bucket : filter->buckets)
-            if (!bucket.empty()) explicit_bzero(bucket.data(), bucket.size() * sizeof(Place));
-    }
-    explicit_bzero(begins_.data(), sizeof begins_);
+    explicit_bzero(&filter_.low, sizeof filter_.low);
+    explicit_bzero(&filter_.high, sizeof filter_.high);
+    explicit_bzero(&filter_.six, sizeof filter_.six);
+    for (std::vector<Place>& bucket : filter_.buckets)
+        if (!bucket.empty()) explicit_bzero(bucket.data(), bucket.size() * sizeof(Place));
 }
 
 // ---- the filters
@@ -441,9 +464,9 @@ Needles::Kernel Needles::kernel_of(Search search) {
 
 // ---- finding
 
-// Calls `visit(position, buckets)` in order, until it returns false.
+// Calls `visit(position, buckets)` in order.
 template <class Visit>
-void Needles::each_candidate(const Filter& filter, std::string_view text, Visit visit) const {
+void Needles::each_candidate(std::string_view text, Visit visit) const {
     if (text.size() < 3) return;
     unsigned char hits[64];
     const std::size_t positions = text.size() - 2, width = kernel_.width;
@@ -453,24 +476,23 @@ void Needles::each_candidate(const Filter& filter, std::string_view text, Visit 
             std::memcpy(&eight, hits + word, 8);
             if (eight == 0) continue;
             for (std::size_t i = std::max(first, word); i < std::min(last, word + 8); ++i)
-                if (hits[i] && !visit(at + i, unsigned{hits[i]})) return false;
+                if (hits[i]) visit(at + i, unsigned{hits[i]});
         }
-        return true;
     };
     if (positions < width) {
         char padded[64 + 2] = {};
         std::memcpy(padded, text.data(), text.size());
-        if (kernel_.skip(filter, padded, 0, width, hits) == 0) visit_hits(0, 0, positions);
+        if (kernel_.skip(filter_, padded, 0, width, hits) == 0) visit_hits(0, 0, positions);
         return;
     }
     std::size_t from = 0;
     for (;; from += width) {
-        from = kernel_.skip(filter, text.data(), from, positions, hits);
+        from = kernel_.skip(filter_, text.data(), from, positions, hits);
         if (from + width > positions) break;
-        if (!visit_hits(from, 0, width)) return;
+        visit_hits(from, 0, width);
     }
     const std::size_t end = positions - width;   // of the last block, which overlaps the one before
-    if (from < positions && kernel_.skip(filter, text.data(), end, positions, hits) == end) visit_hits(end, from - end, width);
+    if (from < positions && kernel_.skip(filter_, text.data(), end, positions, hits) == end) visit_hits(end, from - end, width);
 }
 
 // Does `text` begin with all of `form`? Each search has an allowance of work, which only forms that repeat themselves, in a text that is made for them, use
@@ -499,9 +521,9 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
     if (forms_.empty() || text.size() < forms_.front().size()) return 0;
     unsigned found = 0;
     std::size_t work = allowance(text.size());
-    each_candidate(anywhere_, text, [&](std::size_t at, unsigned buckets) {
+    each_candidate(text, [&](std::size_t at, unsigned buckets) {
         for (; buckets != 0; buckets &= buckets - 1) {
-            for (const Place& place : anywhere_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
+            for (const Place& place : filter_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
                 if (at < place.at) continue;
                 const std::size_t begin = at - place.at;
                 const std::string_view form = forms_[place.form].reveal();
@@ -516,37 +538,21 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
                     finds.push_back(span);
             }
         }
-        return true;
     });
     return found;
 }
 
-// How long is the longest end of `text` that is the beginning of a form, but not all of it?
-std::size_t Needles::could_begin(std::string_view text) const {
-    text.remove_prefix(text.size() - std::min(text.size(), reach_ - 1));
-    std::size_t longest_end = 0;
-    std::size_t work = allowance(text.size());
-    each_candidate(beginnings_, text, [&](std::size_t at, unsigned buckets) {
-        const std::string_view end = text.substr(at);
-        for (; buckets != 0; buckets &= buckets - 1) {
-            for (const Place& place : beginnings_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
-                const std::string_view form = forms_[place.form].reveal();
-                if (form.size() <= end.size() || std::memcmp(end.data(), &place.word, std::min<std::size_t>(end.size(), 4)) != 0) continue;
-                if (!agrees(end, form.substr(0, end.size()), work)) continue;
-                longest_end = end.size();
-                return false;
-            }
-        }
-        return true;
-    });
-    if (longest_end > 0) return longest_end;
-    for (const std::size_t size : {2u, 1u}) {
-        if (text.size() < size) continue;
-        const std::string_view end = text.substr(text.size() - size);
-        if (!begins_[static_cast<unsigned char>(end[0])]) continue;
-        if (std::any_of(forms_.begin(), forms_.end(), [&](const Secret& form) { return form.reveal().starts_with(end); })) return size;
+std::size_t Needles::open_end(std::string_view text) const {
+    const std::size_t most = std::min(text.size(), std::max<std::size_t>(reach_, 1) - 1);
+    const auto* const end = reinterpret_cast<const unsigned char*>(text.data()) + text.size();
+    const auto& in = *class_;
+    std::size_t size = 0;
+    for (; size + 4 <= most; size += 4) {   // one branch for four: base64 is of that class for as long as it goes
+        const unsigned char* const at = end - size;
+        if (!(in[at[-1]] & in[at[-2]] & in[at[-3]] & in[at[-4]])) break;
     }
-    return 0;
+    while (size < most && in[end[-1 - static_cast<std::ptrdiff_t>(size)]]) ++size;
+    return size;
 }
 
 unsigned Needles::mask(std::string& text) const {
@@ -582,14 +588,13 @@ Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
     const std::size_t held = held_.size();
     const std::size_t reach = needles_->reach() - 1;   // no find that begins in what is held goes further into the piece
     spans_.clear();
-    std::string_view tail = piece;
     if (held > 0) {
         joined_.assign(held_).append(piece.substr(0, reach));
         finds_ += needles_->find(joined_, held, 0, spans_);
-        if (piece.size() < reach) tail = joined_;
     }
     finds_ += needles_->find(piece, 0, held, spans_);
-    const std::size_t kept = last ? 0 : needles_->could_begin(tail);
+    std::size_t kept = last ? 0 : needles_->open_end(piece);
+    if (!last && kept == piece.size()) kept = std::min(held + kept, reach);   // it goes on in what is held, all of which is of that class
     const std::string_view shown = masked(piece);
 
     const std::size_t gone = held + piece.size() - kept;
