@@ -30,6 +30,7 @@ void ask_for_readable(Exchange& ex) {
         fields.set(accept_encoding, "identity");
     else if (fields.find(Known::accept_encoding))
         fields.set(accept_encoding, "gzip, deflate, br, zstd");
+    fields.remove_lookalikes(accept_encoding);   // some vendors read `Accept_Encoding` as the same
 }
 
 std::optional<Failure> judge_coding(const Exchange& ex, const Framing& framing) {

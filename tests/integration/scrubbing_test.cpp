@@ -113,6 +113,20 @@ TEST_CASE("where `scrub: deep` decodes, a range is asked for without a coding, a
     CHECK(all[3].count("accept-encoding") == 0);
 }
 
+TEST_CASE("what some vendors read as Accept-Encoding does not pass where it is ours to say") {
+    const std::string scrub = GENERATE("identity", "deep");
+    Seen seen;
+    Searched searched(coded("200 OK", "", "ok", &seen), "scrub: " + scrub + "\n");
+    searched.proxy.get("v.example", "/", "Accept_Encoding: x-other\r\nAccept-Encoding: gzip\r\nACCEPT_ENCODING: br\r\n");
+    searched.proxy.get("v.example", "/", "Accept_Encoding: x-other\r\n");
+    for (const Message& request : seen.all()) {
+        CAPTURE(scrub);
+        CHECK(request.count("accept_encoding") == 0);
+        CHECK(request.count("accept-encoding") <= 1);
+        CHECK(request.field("accept-encoding").find("x-other") == std::string::npos);
+    }
+}
+
 TEST_CASE("an answer that `scrub: deep` cannot decode is refused, and says why without a word of it") {
     struct Row {
         std::string status, fields, says;
