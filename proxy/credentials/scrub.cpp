@@ -75,6 +75,16 @@ Secret percent_of(std::string_view secret, std::string_view kept, bool plus_for_
     return Secret(std::move(out));
 }
 
+/// Needlessly, but every URL library reads it.
+Secret percent_of_all(std::string_view secret, std::string_view digits) {
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        out += '%';
+        append_hex(out, c, digits);
+    }
+    return Secret(std::move(out));
+}
+
 /// Inside a JSON string (RFC 8259 7): `as_number` are written as \uXXXX, the rest of what must be escaped in its short form.
 Secret json_of(std::string_view secret, std::string_view as_number, bool slash, std::string_view digits) {
     constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
@@ -106,6 +116,7 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
         for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, last_two));
     for (const std::string_view digits : {lower_digits, upper_digits}) {
         add(hex_of(secret, digits));
+        add(percent_of_all(secret, digits));
         add(percent_of(secret, "-._~", false, digits));
         add(percent_of(secret, "-._~", true, digits));                         // PHP's urlencode but for '~', Go's QueryEscape
         add(percent_of(secret, "-._~/", false, digits));                       // Python's quote
@@ -133,7 +144,8 @@ std::vector<Secret> forms_of(const Secret& secret) {
 /// Chooses where in each form its filter looks, so that it seldom stops for nothing: by how often bytes are seen in bodies.
 class Needles::Layout {
   public:
-    explicit Layout(Filter& filter) : filter_(filter) {
+    /// `by_six`: the search looks bytes up by their lower six bits, and not by nibbles.
+    Layout(Filter& filter, bool by_six) : filter_(filter), by_six_(by_six) {
         for (unsigned bucket = 0; bucket < 8; ++bucket) weigh(bucket);
     }
 
@@ -186,25 +198,39 @@ class Needles::Layout {
         return all;
     }
 
-    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, those of its row and of its column.
+    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, and those that it is taken for.
     void weigh(unsigned bucket) {
-        const auto& weight = weights();
-        const unsigned bit = 1u << bucket;
         for (unsigned i = 0; i < 3; ++i) {
-            const auto& lows = filter_.low[i];
-            const auto& highs = filter_.high[i];
-            std::array<double, 16> row{}, column{};
-            double passing = 0;
-            for (unsigned c = 0; c < 256; ++c) {
-                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
-                if (low) row[c >> 4] += weight[c];
-                if (high) column[c & 15] += weight[c];
-                if (low && high) passing += weight[c];
-            }
-            for (unsigned c = 0; c < 256; ++c) {
-                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
-                share_[i][bucket][c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
-            }
+            if (by_six_)
+                weigh_six(share_[i][bucket], filter_.six[i], 1u << bucket);
+            else
+                weigh_nibbles(share_[i][bucket], filter_.low[i], filter_.high[i], 1u << bucket);
+        }
+    }
+    static void weigh_six(std::array<double, 256>& share, const std::array<unsigned char, 64>& six, unsigned bit) {
+        const auto& weight = weights();
+        std::array<double, 64> alike{};
+        double passing = 0;
+        for (unsigned c = 0; c < 256; ++c) {
+            alike[c & 63] += weight[c];
+            if (six[c & 63] & bit) passing += weight[c];
+        }
+        for (unsigned c = 0; c < 256; ++c) share[c] = passing + (six[c & 63] & bit ? 0 : alike[c & 63]);
+    }
+    // Of its row and of its column.
+    static void weigh_nibbles(std::array<double, 256>& share, const std::array<unsigned char, 16>& lows, const std::array<unsigned char, 16>& highs, unsigned bit) {
+        const auto& weight = weights();
+        std::array<double, 16> row{}, column{};
+        double passing = 0;
+        for (unsigned c = 0; c < 256; ++c) {
+            const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+            if (low) row[c >> 4] += weight[c];
+            if (high) column[c & 15] += weight[c];
+            if (low && high) passing += weight[c];
+        }
+        for (unsigned c = 0; c < 256; ++c) {
+            const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+            share[c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
         }
     }
     // The third position is looked at only where the first two agree.
@@ -213,6 +239,7 @@ class Needles::Layout {
     }
 
     Filter& filter_;
+    const bool by_six_;
     std::array<double, 8> now_{};
     std::array<std::array<std::array<double, 256>, 8>, 3> share_{};
 };
@@ -271,7 +298,7 @@ Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kerne
     }
     // Those with the least choice first.
     std::sort(forms_.begin(), forms_.end(), [](const Secret& a, const Secret& b) { return a.size() < b.size(); });
-    Layout layout(filter_);
+    Layout layout(filter_, kernel_.width == 64);
     for (std::uint32_t i = 0; i < forms_.size(); ++i) {
         const std::string_view form = forms_[i].reveal();
         layout.place(i, form);
