@@ -58,7 +58,7 @@ Secret base64_of(std::string_view secret, unsigned before, std::string_view last
     return Secret(std::move(out));
 }
 
-bool is_alnum(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
+constexpr bool is_alnum(char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z'); }
 
 Secret percent_of(std::string_view secret, std::string_view kept, bool plus_for_space, std::string_view digits) {
     std::string out = roomy(secret);
@@ -71,6 +71,16 @@ Secret percent_of(std::string_view secret, std::string_view kept, bool plus_for_
             out += '%';
             append_hex(out, c, digits);
         }
+    }
+    return Secret(std::move(out));
+}
+
+/// Needlessly, but every URL library reads it.
+Secret percent_of_all(std::string_view secret, std::string_view digits) {
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        out += '%';
+        append_hex(out, c, digits);
     }
     return Secret(std::move(out));
 }
@@ -106,6 +116,7 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
         for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, last_two));
     for (const std::string_view digits : {lower_digits, upper_digits}) {
         add(hex_of(secret, digits));
+        add(percent_of_all(secret, digits));
         add(percent_of(secret, "-._~", false, digits));
         add(percent_of(secret, "-._~", true, digits));                         // PHP's urlencode but for '~', Go's QueryEscape
         add(percent_of(secret, "-._~/", false, digits));                       // Python's quote
@@ -133,13 +144,13 @@ std::vector<Secret> forms_of(const Secret& secret) {
 /// Chooses where in each form its filter looks, so that it seldom stops for nothing: by how often bytes are seen in bodies.
 class Needles::Layout {
   public:
-    explicit Layout(Filter& filter) : filter_(filter) {
+    /// `by_six`: the search looks bytes up by their lower six bits, and not by nibbles.
+    Layout(Filter& filter, bool by_six) : filter_(filter), by_six_(by_six) {
         for (unsigned bucket = 0; bucket < 8; ++bucket) weigh(bucket);
     }
 
-    /// `anywhere`: else at the form's beginning.
-    void place(std::uint32_t form, std::string_view bytes, bool anywhere) {
-        const std::size_t places = anywhere ? bytes.size() - 3 : 1;
+    void place(std::uint32_t form, std::string_view bytes) {
+        const std::size_t places = bytes.size() - 3;
         const std::size_t step = (places + most_places - 1) / most_places;
         double least = 1e9;
         std::size_t at = 0;
@@ -187,25 +198,39 @@ class Needles::Layout {
         return all;
     }
 
-    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, those of its row and of its column.
+    // What share of all bytes would pass the bucket at each position if a byte joined it: those that pass already, and those that it is taken for.
     void weigh(unsigned bucket) {
-        const auto& weight = weights();
-        const unsigned bit = 1u << bucket;
         for (unsigned i = 0; i < 3; ++i) {
-            const auto& lows = filter_.low[i];
-            const auto& highs = filter_.high[i];
-            std::array<double, 16> row{}, column{};
-            double passing = 0;
-            for (unsigned c = 0; c < 256; ++c) {
-                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
-                if (low) row[c >> 4] += weight[c];
-                if (high) column[c & 15] += weight[c];
-                if (low && high) passing += weight[c];
-            }
-            for (unsigned c = 0; c < 256; ++c) {
-                const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
-                share_[i][bucket][c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
-            }
+            if (by_six_)
+                weigh_six(share_[i][bucket], filter_.six[i], 1u << bucket);
+            else
+                weigh_nibbles(share_[i][bucket], filter_.low[i], filter_.high[i], 1u << bucket);
+        }
+    }
+    static void weigh_six(std::array<double, 256>& share, const std::array<unsigned char, 64>& six, unsigned bit) {
+        const auto& weight = weights();
+        std::array<double, 64> alike{};
+        double passing = 0;
+        for (unsigned c = 0; c < 256; ++c) {
+            alike[c & 63] += weight[c];
+            if (six[c & 63] & bit) passing += weight[c];
+        }
+        for (unsigned c = 0; c < 256; ++c) share[c] = passing + (six[c & 63] & bit ? 0 : alike[c & 63]);
+    }
+    // Of its row and of its column.
+    static void weigh_nibbles(std::array<double, 256>& share, const std::array<unsigned char, 16>& lows, const std::array<unsigned char, 16>& highs, unsigned bit) {
+        const auto& weight = weights();
+        std::array<double, 16> row{}, column{};
+        double passing = 0;
+        for (unsigned c = 0; c < 256; ++c) {
+            const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+            if (low) row[c >> 4] += weight[c];
+            if (high) column[c & 15] += weight[c];
+            if (low && high) passing += weight[c];
+        }
+        for (unsigned c = 0; c < 256; ++c) {
+            const bool low = lows[c & 15] & bit, high = highs[c >> 4] & bit;
+            share[c] = passing + (low ? 0 : column[c & 15]) + (high ? 0 : row[c >> 4]) + (low || high ? 0 : weight[c]);
         }
     }
     // The third position is looked at only where the first two agree.
@@ -214,6 +239,7 @@ class Needles::Layout {
     }
 
     Filter& filter_;
+    const bool by_six_;
     std::array<double, 8> now_{};
     std::array<std::array<std::array<double, 256>, 8>, 3> share_{};
 };
@@ -230,6 +256,34 @@ void Needles::Filter::add(const Place& place, unsigned bucket, std::string_view 
     buckets[bucket].push_back(place);
 }
 
+namespace {
+
+// Of bytes, from narrow to wide. What ends a JSON text, a line or a word is no token: streams that end their messages so pass as they come.
+using Class = std::array<bool, 256>;
+constexpr Class class_with(std::string_view symbols) {
+    Class tokens{};
+    for (unsigned c = 0; c < 256; ++c) tokens[c] = is_alnum(static_cast<char>(c)) || symbols.find(static_cast<char>(c)) != symbols.npos;
+    return tokens;
+}
+constexpr Class all_but(std::string_view few) {
+    Class bytes{};
+    for (unsigned c = 0; c < 256; ++c) bytes[c] = few.find(static_cast<char>(c)) == few.npos;
+    return bytes;
+}
+constexpr Class of_tokens = class_with("-._~+/=%\\:@&;$*!?#^"), of_a_line = all_but("\r\n"), of_anything = all_but("");
+
+const Class* class_of(const std::vector<Secret>& forms) {
+    const auto holds = [](const Class& bytes, const Secret& form) {
+        const std::string_view text = form.reveal();
+        return std::all_of(text.begin(), text.end(), [&](char c) { return bytes[static_cast<unsigned char>(c)]; });
+    };
+    for (const Class* bytes : {&of_tokens, &of_a_line})
+        if (std::all_of(forms.begin(), forms.end(), [&](const Secret& form) { return holds(*bytes, form); })) return bytes;
+    return &of_anything;
+}
+
+}  // namespace
+
 Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kernel_of(search)) {
     std::size_t taken = 0;
     for (const Secret& secret : secrets) {
@@ -244,25 +298,21 @@ Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kerne
     }
     // Those with the least choice first.
     std::sort(forms_.begin(), forms_.end(), [](const Secret& a, const Secret& b) { return a.size() < b.size(); });
-    Layout anywhere(anywhere_), beginnings(beginnings_);
+    Layout layout(filter_, kernel_.width == 64);
     for (std::uint32_t i = 0; i < forms_.size(); ++i) {
         const std::string_view form = forms_[i].reveal();
-        anywhere.place(i, form, true);
-        beginnings.place(i, form, false);
-        begins_[static_cast<unsigned char>(form[0])] = true;
+        layout.place(i, form);
         reach_ = std::max(reach_, form.size());
     }
+    class_ = class_of(forms_);
 }
 
 Needles::~Needles() {
-    for (Filter* filter : {&anywhere_, &beginnings_}) {
-        explicit_bzero(&filter->low, sizeof filter->low);
-        explicit_bzero(&filter->high, sizeof filter->high);
-        explicit_bzero(&filter->six, sizeof filter->six);
-        for (std::vector<Place>& bucket : filter->buckets)
-            if (!bucket.empty()) explicit_bzero(bucket.data(), bucket.size() * sizeof(Place));
-    }
-    explicit_bzero(begins_.data(), sizeof begins_);
+    explicit_bzero(&filter_.low, sizeof filter_.low);
+    explicit_bzero(&filter_.high, sizeof filter_.high);
+    explicit_bzero(&filter_.six, sizeof filter_.six);
+    for (std::vector<Place>& bucket : filter_.buckets)
+        if (!bucket.empty()) explicit_bzero(bucket.data(), bucket.size() * sizeof(Place));
 }
 
 // ---- the filters
@@ -441,9 +491,9 @@ Needles::Kernel Needles::kernel_of(Search search) {
 
 // ---- finding
 
-// Calls `visit(position, buckets)` in order, until it returns false.
+// Calls `visit(position, buckets)` in order.
 template <class Visit>
-void Needles::each_candidate(const Filter& filter, std::string_view text, Visit visit) const {
+void Needles::each_candidate(std::string_view text, Visit visit) const {
     if (text.size() < 3) return;
     unsigned char hits[64];
     const std::size_t positions = text.size() - 2, width = kernel_.width;
@@ -453,24 +503,23 @@ void Needles::each_candidate(const Filter& filter, std::string_view text, Visit 
             std::memcpy(&eight, hits + word, 8);
             if (eight == 0) continue;
             for (std::size_t i = std::max(first, word); i < std::min(last, word + 8); ++i)
-                if (hits[i] && !visit(at + i, unsigned{hits[i]})) return false;
+                if (hits[i]) visit(at + i, unsigned{hits[i]});
         }
-        return true;
     };
     if (positions < width) {
         char padded[64 + 2] = {};
         std::memcpy(padded, text.data(), text.size());
-        if (kernel_.skip(filter, padded, 0, width, hits) == 0) visit_hits(0, 0, positions);
+        if (kernel_.skip(filter_, padded, 0, width, hits) == 0) visit_hits(0, 0, positions);
         return;
     }
     std::size_t from = 0;
     for (;; from += width) {
-        from = kernel_.skip(filter, text.data(), from, positions, hits);
+        from = kernel_.skip(filter_, text.data(), from, positions, hits);
         if (from + width > positions) break;
-        if (!visit_hits(from, 0, width)) return;
+        visit_hits(from, 0, width);
     }
     const std::size_t end = positions - width;   // of the last block, which overlaps the one before
-    if (from < positions && kernel_.skip(filter, text.data(), end, positions, hits) == end) visit_hits(end, from - end, width);
+    if (from < positions && kernel_.skip(filter_, text.data(), end, positions, hits) == end) visit_hits(end, from - end, width);
 }
 
 // Does `text` begin with all of `form`? Each search has an allowance of work, which only forms that repeat themselves, in a text that is made for them, use
@@ -499,9 +548,9 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
     if (forms_.empty() || text.size() < forms_.front().size()) return 0;
     unsigned found = 0;
     std::size_t work = allowance(text.size());
-    each_candidate(anywhere_, text, [&](std::size_t at, unsigned buckets) {
+    each_candidate(text, [&](std::size_t at, unsigned buckets) {
         for (; buckets != 0; buckets &= buckets - 1) {
-            for (const Place& place : anywhere_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
+            for (const Place& place : filter_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
                 if (at < place.at) continue;
                 const std::size_t begin = at - place.at;
                 const std::string_view form = forms_[place.form].reveal();
@@ -516,37 +565,21 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
                     finds.push_back(span);
             }
         }
-        return true;
     });
     return found;
 }
 
-// How long is the longest end of `text` that is the beginning of a form, but not all of it?
-std::size_t Needles::could_begin(std::string_view text) const {
-    text.remove_prefix(text.size() - std::min(text.size(), reach_ - 1));
-    std::size_t longest_end = 0;
-    std::size_t work = allowance(text.size());
-    each_candidate(beginnings_, text, [&](std::size_t at, unsigned buckets) {
-        const std::string_view end = text.substr(at);
-        for (; buckets != 0; buckets &= buckets - 1) {
-            for (const Place& place : beginnings_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
-                const std::string_view form = forms_[place.form].reveal();
-                if (form.size() <= end.size() || std::memcmp(end.data(), &place.word, std::min<std::size_t>(end.size(), 4)) != 0) continue;
-                if (!agrees(end, form.substr(0, end.size()), work)) continue;
-                longest_end = end.size();
-                return false;
-            }
-        }
-        return true;
-    });
-    if (longest_end > 0) return longest_end;
-    for (const std::size_t size : {2u, 1u}) {
-        if (text.size() < size) continue;
-        const std::string_view end = text.substr(text.size() - size);
-        if (!begins_[static_cast<unsigned char>(end[0])]) continue;
-        if (std::any_of(forms_.begin(), forms_.end(), [&](const Secret& form) { return form.reveal().starts_with(end); })) return size;
+std::size_t Needles::open_end(std::string_view text) const {
+    const std::size_t most = std::min(text.size(), std::max<std::size_t>(reach_, 1) - 1);
+    const auto* const end = reinterpret_cast<const unsigned char*>(text.data()) + text.size();
+    const auto& in = *class_;
+    std::size_t size = 0;
+    for (; size + 4 <= most; size += 4) {   // one branch for four: base64 is of that class for as long as it goes
+        const unsigned char* const at = end - size;
+        if (!(in[at[-1]] & in[at[-2]] & in[at[-3]] & in[at[-4]])) break;
     }
-    return 0;
+    while (size < most && in[end[-1 - static_cast<std::ptrdiff_t>(size)]]) ++size;
+    return size;
 }
 
 unsigned Needles::mask(std::string& text) const {
@@ -582,14 +615,13 @@ Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
     const std::size_t held = held_.size();
     const std::size_t reach = needles_->reach() - 1;   // no find that begins in what is held goes further into the piece
     spans_.clear();
-    std::string_view tail = piece;
     if (held > 0) {
         joined_.assign(held_).append(piece.substr(0, reach));
         finds_ += needles_->find(joined_, held, 0, spans_);
-        if (piece.size() < reach) tail = joined_;
     }
     finds_ += needles_->find(piece, 0, held, spans_);
-    const std::size_t kept = last ? 0 : needles_->could_begin(tail);
+    std::size_t kept = last ? 0 : needles_->open_end(piece);
+    if (!last && kept == piece.size()) kept = std::min(held + kept, reach);   // it goes on in what is held, all of which is of that class
     const std::string_view shown = masked(piece);
 
     const std::size_t gone = held + piece.size() - kept;

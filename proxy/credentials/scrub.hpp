@@ -17,8 +17,9 @@
 namespace sluice {
 
 /// What is looked for, compiled: each secret as it is, in base64 (RFC 4648 4 and 5, in all three alignments, without the characters that depend on what
-/// stands beside it), in hex, percent-encoded (RFC 3986, and as forms, paths and JavaScript do it) and escaped as JSON libraries do it, where that differs.
-/// Not found: base64 that is broken into lines, encodings of encodings, hex in mixed case, escapes nobody needs (`%41` for A).
+/// stands beside it), in hex, percent-encoded (RFC 3986, as forms, paths and JavaScript do it, and byte for byte) and escaped as JSON libraries do it, where that differs.
+/// Not found: parts of a secret, as where a vendor cuts what it repeats or answers a range of it; base64 that is broken into lines, encodings of encodings,
+/// hex in mixed case, escapes that nobody needs in some places only (`%41` for A).
 class Needles {
   public:
     /// Bytes of a secret that is searched: a shorter one would be found by chance, a longer one fits into no head.
@@ -42,8 +43,11 @@ class Needles {
     /// Secrets that are not searched, because they are shorter than `shortest`; because they are longer than `longest` or more than `most_secrets`.
     unsigned too_short() const { return too_short_; }
     unsigned too_much() const { return too_much_; }
-    /// Bytes of the longest form: no more are ever held back.
+    /// Bytes of the longest form: fewer are ever held back.
     std::size_t reach() const { return reach_; }
+    /// How many bytes at the end of `text` are such as forms are made of, without a gap, at most `reach() - 1`: what a form that goes on behind it may
+    /// have begun in. Whether they agree with any is not asked: what is done with them may be seen by who must not learn that.
+    std::size_t open_end(std::string_view text) const;
 
     /// Masks a text that is there as a whole. How many were found.
     unsigned mask(std::string& text) const;
@@ -79,14 +83,13 @@ class Needles {
     static Kernel kernel_of(Search search);
 
     template <class Visit>
-    void each_candidate(const Filter& filter, std::string_view text, Visit visit) const;
+    void each_candidate(std::string_view text, Visit visit) const;
     static bool agrees(std::string_view text, std::string_view form, std::size_t& work);
     unsigned find(std::string_view text, std::size_t edge, std::size_t shift, std::vector<Span>& finds) const;
-    std::size_t could_begin(std::string_view text) const;
 
     std::vector<Secret> forms_;
-    Filter anywhere_, beginnings_;
-    std::array<bool, 256> begins_{};   // a form begins with that byte
+    Filter filter_;
+    const std::array<bool, 256>* class_;   // of bytes, which all forms are made of
     Kernel kernel_;
     std::size_t reach_ = 0;
     unsigned too_short_ = 0, too_much_ = 0;
@@ -95,8 +98,9 @@ class Needles {
 /// What a secret may look like where somebody repeats it: itself first, then the encodings that `Needles` names.
 std::vector<Secret> forms_of(const Secret& secret);
 
-/// One body, piece by piece. What goes on is what came, with every byte of every find masked, whatever the pieces; only what could be the beginning of a
-/// form is held back, until more has come. No copy where nothing is found.
+/// One body, piece by piece. What goes on is what came, with every byte of every find masked, whatever the pieces. Held back until more has come is the open
+/// end, whether it agrees with a form or not: how much goes on when, and in what parts, depends on how long the pieces are and on what classes their bytes
+/// are of, but never on the secret: or whoever chooses what is echoed would learn it byte by byte. No copy where nothing is found or held.
 class Scrubber {
   public:
     /// `first`, then `second`: they point into the scrubber or into the piece, and are valid until the next `feed` and as long as the piece.

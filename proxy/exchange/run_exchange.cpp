@@ -222,6 +222,8 @@ Task<Result<void>> deliver_rewritten(Core& core, Exchange& ex) {
     co_return co_await ex.application->deliver(ex.response, framing, *rewritten, ex.limits, *trip.activity);
 }
 
+Task<Result<void>> withhold(Failure why) { co_return why; }
+
 // No coroutine of its own: it ends with the application's.
 Task<Result<void>> deliver(Core& core, Exchange& ex) {
     RoundTrip& trip = *ex.trip;
@@ -232,6 +234,8 @@ Task<Result<void>> deliver(Core& core, Exchange& ex) {
         ex.response.phrase = "Connection established";
     }
     ex.response.fields.remove_hop_by_hop();
+    if (!trip.upgraded)
+        if (auto unreadable = judge_coding(ex, trip.response_framing)) return withhold(std::move(*unreadable));
     if (!ex.fallbacks.empty()) return deliver_rewritten(core, ex);
     ex.status = ex.response.status;
     if (trip.upgraded) {

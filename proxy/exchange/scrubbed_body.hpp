@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-/// Masks what is found. What comes goes on at once, but for an end that could be the beginning of a secret: that waits until more has come. Trailers are
-/// searched too.
+/// Masks what is found. What comes goes on at once, but for an end of such characters as secrets are made of: that waits until more has come, whether it agrees
+/// with one or not. In which pieces it goes on says nothing of the secret (`Scrubber`). Trailers are searched too.
 class ScrubbedBody final : public BodySource {
   public:
     void begin(BodySource& inner, std::shared_ptr<const Needles> needles);

@@ -77,6 +77,7 @@ void judge_scrubbed(std::string_view secret, std::string_view body, Pieces piece
             streamed.append(passed.first).append(passed.second);
             REQUIRE(scrubber.held() < std::max<std::size_t>(needles->reach(), 1));
             if (at == body.size()) break;
+            REQUIRE(scrubber.held() == needles->open_end(body.substr(0, at)));   // which knows nothing of the secret but its class
         }
         REQUIRE(plain.laborious ? masks_all_of(streamed, plain.masked, body) : streamed == whole && scrubber.finds() == finds);
     }
