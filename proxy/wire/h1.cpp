@@ -174,6 +174,7 @@ Task<H1Channel::Got> H1Channel::read_head(ResponseHead& head, TimePoint deadline
 void H1Channel::start_body(const Framing& framing, std::uint64_t* counter, Activity* activity, const Fields* head) {
     counter_ = counter;
     activity_ = activity;
+    why_ = nullptr;
     ahead_.reset();
     left_ = framing.length;
     switch (framing.kind) {
@@ -279,10 +280,11 @@ std::optional<Result<Chunk>> H1Channel::next_ready() {
 Task<Result<Chunk>> H1Channel::next(TimePoint deadline) {
     for (;;) {
         if (auto chunk = next_ready()) co_return std::move(*chunk);
+        if (why_) co_return *why_;
         if (input_.empty()) input_.release(stream_->loop());   // however long the next byte takes
         const Wait waited = co_await stream_->readable(deadline);
         if (waited == Wait::timed_out) co_return Failure{side_, Reason::timeout_idle, Replay::unsafe, "no byte moved for too long"};
-        if (waited == Wait::interrupted) co_return ended({Io::Kind::failed, 0, {}}, "(interrupted)");
+        if (waited == Wait::interrupted) co_return why_ ? *why_ : ended({Io::Kind::failed, 0, {}}, "(interrupted)");
     }
 }
 

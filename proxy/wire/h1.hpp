@@ -85,6 +85,12 @@ class H1Channel final : public BodySource {
         if (open()) stream_->socket().interrupt_reader();
     }
 
+    /// The same, and it is told `why` instead, now or when it next has to wait. `why` outlives the body.
+    void interrupt(const Failure& why) {
+        why_ = &why;
+        interrupt();
+    }
+
     /// Gives buffers back while nothing is under way.
     void rest();
     void close(bool reset = false);
@@ -112,6 +118,7 @@ class H1Channel final : public BodySource {
     std::uint64_t left_ = 0;
     std::uint64_t* counter_ = nullptr;
     Activity* activity_ = nullptr;
+    const Failure* why_ = nullptr;   // of the body's interruption
     std::optional<Result<Chunk>> ahead_;   // read by `look_at_body`, pulled by nobody yet
     ChunkedDecoder decoder_;
     Fields trailers_;

@@ -71,7 +71,9 @@ Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields
         out.end_writing();
     if (state.finished.waiting())
         state.finished.notify(Wait::ready);
-    else if (state.receiving || (state.failure && framing.kind == Framing::Kind::until_close))
+    else if (state.failure && framing.kind == Framing::Kind::until_close)
+        connection.channel.interrupt(*state.failure);   // one exchange, and so one end: whoever waits for the other direction must not take it for the vendor's
+    else if (state.receiving)
         connection.channel.interrupt();
 }
 

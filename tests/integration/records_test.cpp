@@ -1,0 +1,202 @@
+// What the one record of an exchange says, read from the log of the real proxy: why it ended, how long its phases took, how much went through, and nothing that is secret.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/json/parse.hpp>
+#include <catch2/catch.hpp>
+#include <sstream>
+#include <thread>
+
+#include "proxy/wire/h1_reply.hpp"
+#include "proxy/wire/transport.hpp"
+#include "tests/support/proxy.hpp"
+#include "tests/support/run_task.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+/// The line of the exchange that has `mark` in it, once it is logged.
+boost::json::object record_with(const TestProxy& proxy, const std::string& mark) {
+    std::string found;
+    eventually([&] {
+        std::istringstream lines(proxy.log());
+        for (std::string line; std::getline(lines, line);)
+            if (line.find("\"event\":\"exchange\"") != line.npos && line.find(mark) != line.npos) found = line;
+        return !found.empty();
+    });
+    INFO(mark);
+    REQUIRE_FALSE(found.empty());
+    return boost::json::parse(found).as_object();
+}
+
+std::string text_in(const boost::json::object& record, std::string_view key) {
+    const auto* value = record.if_contains(key);
+    return value ? std::string(value->as_string()) : std::string();
+}
+
+/// -1: it is not there.
+double number_in(const boost::json::object& record, std::string_view key) {
+    const auto* value = record.if_contains(key);
+    return value ? value->to_number<double>() : -1;
+}
+
+// Says nothing but what a handshake takes, and listens until the end.
+void listen_only(Wire& wire) { wire.read_all(); }
+void switch_and_listen(Wire& wire) {
+    if (!wire.read_request()) return;
+    wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    wire.read_all();
+}
+
+const std::string switch_fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n";
+
+}  // namespace
+
+// ---- why it ended
+
+TEST_CASE("a tunnel or an upgrade that ends because its own time is over is recorded as that, not as the vendor's fault") {
+    FakeVendor silent(listen_only), switching(switch_and_listen);
+    const bool upgrade = GENERATE(false, true), asked = GENERATE(false, true);
+    const bool at_once = GENERATE(false, true);   // which of the two directions is the first to notice
+    CAPTURE(upgrade, asked, at_once);
+    const std::string total = asked ? "" : "timeout: {total: 200ms}\n";
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", upgrade ? switching : silent, false, total + (upgrade ? "" : "mode: tunnel\n")));
+    const std::string lowered = asked ? "Sluice-Timeout: 200ms\r\n" : "";
+    Wire app = Wire::to(proxy.port());
+    if (upgrade)
+        app.write("GET http://v.example/ws HTTP/1.1\r\nHost: v.example\r\n" + switch_fields + lowered + "\r\n" + (at_once ? "hello" : ""));
+    else
+        app.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n" + lowered + "\r\n" + (at_once ? "hello" : ""));
+    const auto head = app.read_head();
+    REQUIRE(head);
+    REQUIRE(head->status() == (upgrade ? 101 : 200));
+    if (!at_once) app.write("hello");
+    CHECK(app.read_all().empty());
+
+    const auto record = record_with(proxy, "\"vendor\":\"v\"");
+    CHECK(text_in(record, "reason") == "timeout_total");
+    CHECK(text_in(record, "outcome") == "failed");
+    CHECK(text_in(record, "detail").find("total time") != std::string::npos);
+    CHECK(text_in(record, "detail").find("the vendor closed") == std::string::npos);
+    CHECK_FALSE(record.contains("gone"));
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="v",reason="timeout_total"})") == 1);
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="v",reason="upstream_reset"})") < 1);
+}
+
+TEST_CASE("an application that breaks a tunnel or an upgrade off is recorded as having gone away, not as the vendor's fault") {
+    FakeVendor silent(listen_only), switching(switch_and_listen);
+    const bool upgrade = GENERATE(false, true);
+    CAPTURE(upgrade);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", upgrade ? switching : silent, false, upgrade ? "" : "mode: tunnel\n"));
+    Wire app = Wire::to(proxy.port());
+    app.write(upgrade ? "GET http://v.example/ws HTTP/1.1\r\nHost: v.example\r\n" + switch_fields + "\r\n" : "CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    REQUIRE(app.read_head());
+    app.close(true);
+
+    const auto record = record_with(proxy, "\"vendor\":\"v\"");
+    CHECK(text_in(record, "reason") == "");
+    CHECK(text_in(record, "detail") == "the application went away");
+    CHECK(record.contains("gone"));
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="v",reason="upstream_reset"})") < 1);
+}
+
+namespace {
+
+/// The transport alone, on a loop whose time is moved by hand: an hour is not waited for.
+struct StreamBench {
+    FakeVendor vendor;
+    std::shared_ptr<Config> config = std::make_shared<Config>();
+    Loop loop;
+    int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    Telemetry telemetry{1, null, LogFormat::json};
+    std::unique_ptr<WorkerJournal> journal = telemetry.journal();
+    Resolver resolver{loop, {}};
+    Dialler dialler{loop, resolver, {}};
+    HttpTransport transport{loop, dialler, *journal};
+    std::shared_ptr<ClientContexts> contexts;
+
+    bool stopped = false, draining = false;
+    H1Channel application{Origin::application};
+    H1Reply reply{application, draining, stopped};
+    std::optional<Wire> far_end;
+    RequestHead request;
+    ResponseHead response;
+    Activity activity;
+    Phases phases;
+    Traffic traffic;
+    RoundTrip trip;
+
+    StreamBench(FakeVendor::Serve serve, bool upgrade) : vendor(std::move(serve)) {
+        Vendor& made = config->vendors.emplace_back();
+        made.name = "v";
+        std::string fault;
+        made.addresses.push_back(parse_range("127.0.0.0/8", fault).value());
+        contexts = std::make_shared<ClientContexts>(*config);
+        transport.adopt(contexts);
+
+        int ends[2];
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+        application.attach(std::make_unique<Stream>(Socket(loop, ends[0])));
+        far_end.emplace(ends[1]);
+        application.start_raw(&traffic.to_vendor, &activity);
+        reply.begin(upgrade ? "GET" : "CONNECT", 1, false);
+
+        request.method = "GET";
+        request.target = "/ws";
+        trip.vendor = &made;
+        trip.contexts = contexts.get();
+        trip.destination = {Scheme::http, {"127.0.0.1", vendor.port(), true}, ""};
+        trip.request = &request;
+        trip.request_body = &application;
+        trip.upgrade = upgrade;
+        trip.limits.timeout = {};
+        trip.limits.timeout.idle = 100ms;   // which an hour takes the place of
+        trip.limits.total = later(Loop::now(), trip.limits.timeout.total);
+        trip.activity = &activity;
+        trip.application = &reply;
+        trip.phases = &phases;
+        trip.traffic = &traffic;
+        trip.response = &response;
+    }
+    ~StreamBench() { ::close(null); }
+
+    /// What is due until then, as if it were then.
+    void come_to(TimePoint at) {
+        const Clock::Hold hold(at);
+        loop.wheel.advance(at);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a tunnel or an upgrade in which no byte moves for an hour ends as idle, whichever direction notices first") {
+    const bool upgrade = GENERATE(false, true);
+    CAPTURE(upgrade);
+    StreamBench bench(upgrade ? switch_and_listen : listen_only, upgrade);
+    const Result<void> opened = test::run(bench.loop, upgrade ? bench.transport.round_trip(bench.trip) : bench.transport.open_stream(bench.trip));
+    REQUIRE(opened.has_value());
+    ResponseHead head;
+    head.status = upgrade ? 101 : 200;
+    test::Running<Result<void>> delivering(bench.loop, bench.reply.deliver_stream(head, *bench.trip.response_body, bench.trip.limits, bench.activity));
+    REQUIRE(bench.far_end->read_head());
+    test::run_until(bench.loop, [&] { return bench.application.stream().staged() == 0; });
+
+    const TimePoint last = bench.activity.last;
+    bench.come_to(last + 59min);
+    CHECK_FALSE(delivering.done());
+    bench.come_to(last + 1h + 20ms);
+    const Result<void> done = std::move(delivering.get());
+    REQUIRE_FALSE(done.has_value());
+    CHECK(name_of(done.error().reason) == "timeout_idle");
+    CHECK(done.error().detail.find("no byte moved") != std::string::npos);
+    test::Running<bool> finished(bench.loop, [](StreamBench& b) -> Task<bool> {
+        co_await b.transport.finish(b.trip);
+        co_return true;
+    }(bench));
+    CHECK(finished.get());
+}
