@@ -179,10 +179,12 @@ Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {
 
 Task<Result<void>> report(Exchange& ex, const Failure& failure) {
     ex.outcome = is_refusal(failure) ? Outcome::refused : Outcome::failed;
+    const bool cut_off = ex.application->stopped() && !ex.application_gone;   // by us: only the end of a drain does that
     if (failure.gone || ex.application->stopped()) {   // nobody is left to be answered
-        ex.application_gone = true;
+        ex.application_gone = !cut_off;
         ex.outcome = Outcome::failed;
-        ex.detail = "the application went away";
+        if (cut_off) ex.reason = Reason::draining;
+        ex.detail = cut_off ? "cut off: it was not over when the time to drain was" : "the application went away";
         co_return failure;
     }
     if (ex.application->began()) {   // too late for a status: the connection is cut, the log says why

@@ -123,6 +123,7 @@ void Session::look_for_hang_up() {
     if (Loop::now() - current_->phases.started < 500ms) return;
     // A body that is still being read will show it by itself.
     if (!channel_.body_done() || !channel_.stream().hung_up()) return;
+    current_->application_gone = true;
     stopped_ = true;
     interrupt(floor_.core, *current_);
 }

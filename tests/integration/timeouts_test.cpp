@@ -298,6 +298,31 @@ TEST_CASE("what does not end within the drain's time is cut off") {
     proxy.drain();
     proxy.join();
     CHECK(app.read_some().empty());
+    REQUIRE(proxy.logs("\"reason\":\"draining\""));   // and not as somebody who went away by himself
+    CHECK(proxy.logs("\"outcome\":\"failed\""));
+    CHECK(proxy.logs("cut off"));
+    CHECK(proxy.log().find("\"gone\"") == std::string::npos);
+    CHECK(proxy.metric(R"(sluice_rejected_total{vendor="v",reason="draining"})") == 1);
+}
+
+TEST_CASE("an answer and a tunnel that are under way when the drain's time is over are recorded as cut off by it, with the status that was seen") {
+    FakeVendor halting([](Wire& wire) {
+        wire.read_request();
+        wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome");
+        wire.read_all();
+    });
+    const bool tunnel = GENERATE(false, true);
+    CAPTURE(tunnel);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", halting, false, tunnel ? "mode: tunnel" : ""), 1, 200ms);
+    Wire app = Wire::to(proxy.port());
+    app.write(tunnel ? "CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n" : "GET http://v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    const auto answer = app.read_head();
+    REQUIRE(answer);
+    proxy.drain();
+    proxy.join();
+    CHECK(app.read_all().size() < 100);
+    CHECK(proxy.logs("\"status\":200,\"outcome\":\"failed\",\"reason\":\"draining\""));
+    CHECK(proxy.log().find("\"gone\"") == std::string::npos);
 }
 
 TEST_CASE("what only waits for its turn when the drain's time is over is told so: it is worth another try elsewhere") {
