@@ -7,9 +7,9 @@ void SslSessionStore::keep(const PoolKey& key, SslSessionPtr session) {
     sessions_[key] = std::move(session);
 }
 
-SSL_SESSION* SslSessionStore::find(const PoolKey& key) const {
+SslSessionPtr SslSessionStore::copy_of(const PoolKey& key) const {
     const auto found = sessions_.find(key);
-    return found == sessions_.end() ? nullptr : found->second.get();
+    return SslSessionPtr(found == sessions_.end() ? nullptr : SSL_SESSION_dup(found->second.get()));
 }
 
 std::unique_ptr<UpstreamConnection> Pool::take(const PoolKey& key, bool replayable, TimePoint now) {

@@ -66,11 +66,14 @@ struct UpstreamConnection {
 struct SslSessionDeleter { void operator()(SSL_SESSION* p) const { SSL_SESSION_free(p); } };
 using SslSessionPtr = std::unique_ptr<SSL_SESSION, SslSessionDeleter>;
 
-/// The latest TLS session of each destination; bounded, arbitrary ones out first.
+/// The latest TLS session of each destination; bounded, arbitrary ones out first. None of them is any connection's own: OpenSSL takes that one out of use where its connection ends without a close_notify, which
+/// says nothing against the session (RFC 5246 7.2.1).
 class SslSessionStore {
   public:
     void keep(const PoolKey& key, SslSessionPtr session);
-    SSL_SESSION* find(const PoolKey& key) const;
+    /// For one connection; null: there is none.
+    SslSessionPtr copy_of(const PoolKey& key) const;
+    void forget(const PoolKey& key) { sessions_.erase(key); }
 
   private:
     static constexpr std::size_t capacity = 4096;

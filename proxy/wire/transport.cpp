@@ -53,8 +53,8 @@ PoolKey key_of(const RoundTrip& trip) {
 int keep_session(SSL* ssl, SSL_SESSION* session) {
     auto* connection = static_cast<UpstreamConnection*>(SSL_get_app_data(ssl));
     if (!connection || !connection->sessions) return 0;
-    connection->sessions->keep(connection->key, SslSessionPtr(session));
-    return 1;   // the reference is ours now
+    if (SslSessionPtr copy{SSL_SESSION_dup(session)}) connection->sessions->keep(connection->key, std::move(copy));
+    return 0;   // the one that we were told of stays OpenSSL's
 }
 
 // Detached, but `finish` waits for it: everything it refers to lives longer. The last thing it does is wake whoever looks at its result; nothing is touched after that.
@@ -139,11 +139,12 @@ Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& co
     SSL_set_app_data(ssl.get(), &connection);
     static constexpr unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     SSL_set_alpn_protos(ssl.get(), alpn, sizeof alpn);
-    if (SSL_SESSION* session = sessions_.find(connection.key)) offer_session(ssl.get(), session, authority.host);
+    if (const SslSessionPtr session = sessions_.copy_of(connection.key)) offer_session(ssl.get(), session.get(), authority.host);
 
     Stream& stream = connection.channel.stream();
     stream.start_tls(std::move(ssl), {});
     const Stream::Handshake shaken = co_await stream.handshake(std::min(later(started, trip.limits.timeout.tls), trip.limits.total));
+    if (shaken == Stream::Handshake::failed || shaken == Stream::Handshake::closed) sessions_.forget(connection.key);   // it may have been for the session that was offered
     switch (shaken) {
     case Stream::Handshake::done: break;
     case Stream::Handshake::timed_out: {
@@ -186,6 +187,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
                 co_return with_nothing_sent(Failure::application_gone());
             }
             if (connection->channel.stream().has_spoken()) {   // not an answer to us; the pool has looked at what it gives
+                sessions_.forget(key);   // resumed, it would speak too late to be told from an answer
                 discard(std::move(connection), true);
                 co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::safe, trip.destination.authority.text() + " spoke before it was asked"};
             }

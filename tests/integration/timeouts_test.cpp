@@ -210,6 +210,55 @@ TEST_CASE("a connection to a vendor is used again, and its handshake resumed") {
     CHECK(proxy.metric(R"(sluice_upstream_handshakes_total{vendor="v",resumed="true"})") >= 1);
 }
 
+TEST_CASE("a vendor that closes kept connections without a close_notify has its handshakes resumed all the same") {
+    const int newest = GENERATE(TLS1_3_VERSION, TLS1_2_VERSION);
+    CAPTURE(newest);
+    FakeVendor vendor(
+        [](Wire& wire) {
+            if (!wire.read_request()) return;
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            wire.fin();
+            wire.read_all();
+        },
+        vendor_ca(), "localhost", newest);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    for (int i = 0; i < 4; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(vendor.connections() == 4);
+    CHECK(proxy.metric(R"(sluice_upstream_handshakes_total{vendor="v",resumed="false"})") == 1);
+    CHECK(proxy.metric(R"(sluice_upstream_handshakes_total{vendor="v",resumed="true"})") == 3);
+}
+
+TEST_CASE("a session whose handshake failed is not offered again") {
+    std::atomic<bool> fails{false};
+    std::atomic<unsigned> offered{0};
+    FakeVendor vendor(always("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), vendor_ca());
+    struct Seen {
+        std::atomic<bool>& fails;
+        std::atomic<unsigned>& offered;
+    } seen{fails, offered};
+    SSL_CTX_set_client_hello_cb(
+        vendor.context(),
+        [](SSL* ssl, int* alert, void* argument) {
+            auto& [fail, sessions] = *static_cast<Seen*>(argument);
+            const unsigned char* bytes = nullptr;
+            std::size_t size = 0;
+            constexpr unsigned pre_shared_key = 41;   // RFC 8446 4.2.11
+            const bool offers = SSL_client_hello_get0_ext(ssl, pre_shared_key, &bytes, &size) == 1;
+            sessions += offers;
+            *alert = SSL_AD_INTERNAL_ERROR;
+            return fail && offers ? SSL_CLIENT_HELLO_ERROR : SSL_CLIENT_HELLO_SUCCESS;
+        },
+        &seen);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "retry: {max: 0}"));
+    for (int i = 0; i < 2; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(offered == 1);
+    fails = true;
+    CHECK(proxy.get("v.example").reason() == "tls_failed");
+    CHECK(offered == 2);
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(offered == 2);
+}
+
 TEST_CASE("a pooled connection that has died is replaced without the application knowing") {
     // The vendor answers once, then reads the next request and closes without a word: nothing shows before the request is out.
     std::atomic<int> requests{0};
