@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "proxy/http/path_to_tell.hpp"
 #include "proxy/telemetry/tame_text.hpp"
 
 namespace sluice {
@@ -222,7 +223,7 @@ void LineFormat::append_exchange(std::string& out, const ExchangeRecord& record,
     line.text(client_key, record.client);
     line.text(method_key, record.method, 32);
     line.text(authority_key, record.authority);
-    line.text(path_key, record.path.substr(0, record.path.find('?')), 1024);  // a query may hold a secret: cut it twice
+    line.text(path_key, path_to_tell(record.path), 1024);  // what is refused stands there as it came
     if (record.status != 0) line.number(status_key, record.status);
     line.word(outcome_key, sluice::name_of(record.outcome));
     if (record.reason) line.word(reason_key, sluice::name_of(*record.reason));

@@ -200,3 +200,41 @@ TEST_CASE("a tunnel or an upgrade in which no byte moves for an hour ends as idl
     }(bench));
     CHECK(finished.get());
 }
+
+// ---- nothing that is secret
+
+TEST_CASE("a password or a fragment in a target that is refused reaches neither the log nor the answer") {
+    FakeVendor vendor(echo());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    const std::string own = "127.0.0.1:" + std::to_string(proxy.port());
+    struct Row {
+        std::string request, path;
+    };
+    const std::vector<Row> rows = {
+        {"GET http://u:SECRET@v.example/a/b?q=SECRET HTTP/1.1\r\nHost: v.example\r\n\r\n", "/a/b"},
+        {"GET http://u:SEC/RET@v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n", ""},
+        {"GET https://u:SECRET@v.example HTTP/1.1\r\nHost: v.example\r\n\r\n", ""},
+        {"GET ftp://u:SECRET@v.example/x HTTP/1.1\r\nHost: v.example\r\n\r\n", "/x"},
+        {"GET http://v.example/a#access_token=SECRET HTTP/1.1\r\nHost: v.example\r\n\r\n", "/a"},
+        {"GET u:SECRET@v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n", "/"},
+        {"GET /v/a#access_token=SECRET HTTP/1.1\r\nHost: " + own + "\r\n\r\n", "/v/a"},
+        {"CONNECT u:SECRET@v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n", ""},
+        // Its framing is wrong before anybody looks at its target.
+        {"POST http://u:SECRET@v.example/p HTTP/1.1\r\nHost: v.example\r\nContent-Length: -1\r\n\r\n", "/p"},
+    };
+    for (const Row& row : rows) {
+        INFO(row.request);
+        const Message answer = proxy.raw(row.request);
+        CHECK(answer.status() == 400);
+        CHECK(answer.body.find("SEC") == std::string::npos);
+        const auto record = record_with(proxy, answer.field("sluice-request-id"));
+        CHECK(text_in(record, "reason") == "bad_request");
+        if (row.path.empty())
+            CHECK(text_in(record, "path").find("SEC") == std::string::npos);
+        else
+            CHECK(text_in(record, "path") == row.path);
+    }
+    CHECK(proxy.log().find("SEC") == std::string::npos);
+    CHECK(proxy.log().find("RET") == std::string::npos);
+    CHECK(proxy.metrics().find("SEC") == std::string::npos);
+}

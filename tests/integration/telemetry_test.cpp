@@ -88,7 +88,7 @@ double value_of(const Telemetry& telemetry, const std::string& series) {
 
 // Records more than the writer lets wait.
 std::size_t flood(WorkerJournal& journal, const Config& config) {
-    const std::string path(1000, 'p');
+    const std::string path = '/' + std::string(999, 'p');
     ExchangeRecord record = exchange(config);
     record.path = path;
     const std::size_t lines = 12'000;  // 13 MB
@@ -183,7 +183,7 @@ TEST_CASE("a reader that keeps up loses nothing, however much there is in all") 
     Telemetry telemetry(8, ends.write, LogFormat::json);
     telemetry.enrol(*config);
     const auto journal = telemetry.journal();
-    const std::string path(1000, 'p');
+    const std::string path = '/' + std::string(999, 'p');
     ExchangeRecord record = exchange(*config);
     record.path = path;
     std::string buffer(64 * 1024, '\0');

@@ -126,7 +126,9 @@ TEST_CASE_METHOD(Fixture, "nothing that came from outside forges a line or moves
         "\"} \\",
         "\\u001b",
     }));
-    record.path = record.method = record.authority = record.detail = record.request_id = hostile;
+    const std::string path = "/" + hostile;
+    record.path = path;
+    record.method = record.authority = record.detail = record.request_id = hostile;
     CHECK(is_tame(line(LogFormat::json)));
     CHECK(is_tame(line(LogFormat::logfmt)));
     boost::json::error_code fault;
@@ -160,6 +162,14 @@ TEST_CASE_METHOD(Fixture, "a query never reaches the log, even when it was left 
     record.path = "/v1/charges?api_key=sk_live_1";
     CHECK(parsed()["path"].as_string() == "/v1/charges");
     CHECK(line().find("sk_live") == std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "nor does a password or a fragment, where a target was refused before anybody took it apart") {
+    record.path = "http://me:sk_live_1@api.pay.example/v1/charges#sk_live_2";
+    CHECK(parsed()["path"].as_string() == "/v1/charges");
+    CHECK(line().find("sk_live") == std::string::npos);
+    record.path = "http://me:sk_live_1@api.pay.example";
+    CHECK_FALSE(parsed().contains("path"));
 }
 
 TEST_CASE("the second of a line is its own, whatever came before") {
