@@ -314,12 +314,13 @@ Result<std::vector<IpAddress>> Dialler::choose(const Authority& authority, const
 }
 
 Task<Result<Dialled>> Dialler::dial(const Authority& authority, const std::vector<AddressRange>& addresses,
-                                    TimePoint deadline) {
+                                    TimePoint deadline, Phases& phases) {
     const TimePoint started = Loop::now();
     Task<Result<std::vector<IpAddress>>> resolving = resolver_.resolve(authority.host, deadline);
     const Result<std::vector<IpAddress>> resolved = co_await std::move(resolving);
-    if (!resolved) co_return resolved.error();
     const TimePoint resolved_at = Loop::now();
+    phases.dns = resolved_at - started;
+    if (!resolved) co_return resolved.error();
 
     Result<std::vector<IpAddress>> candidates = choose(authority, addresses, *resolved);
     if (!candidates) co_return candidates.error();
@@ -327,8 +328,9 @@ Task<Result<Dialled>> Dialler::dial(const Authority& authority, const std::vecto
     Dialling dialling{loop_, authority, deadline, std::move(*candidates)};
     Task<Result<Attempt>> connecting = connect_any(dialling);
     Result<Attempt> attempt = co_await std::move(connecting);
+    phases.connect = Loop::now() - resolved_at;
     if (!attempt) co_return attempt.error();
-    co_return Dialled{std::move(attempt->socket), attempt->address, resolved_at - started, Loop::now() - resolved_at};
+    co_return Dialled{std::move(attempt->socket), attempt->address};
 }
 
 }  // namespace sluice

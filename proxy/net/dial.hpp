@@ -11,13 +11,13 @@
 #include "proxy/net/resolve.hpp"
 #include "proxy/net/socket.hpp"
 #include "proxy/policy/vendor.hpp"
+#include "proxy/ports/ports.hpp"
 
 namespace sluice {
 
 struct Dialled {
     Socket socket;
     IpAddress address;
-    Duration dns{}, connect{};
 };
 
 /// The families in turn, beginning with that of the first address, each in its own order (RFC 8305 4). Pure.
@@ -33,9 +33,10 @@ class Dialler {
     /// Failures, all replay safe: dns_failed; address_refused (origin sluice, the detail names host, address and why,
     /// and what to write: `addresses: [...]`) when no address is left that may be dialled (those that may not are left
     /// out while others remain); connect_failed (with the last error in words); timeout_connect; overloaded (origin
-    /// sluice) when descriptors have run out. `authority` and `addresses` must outlive the task.
+    /// sluice) when descriptors have run out. What was spent is written into `phases`, in the part that failed too. The
+    /// arguments must outlive the task.
     Task<Result<Dialled>> dial(const Authority& authority, const std::vector<AddressRange>& addresses,
-                               TimePoint deadline);
+                               TimePoint deadline, Phases& phases);
 
   private:
     Result<std::vector<IpAddress>> choose(const Authority& authority, const std::vector<AddressRange>& addresses,

@@ -145,6 +145,11 @@ VendorMeters& WorkerMeters::of(VendorSeries* vendor) {
 
 namespace {
 
+// By the vendor: else the application saw nothing, or the status of our own that goes with the reason.
+bool was_answered(const ExchangeRecord& record) {
+    return record.status != 0 && !(record.reason && record.status == status_of(*record.reason));
+}
+
 // The node of that name; where it has none, or there are too many, that of `_other`.
 template <class Node>
 Node& node_of(Chain<Node>& chain, VendorMeters::ByName<Node>& by_name, std::string_view name) {
@@ -201,7 +206,7 @@ void WorkerMeters::record(const ExchangeRecord& record) {
         durations = &meters.durations.add(std::move(made));
     }
     durations->histogram.observe(record.duration);
-    if (record.phases.first_byte) meters.first_byte.observe(*record.phases.first_byte);
+    if (record.phases.first_byte && was_answered(record)) meters.first_byte.observe(*record.phases.first_byte);
     if (record.reason) meters.rejected[static_cast<std::size_t>(*record.reason)].add(1);
     meters.to_vendor.add(record.traffic.to_vendor);
     if (record.scrubbed) meters.scrubbed.add(record.scrubbed);

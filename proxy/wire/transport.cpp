@@ -101,7 +101,7 @@ void HttpTransport::adopt(std::shared_ptr<const ClientContexts> contexts) {
 Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& trip, const PoolKey& key, bool tls) {
     const TimePoint started = Loop::now();
     const TimePoint deadline = std::min(later(started, trip.limits.timeout.connect), trip.limits.total);
-    Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline);
+    Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline, *trip.phases);
     if (!dialled) {
         Failure failure = std::move(dialled.error());
         if (failure.reason == Reason::timeout_connect)
@@ -109,8 +109,6 @@ Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& tri
         failure.replay = Replay::safe;
         co_return failure;
     }
-    trip.phases->dns = dialled->dns;
-    trip.phases->connect = dialled->connect;
 
     auto connection = std::make_unique<UpstreamConnection>(key);
     connection->series = trip.vendor->series;
@@ -144,6 +142,7 @@ Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& co
     Stream& stream = connection.channel.stream();
     stream.start_tls(std::move(ssl), {});
     const Stream::Handshake shaken = co_await stream.handshake(std::min(later(started, trip.limits.timeout.tls), trip.limits.total));
+    trip.phases->tls = Loop::now() - started;
     if (shaken == Stream::Handshake::failed || shaken == Stream::Handshake::closed) sessions_.forget(connection.key);   // it may have been for the session that was offered
     switch (shaken) {
     case Stream::Handshake::done: break;
@@ -156,7 +155,6 @@ Task<Result<void>> HttpTransport::secure(RoundTrip& trip, UpstreamConnection& co
     case Stream::Handshake::closed: co_return fail(authority.host + " closed the connection during the TLS handshake");
     case Stream::Handshake::interrupted: co_return fail("interrupted");
     }
-    trip.phases->tls = Loop::now() - started;
     journal_.handshaken(*trip.vendor, SSL_session_reused(stream.ssl()) == 1);
     co_return Result<void>{};
 }
@@ -205,6 +203,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
         // It died while it lay in the pool: nobody has to know.
         const bool died = done.error().reason == Reason::upstream_reset && !on.answered;
         if (!reused || !died || !(replayable || (done.error().replay == Replay::safe && whole))) co_return done;
+        trip.phases->first_byte.reset();
         co_await finish(trip);
     }
 }
@@ -256,6 +255,7 @@ Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& c
         upload.receiving = true;
         const H1Channel::Got got = co_await connection.channel.read_head(*trip.response, until, fault);
         upload.receiving = false;
+        if (!upload.running) trip.phases->first_byte = Loop::now() - std::max(sent, upload.ended);   // in vain, unless it is a head
         if (upload.failure && upload.failure->origin == Origin::application) continue;
         switch (got) {
         case H1Channel::Got::head: {

@@ -238,3 +238,124 @@ TEST_CASE("a password or a fragment in a target that is refused reaches neither 
     CHECK(proxy.log().find("RET") == std::string::npos);
     CHECK(proxy.metrics().find("SEC") == std::string::npos);
 }
+
+// ---- how long its phases took, and how much went through
+
+namespace {
+
+constexpr std::initializer_list<const char*> phases_in_order = {"dns_ms", "connect_ms", "tls_ms", "first_byte_ms"};
+
+/// Are exactly the first `count` phases there, none longer than the whole, nor all of them together?
+void check_phases(const boost::json::object& record, std::size_t count) {
+    double sum = 0;
+    std::size_t i = 0;
+    for (const char* phase : phases_in_order) {
+        INFO(phase);
+        const double time = number_in(record, phase);
+        if (i++ < count) {
+            CHECK(time >= 0);
+            sum += std::max(time, 0.0);
+        } else {
+            CHECK(time == -1);
+        }
+    }
+    CHECK(sum <= number_in(record, "duration_ms") + 0.01);
+    CHECK(sum > 0);
+}
+
+// Listens, and never accepts more than its backlog holds: a connection hangs in SYN_SENT.
+class NeverAccepts {
+  public:
+    NeverAccepts() : vendor_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        ::bind(vendor_, reinterpret_cast<sockaddr*>(&address), size);
+        ::listen(vendor_, 0);
+        ::getsockname(vendor_, reinterpret_cast<sockaddr*>(&address), &size);
+        port_ = ntohs(address.sin_port);
+        for (int& fd : fillers_) {
+            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+            static_cast<void>(::connect(fd, reinterpret_cast<sockaddr*>(&address), size));
+        }
+    }
+    ~NeverAccepts() {
+        for (const int fd : fillers_) ::close(fd);
+        ::close(vendor_);
+    }
+    std::uint16_t port() const { return port_; }
+
+  private:
+    int vendor_;
+    int fillers_[4];
+    std::uint16_t port_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("the record of an answer tells what each phase took and what went through; one on a kept connection has made none") {
+    FakeVendor vendor(echo(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    Wire app = proxy.connected("v.example");
+    std::vector<std::string> ids, bodies;
+    for (int i = 0; i < 2; ++i) {
+        app.write("POST /x HTTP/1.1\r\nHost: v.example\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n6\r\nsixsix\r\n0\r\n\r\n");
+        const auto answer = app.read_response();
+        REQUIRE(answer);
+        REQUIRE(answer->status() == 200);
+        ids.push_back(answer->field("sluice-request-id"));
+        bodies.push_back(answer->body);
+    }
+    const auto first = record_with(proxy, ids[0]);
+    check_phases(first, 4);
+    CHECK(number_in(first, "bytes_to_vendor") == 10);
+    CHECK(number_in(first, "bytes_from_vendor") == static_cast<double>(bodies[0].size()));
+
+    const auto second = record_with(proxy, ids[1]);
+    for (const char* phase : {"dns_ms", "connect_ms", "tls_ms"}) CHECK_FALSE(second.contains(phase));
+    CHECK(number_in(second, "first_byte_ms") > 0);
+    CHECK(number_in(second, "bytes_to_vendor") == 10);
+}
+
+TEST_CASE("the record of a failure tells what was spent in the phase that failed, and nothing of those that never came") {
+    NeverAccepts full;
+    FakeVendor silent(listen_only);
+    FakeVendor wrong(echo(), vendor_ca(), "other.example");
+    FakeVendor slow([](Wire& wire) { wire.read_request(); wire.read_all(); }, vendor_ca());
+    FakeVendor closing([](Wire& wire) { wire.read_request(); }, vendor_ca());
+    std::uint16_t nobody = 0;
+    {
+        FakeVendor closed([](Wire&) {});
+        nobody = closed.port();
+    }
+    const auto plain = [](const std::string& name, const std::string& authority) {
+        return "  " + name + ": {hosts: [" + name + ".example], addresses: [127.0.0.0/8], retry: {max: 0}, timeout: {connect: 200ms}, endpoints: [{url: \"http://" + authority + "\"}]}\n";
+    };
+    TestProxy proxy("defaults: {timeout: {connect: 1m, tls: 1m}}\nvendors:\n" + plain("dns", "nobody.invalid") + plain("refusing", "127.0.0.1:" + std::to_string(nobody)) +
+                    plain("hanging", "127.0.0.1:" + std::to_string(full.port())) + vendor_yaml("tls", "tls.example", silent, true, "retry: {max: 0}\ntimeout: {tls: 200ms}") +
+                    vendor_yaml("wrong", "wrong.example", wrong, true, "retry: {max: 0}") + vendor_yaml("first", "first.example", slow, true, "retry: {max: 0}\ntimeout: {first_byte: 200ms}") +
+                    vendor_yaml("total", "total.example", slow, true, "retry: {max: 0}\ntimeout: {total: 2s}") + vendor_yaml("closing", "closing.example", closing, true, "retry: {max: 0}"));
+    struct Row {
+        std::string vendor, reason, failed;
+        std::size_t phases;   // the last of which is the one that failed
+        double at_least;      // of it, in milliseconds
+    };
+    const std::vector<Row> rows = {
+        {"dns", "dns_failed", "dns_ms", 1, 0},          {"refusing", "connect_failed", "connect_ms", 2, 0}, {"hanging", "timeout_connect", "connect_ms", 2, 199},
+        {"tls", "timeout_tls", "tls_ms", 3, 200},       {"wrong", "tls_failed", "tls_ms", 3, 0},            {"first", "timeout_first_byte", "first_byte_ms", 4, 200},
+        {"total", "timeout_total", "first_byte_ms", 4, 0}, {"closing", "upstream_reset", "first_byte_ms", 4, 0},
+    };
+    for (const Row& row : rows) {
+        INFO(row.vendor);
+        const Message answer = proxy.raw("GET http://" + row.vendor + ".example/ HTTP/1.1\r\nHost: " + row.vendor + ".example\r\n\r\n");
+        if (row.vendor == "dns" && answer.reason() == "timeout_connect") continue;   // no name server that says so at once
+        CHECK(answer.reason() == row.reason);
+        const auto record = record_with(proxy, answer.field("sluice-request-id"));
+        check_phases(record, row.phases);
+        CHECK(number_in(record, row.failed) >= row.at_least);
+    }
+    // A time to the first byte of an answer is that of an answer.
+    CHECK(proxy.metric(R"(sluice_time_to_first_byte_seconds_count{vendor="first"})") < 1);
+    CHECK(proxy.metric(R"(sluice_time_to_first_byte_seconds_count{vendor="closing"})") < 1);
+}
