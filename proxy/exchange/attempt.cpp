@@ -28,6 +28,10 @@ std::string readmission_detail(const Exchange& ex, const VendorState::LiveBreake
     return "vendor '" + ex.serving->name + "' has just recovered: the breaker of " + breaker.of + " lets calls back in at " + std::to_string(std::llround(per_second)) + "/s for a while";
 }
 
+bool is_timeout(Reason reason) {
+    return reason == Reason::timeout_connect || reason == Reason::timeout_tls || reason == Reason::timeout_first_byte || reason == Reason::timeout_idle || reason == Reason::timeout_total;
+}
+
 // The breaker's pass for one attempt, given back on every path.
 class Gate {
   public:
@@ -64,8 +68,9 @@ class Gate {
     }
 
     void failed(const Failure& failure, TimePoint now) {
-        const bool slow = (failure.gone || ex_.application->stopped()) && is_slow(now - entered_at_);
-        leave(failure.gone || ex_.application->stopped() ? Breaker::Seen::neither : seen_of(failure, true), slow);
+        // That it left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
+        const bool left = failure.gone || ex_.application->stopped() || (ex_.left_at < now && is_timeout(failure.reason));
+        leave(left ? Breaker::Seen::neither : seen_of(failure, true), left && is_slow(std::min(now, ex_.left_at) - entered_at_));
     }
 
   private:

@@ -38,6 +38,7 @@ void Exchange::clear() {
     detail.clear();
     status = 0;
     application_gone = false;
+    left_at = never;
     retries_spent = false;
     refusal_fields.clear();
     if (!pristine.method.empty()) pristine.clear();

@@ -89,6 +89,7 @@ struct Exchange {
     std::string detail;
     unsigned status = 0;
     bool application_gone = false;
+    TimePoint left_at = never;               // when the application closed its side, as far as anybody has looked: it may still be there to read, where `application_gone` does not say otherwise
     bool retries_spent = false;              // another attempt was due, but ours are used up
     Fields refusal_fields;                   // of our own answer, beside the usual ones
     RequestHead pristine;                    // the request before any credential; kept only where a fallback may need it

@@ -194,6 +194,11 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
             if (!winner && now >= ex.limits.total) hedge_at = never;   // the attempts end by themselves
             continue;
         }
+        for (const RivalPtr& rival : rivals) rival->ex.left_at = ex.left_at;
+        if (ex.left_at != never) {   // as it may be gone, one attempt has to do
+            hedge_at = never;
+            continue;
+        }
         if (rivals.back()->under_way() && rivals.back()->ex.attempts == 0) {   // it waits for a place of ours, not for the vendor
             hedge_at = later(now, hedge_after(ex, now));
             continue;
@@ -210,8 +215,10 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         winner = winner_of(ex, rivals);
         hedge_at = later(now, hedge_after(ex, now));
     }
-    for (const RivalPtr& rival : rivals)
+    for (const RivalPtr& rival : rivals) {
+        rival->ex.left_at = ex.left_at;
         if (rival->under_way()) cut_off(core, *rival);
+    }
     account(ex, rivals);
     for (const RivalPtr& rival : rivals) {
         if (rival == winner || rival->application.cancelled || !rival->ex.trip) continue;   // who was cut off ends by itself

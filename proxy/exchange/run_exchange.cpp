@@ -180,7 +180,7 @@ Tried tried_of(const Exchange& ex, const Result<void>& done, std::size_t endpoin
     tried.endpoint = endpoint;
     tried.body_kept = !ex.body || ex.tunnel || ex.upgrade || ex.replay.replayable();
     tried.answer_began = ex.application->began();
-    tried.application_gone = ex.application->stopped();
+    tried.application_gone = ex.application->stopped() || ex.left_at != never;
     if (done) {
         tried.kind = Tried::Kind::answered;
         tried.status = ex.tunnel ? 200 : ex.response.status;

@@ -18,7 +18,7 @@ struct Socket::State : Polled {
     unsigned references = 0;
     bool readable = true;   // until a read says otherwise
     bool writable = true;
-    bool ending = false;      // the peer has said its last: that edge may have told of bytes too, and comes only once
+    TimePoint ended_at = never;   // the peer has said its last: that edge may have told of bytes too, and comes only once
     bool stirred = false;
     Wakeup reader, writer;
     Deadline read_deadline{[](void* state) { static_cast<State*>(state)->reader.notify(Wait::timed_out); }, this};
@@ -40,7 +40,7 @@ struct Socket::State : Polled {
     static void told(Polled* polled, std::uint32_t events) {
         const Ref state(static_cast<State*>(polled));   // the first to be woken may destroy the socket
         const bool over = (events & (EPOLLERR | EPOLLHUP)) != 0;
-        if (over || (events & EPOLLRDHUP) != 0) state->ending = true;
+        if ((over || (events & EPOLLRDHUP) != 0) && state->ended_at == never) state->ended_at = Loop::now();
         if (over || (events & (EPOLLIN | EPOLLRDHUP)) != 0) {
             state->readable = true;
             state->stirred = true;
@@ -73,6 +73,8 @@ Loop& Socket::loop() const { return state_->loop; }
 void Socket::watch() { state_->stirred = state_->readable; }
 bool Socket::stirred() const { return state_->stirred; }
 
+TimePoint Socket::ended_at() const { return state_ ? state_->ended_at : never; }
+
 bool Socket::drained() const { return state_ && !state_->readable; }
 
 Io Socket::read(std::span<char> into) {
@@ -83,7 +85,7 @@ Io Socket::read(std::span<char> into) {
         if (got > 0) {
             // A short read drained it: what comes later is a new edge, and asking again would only cost an EAGAIN. But
             // the end itself has still to be read where its edge has already come.
-            if (static_cast<std::size_t>(got) < into.size() && !state_->ending) state_->readable = false;
+            if (static_cast<std::size_t>(got) < into.size() && state_->ended_at == never) state_->readable = false;
             return {Io::Kind::some, static_cast<std::size_t>(got), {}};
         }
         if (got == 0) return {Io::Kind::eof, 0, {}};

@@ -86,6 +86,9 @@ class Socket {
     /// Since `watch`: has something (bytes, end, error) come in?
     bool stirred() const;
 
+    /// When the peer was seen to end (FIN or worse), whatever was read since; `never`: it has not.
+    TimePoint ended_at() const;
+
     /// Acknowledges now what has been read, instead of with what is sent next or after 40 ms (TCP_QUICKACK).
     void acknowledge();
 

@@ -122,7 +122,9 @@ void Session::look_for_hang_up() {
     if (!current_ || !current_->waits() || !channel_.open() || stopped_) return;
     if (Loop::now() - current_->phases.started < 500ms) return;
     // A body that is still being read will show it by itself.
-    if (!channel_.body_done() || !channel_.stream().hung_up()) return;
+    if (!channel_.body_done()) return;
+    current_->left_at = channel_.stream().socket().ended_at();
+    if (!channel_.stream().hung_up()) return;
     current_->application_gone = true;
     stopped_ = true;
     interrupt(floor_.core, *current_);

@@ -67,8 +67,8 @@ std::string state_series(const FakeVendor& vendor, const std::string& state) {
     return "sluice_breaker_state{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\",state=\"" + state + "\"}";
 }
 
-std::string one(const FakeVendor& vendor, const std::string& more = "") {
-    return "vendors:\n" + vendor_yaml("v", "v.example", vendor, true, more);
+std::string one(const FakeVendor& vendor, const std::string& more = "", bool tls = true) {
+    return "vendors:\n" + vendor_yaml("v", "v.example", vendor, tls, more);
 }
 
 }  // namespace
@@ -302,6 +302,51 @@ TEST_CASE("a probe whose body breaks off opens the breaker again, though its hea
     }));
     head_arrived.release();
     CHECK(eventually([&] { return breaker_in(get(proxy, "/vendors/v/breaker")).at("opened").to_number<int>() >= 2; }));
+}
+
+TEST_CASE("an application that gave up before an answer was late does not make its vendor slow, though that is noticed later") {
+    FakeVendor vendor([](Wire& wire) {
+        wire.read_request();
+        wire.read_all();
+    });
+    TestProxy proxy(one(vendor, "retry: {max: 0}\nbreaker: {consecutive: 100, slow_after: 450ms, min_requests: 1000}\n", false));
+    const auto abandoned = [&] {
+        return proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + endpoint_of(vendor) + "\",result=\"abandoned\"}");
+    };
+    // Where the machine stood still meanwhile, it was late: then once more.
+    int tries = 0;
+    CHECK(eventually([&] {
+        {
+            Wire app = Wire::to(proxy.port());
+            app.write("GET http://v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n");
+            if (!eventually([&] { return proxy.metric(R"(sluice_inflight{vendor="v"})") == 1; })) return false;
+            app.close(true);
+        }
+        if (!eventually([&, wanted = ++tries] { return abandoned() == wanted; })) return false;
+        return breaker_in(get(proxy, "/vendors/v/breaker")).at("slow").to_number<int>() < tries;
+    }));
+}
+
+TEST_CASE("after an application has closed its half of a plain connection nothing more is tried for it, and no timeout is the vendor's fault") {
+    FakeVendor vendor([](Wire& wire) {
+        wire.read_request();
+        wire.read_all();
+    });
+    // Sluice looks once a second who has ended; a connection's end may also be no more than that of what it has to ask.
+    const std::string more = GENERATE("retry: {max: 2, on: [+timeout], backoff: 1ms..1ms}\n", "retry: {max: 0}\nhedge: {after: 3s}\n");
+    CAPTURE(more);
+    TestProxy proxy(one(vendor, more + "breaker: {consecutive: 5, slow_after: 1h}\ntimeout: {first_byte: 4s}\n", false));
+    Wire app = Wire::to(proxy.port());
+    app.write("GET http://v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    app.fin();
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->reason() == "timeout_first_byte");
+    CHECK(answer->field("sluice-attempts") == "1");
+    CHECK(vendor.connections() == 1);
+    const auto breaker = breaker_in(get(proxy, "/vendors/v/breaker"));
+    CHECK(breaker.at("seen") == 0);
+    CHECK(breaker.at("failed") == 0);
 }
 
 TEST_CASE("a vendor that has just recovered gets its calls back at their normal rate, and the rest is told when to come") {
