@@ -685,6 +685,9 @@ TEST_CASE("a command behind `exec` inherits nothing that Sluice opened, and its 
     const rlimit lowered{256, before.rlim_max};
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &lowered) == 0);
     CHECK(exec("test \"$(ulimit -Sn)\" = 256") == 0);
+    rlimit raised{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &raised) == 0);
+    CHECK(raised.rlim_cur == before.rlim_max);  // Sluice's own, which is this process
     ::setrlimit(RLIMIT_NOFILE, &before);
     CHECK(exec("trap - PIPE; kill -PIPE $$; exit 0") == 128 + 13);
 }

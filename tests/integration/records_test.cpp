@@ -359,3 +359,35 @@ TEST_CASE("the record of a failure tells what was spent in the phase that failed
     CHECK(proxy.metric(R"(sluice_time_to_first_byte_seconds_count{vendor="first"})") < 1);
     CHECK(proxy.metric(R"(sluice_time_to_first_byte_seconds_count{vendor="closing"})") < 1);
 }
+
+TEST_CASE("a timeout is met within 25 ms, and never before its time") {
+    FakeVendor slow([](Wire& wire) {
+        wire.read_request();
+        wire.read_all();
+    });
+    const std::string rules = "retry: {max: 0}\nbreaker: {enabled: false}\n";
+    TestProxy proxy("vendors:\n" + vendor_yaml("total", "total.example", slow, false, rules + "timeout: {total: 200ms}") + vendor_yaml("first", "first.example", slow, false, rules + "timeout: {first_byte: 200ms}"));
+    constexpr std::size_t at_once = 6;
+    // A machine under load is late by itself, now and then: of twenty rounds one has to be in time as a whole. Timers that are too coarse would be late by chance each, and so never all of them.
+    double latest = 0;
+    for (int round = 0; round < 20 && (round == 0 || latest > 25); ++round) {
+        std::vector<Wire> apps;
+        for (std::size_t i = 0; i < at_once; ++i) apps.push_back(Wire::to(proxy.port()));
+        for (std::size_t i = 0; i < at_once; ++i) {
+            const std::string host = i % 2 == 0 ? "total.example" : "first.example";
+            apps[i].write("GET http://" + host + "/ HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+            std::this_thread::sleep_for(7ms);   // so that they are due at different places of a tick
+        }
+        latest = 0;
+        for (std::size_t i = 0; i < at_once; ++i) {
+            const auto answer = apps[i].read_response();
+            REQUIRE(answer);
+            CHECK(answer->status() == 504);
+            const auto record = record_with(proxy, answer->field("sluice-request-id"));
+            const double late = number_in(record, i % 2 == 0 ? "duration_ms" : "first_byte_ms") - 200;
+            CHECK(late >= -0.001);   // it is written in whole microseconds
+            latest = std::max(latest, late);
+        }
+    }
+    CHECK(latest <= 25);
+}

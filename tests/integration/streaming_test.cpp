@@ -298,3 +298,54 @@ TEST_CASE("a plain connection that the application has half-closed still gets it
     REQUIRE(answer);
     CHECK(answer->status() == 200);
 }
+
+TEST_CASE("the application's half-close goes through a tunnel, and what the vendor says after it comes back") {
+    FakeVendor vendor([](Wire& wire) {
+        const std::string all = wire.read_all();
+        wire.write("after all of " + all);
+        wire.half_close();
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "mode: tunnel"));
+    Wire app = Wire::to(proxy.port());
+    app.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    REQUIRE(app.read_head());
+    app.write("these words");
+    app.fin();
+    CHECK(app.read_all() == "after all of these words");
+    CHECK_FALSE(app.reset());
+    CHECK(proxy.logs("\"outcome\":\"vendor\""));
+    CHECK(proxy.log().find("\"reason\"") == std::string::npos);
+}
+
+TEST_CASE("the vendor's half-close goes through a tunnel, and what the application says after it still goes there") {
+    Gate ended;
+    std::string heard;
+    FakeVendor vendor([&](Wire& wire) {
+        wire.write("my last word");
+        wire.fin();
+        heard = wire.read_all();
+        ended.open();
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "mode: tunnel"));
+    Wire app = Wire::to(proxy.port());
+    app.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    REQUIRE(app.read_head());
+    CHECK(app.read_all() == "my last word");
+    app.write("and mine");
+    app.fin();
+    REQUIRE(ended.wait());
+    CHECK(heard == "and mine");
+}
+
+TEST_CASE("a TLS connection that the application has half-closed still gets its answer, when it comes at once") {
+    FakeVendor vendor(echo());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    // Half a second without an answer, and it counts as gone: a machine under load may need more than one try.
+    CHECK(eventually([&] {
+        Wire app = proxy.connected("v.example");
+        app.write("GET /x HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        app.half_close();
+        const auto answer = app.read_response();
+        return answer && answer->status() == 200 && answer->whole;
+    }));
+}
