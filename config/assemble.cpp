@@ -8,6 +8,7 @@
 #include "config/credential_specs.hpp"
 #include "config/inherit.hpp"
 #include "proxy/base/text.hpp"
+#include "proxy/policy/stream_timeouts.hpp"
 
 namespace sluice {
 namespace {
@@ -186,11 +187,26 @@ class Assembler {
         take_routes(vendor, written);
         judge_key_headers(vendor, written);
         settle_scrub(vendor, written);
-        if (vendor.mode == Mode::tunnel) keep_what_tunnels_have(vendor);
+        if (vendor.mode == Mode::tunnel) {
+            keep_what_tunnels_have(vendor);
+            warn_of_idle(vendor, written);
+        }
         name_limits(vendor);
         if (written.fallback) fallbacks_.push_back({vendor.index, &*written.fallback});
         vendor_index_.emplace(vendor.name, vendor.index);
         config_.vendors.push_back(std::move(vendor));
+    }
+
+    /// It holds for plain requests to such a vendor only, which hardly anybody means.
+    void warn_of_idle(const Vendor& vendor, const WrittenVendor& written) {
+        if (!written.timeout || !written.timeout->value.idle) return;
+        const Maybe<Duration>& idle = written.timeout->value.idle;
+        if (idle->value >= least_idle_of_streams || idle->value == config_.defaults.timeout.idle) return;
+        faults_.add(*idle->node->file, idle->node->at,
+                    "an idle time below " + format_duration(least_idle_of_streams) + " in " + path_of(vendor) +
+                        ".timeout does not hold for its tunnels: they may be quiet for " +
+                        format_duration(least_idle_of_streams) + " (`total` bounds them, where it is written)",
+                    true);
     }
 
     void take_resilience(Vendor& vendor, WrittenVendor& written) {

@@ -8,6 +8,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/http/head.hpp"
 #include "proxy/http/target.hpp"
+#include "proxy/policy/stream_timeouts.hpp"
 
 namespace sluice {
 
@@ -269,10 +270,26 @@ std::string describe_in_words(const TlsRules& tls) {
     return text;
 }
 
-std::string describe(const Timeouts& timeout) {
-    return "connect " + format_duration(timeout.connect) + ", tls " + format_duration(timeout.tls) + ", first_byte " +
-           format_duration(timeout.first_byte) + ", idle " + format_duration(timeout.idle) + ", total " +
-           format_duration(timeout.total);
+/// Those of the timeouts that hold for this request: nobody sees handshakes or answers pass through a tunnel.
+std::vector<std::pair<std::string_view, Duration>> timeouts_of(const Explanation& explanation) {
+    const Timeouts& timeout = explanation.timeout;
+    if (explanation.way != Explanation::Way::tunnel)
+        return {{"connect", timeout.connect},
+                {"tls", timeout.tls},
+                {"first_byte", timeout.first_byte},
+                {"idle", timeout.idle},
+                {"total", timeout.total}};
+    std::vector<std::pair<std::string_view, Duration>> out{{"connect", timeout.connect},
+                                                           {"idle", timeouts_of_stream(timeout).idle}};
+    if (timeout.total_written) out.emplace_back("total", timeout.total);
+    return out;
+}
+
+std::string timeouts_in_words(const Explanation& explanation) {
+    std::string out;
+    for (const auto& [name, time] : timeouts_of(explanation))
+        out.append(out.empty() ? "" : ", ").append(name).append(" ").append(format_duration(time));
+    return out;
 }
 
 /// Where the policy says so: on the route, else on the vendor, else in the defaults; line 0: it is built in.
@@ -460,7 +477,7 @@ void print_explanation(Console& console, const Explanation& explanation) {
     };
     if (explanation.credential)
         print_line(console, "scrub", in_words(vendor.scrub), place_of(file, vendor.lines.scrub));
-    print_line(console, "timeouts", describe(explanation.timeout), placed(&PolicyLines::timeout));
+    print_line(console, "timeouts", timeouts_in_words(explanation), placed(&PolicyLines::timeout));
     if (!explanation.destination) return;
     const Effective effective(explanation);
     const bool elsewhere = vendor.endpoints.size() > 1 || vendor.fallback;
@@ -490,12 +507,10 @@ boost::json::object place_as_json(const std::string& file, int line) {
     return {{"file", file}, {"line", line}};
 }
 
-boost::json::object timeouts_as_json(const Timeouts& timeout) {
-    return {{"connect", format_duration(timeout.connect)},
-            {"tls", format_duration(timeout.tls)},
-            {"first_byte", format_duration(timeout.first_byte)},
-            {"idle", format_duration(timeout.idle)},
-            {"total", format_duration(timeout.total)}};
+boost::json::object timeouts_as_json(const Explanation& explanation) {
+    boost::json::object out;
+    for (const auto& [name, time] : timeouts_of(explanation)) out[name] = format_duration(time);
+    return out;
 }
 
 }  // namespace
@@ -538,7 +553,7 @@ boost::json::object explanation_as_json(const Explanation& explanation) {
     const auto put = [&](std::string_view name, boost::json::object object, const Place& place) {
         out[name] = placed(std::move(object), place.file, place.line);
     };
-    put("timeout", timeouts_as_json(explanation.timeout), place_of(explanation, &PolicyLines::timeout));
+    put("timeout", timeouts_as_json(explanation), place_of(explanation, &PolicyLines::timeout));
     if (!explanation.destination) return out;
     const Effective effective(explanation);
     put("retry", describe(effective.retry), place_of(explanation, &PolicyLines::retry));

@@ -5,6 +5,7 @@
 #include "certs/client_certificate.hpp"
 #include "certs/pem.hpp"
 #include "proxy/base/text.hpp"
+#include "proxy/policy/stream_timeouts.hpp"
 
 namespace sluice {
 
@@ -303,7 +304,7 @@ Result<void> HttpTransport::accept_head(RoundTrip& trip, UpstreamConnection& con
             return Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "the vendor switched to a protocol that nobody asked for"};
         trip.upgraded = true;
         loosen_for_streams(trip);
-        trip.limits.timeout.idle = std::max<Duration>(trip.limits.timeout.idle, 1h);
+        trip.limits.timeout = timeouts_of_stream(trip.limits.timeout);
         connection.channel.start_raw(&trip.traffic->from_vendor, trip.activity);
         trip.response_framing = {Framing::Kind::until_close, 0};
         trip.response_body = &connection.channel;
@@ -331,7 +332,7 @@ Task<Result<void>> HttpTransport::open_stream(RoundTrip& trip) {
     trip.connection = made->release();
     trip.upgraded = true;
     loosen_for_streams(trip);
-    trip.limits.timeout.idle = std::max<Duration>(trip.limits.timeout.idle, 1h);
+    trip.limits.timeout = timeouts_of_stream(trip.limits.timeout);
     on.channel.start_raw(&trip.traffic->from_vendor, trip.activity);
     trip.response_body = &on.channel;
     trip.activity->last = Loop::now();

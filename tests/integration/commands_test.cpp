@@ -278,6 +278,33 @@ TEST_CASE("explain and the data plane refuse for the same reasons") {
     if (*row.way) CHECK(text_at(said, "way") == row.way);
 }
 
+TEST_CASE("of a tunnel those timeouts are told that hold for it") {
+    const std::string policy =
+        "version: 1\nstate: /x\nunmatched: tunnel\nvendors:\n"
+        "  quiet: {hosts: [quiet.example], mode: tunnel, timeout: {connect: 1s, idle: 500ms}}\n"
+        "  ends: {hosts: [ends.example], mode: tunnel, timeout: {idle: 2h, total: 3h}}\n";
+    struct Row {
+        const char *method, *url, *json, *words;
+    };
+    const Row row = GENERATE(
+        Row{"CONNECT", "quiet.example:443", R"({"connect":"1s","idle":"1h"})", "connect 1s, idle 1h  /"},
+        Row{"CONNECT", "ends.example:443", R"({"connect":"2s","idle":"2h","total":"3h"})",
+            "connect 2s, idle 2h, total 3h  /"},
+        Row{"CONNECT", "any.example:443", R"({"connect":"2s","idle":"1h"})", "connect 2s, idle 1h\n"},
+        // A request that is seen, though its vendor's tunnels are not.
+        Row{"GET", "http://quiet.example/",
+            R"({"connect":"1s","tls":"3s","first_byte":"1m","idle":"500ms","total":"10m"})",
+            "connect 1s, tls 3s, first_byte 1m, idle 500ms, total 10m  /"});
+    INFO(row.method << ' ' << row.url);
+    auto timeout = explained(row.method, row.url, policy).at("timeout").as_object();
+    timeout.erase("place");
+    CHECK(boost::json::serialize(timeout) == row.json);
+    const TemporaryDirectory directory;
+    const Ran ran = sluice_command({"explain", "-c", directory.file("p.yaml", policy), row.method, row.url});
+    INFO(ran.out);
+    CHECK(holds(ran.out, std::string("  timeouts    ") + row.words));
+}
+
 TEST_CASE("an endpoint, its prefix and base-URL mode are explained to the path that the vendor sees") {
     CHECK(text_at(explained("GET", "/inside/v1/x"), "upstream") == "https://10.1.2.3/v1/x");
     CHECK(text_at(explained("GET", "/inside"), "upstream") == "https://10.1.2.3/");

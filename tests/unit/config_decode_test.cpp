@@ -383,6 +383,21 @@ TEST_CASE("the digest tells two policies apart, and is the same for the same tex
     CHECK(world.load("top.yaml").config->digest != before);
 }
 
+TEST_CASE("an idle time that does not hold for a vendor's tunnels is a warning where it is written for them") {
+    const auto said = [](const std::string& vendor, const std::string& more = "") {
+        return told(PolicyWorld{}.decode("version: 1\n" + more + "vendors:\n  t: {hosts: [t.example], " + vendor + "}\n"));
+    };
+    CHECK(said("mode: tunnel, timeout: {idle: 500ms}") ==
+          std::vector<std::string>{"3:57: warning: an idle time below 1h in vendors.t.timeout does not hold for its tunnels: they may be quiet for 1h (`total` bounds "
+                                   "them, where it is written)"});
+    CHECK(said("mode: tunnel, timeout: {idle: 1h}").empty());
+    CHECK(said("mode: tunnel, timeout: {total: 500ms}").empty());
+    CHECK(said("timeout: {idle: 500ms}").empty());
+    // What everybody has; so an effective policy, which says it again, is as quiet as the one that it was made of.
+    CHECK(said("mode: tunnel", "defaults: {timeout: {idle: 30s}}\n").empty());
+    CHECK(said("mode: tunnel, timeout: {idle: 30s}", "defaults: {timeout: {idle: 30s}}\n").empty());
+}
+
 TEST_CASE("a credential that no vendor uses is a warning, and the policy loads") {
     const Decoded decoded =
         PolicyWorld{}.decode("version: 1\ncredentials:\n  spare: {type: bearer, value: {env: SPARE}}\n");
