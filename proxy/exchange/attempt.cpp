@@ -312,7 +312,9 @@ BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
 void learn_from_answer(Exchange& ex) {
     if (!std::exchange(ex.learning, false)) return;
     const TimePoint now = Core::now();
-    for (HeldLimit& held : ex.held) held.place.learn(ex.throttle.signal(), now);
+    const bool others_serve = ex.serving->live->breakers.size() > 1 || ex.serving->fallback;
+    const VendorSignal signal = others_serve ? ex.throttle.signal().of_vendor() : ex.throttle.signal();
+    for (HeldLimit& held : ex.held) held.place.learn(signal, now);
 }
 
 void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done) {

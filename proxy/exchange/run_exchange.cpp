@@ -1,6 +1,7 @@
 #include "proxy/exchange/run_exchange.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/admission.hpp"
@@ -287,10 +288,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     prepare_attempts(core, ex);
 
     Result<void> last;
-    if (!enter_at_once(ex)) {
-        last = co_await enter(core, ex);
-        if (!last) co_return co_await report(ex, last.error());
-    }
+    bool entered = false;   // not before the plan sends somebody there: whose breakers are open has no use for a place, and who stands in for him must not wait for one
     AttemptPlan plan(facts_of(ex));
     const auto may_spend = [&] { return may_spend_attempt(ex); };
     std::size_t endpoint = 0;
@@ -298,6 +296,12 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     for (;;) {
         switch (step.kind) {
         case Step::Kind::attempt: {
+            if (!std::exchange(entered, true) && !enter_at_once(ex)) {
+                last = co_await enter(core, ex);
+                if (!last) co_return co_await report(ex, last.error());
+                step = plan.start(endpoints_out(ex, Core::now()), Core::now());
+                continue;
+            }
             ex.replay.rewind();
             endpoint = step.endpoint;
             ex.unused = false;
@@ -332,11 +336,9 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
         }
         case Step::Kind::fallback:
             last = co_await begin_fallback(core, ex);
-            if (last) {
-                begin_at_vendor(core, ex);
-                if (!enter_at_once(ex)) last = co_await enter(core, ex);
-            }
             if (!last) co_return co_await report(ex, last.error());
+            begin_at_vendor(core, ex);
+            entered = false;
             plan = AttemptPlan(facts_of(ex));
             step = plan.start(endpoints_out(ex, Core::now()), Core::now());
             continue;

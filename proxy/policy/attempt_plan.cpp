@@ -66,6 +66,7 @@ Tried Tried::refusal() {
 }
 
 Step AttemptPlan::start(EndpointMask out, TimePoint now) {
+    under_way_ = attempts_ = 0;
     return commit(try_elsewhere(out, now));
 }
 

@@ -84,7 +84,8 @@ class AttemptPlan {
 
     explicit AttemptPlan(const PlanFacts& facts) : facts_(facts) {}
 
-    /// Once, before anything else. The first endpoint that is not out; all are: fallback, else give_up (`out`).
+    /// Before anything else; again where there was a wait before the attempt that it said could be begun. The first
+    /// endpoint that is not out; all are: fallback, else give_up (`out`).
     Step start(EndpointMask out, TimePoint now);
 
     /// After each attempt. `may_spend()` is asked at most once, and only when everything else speaks for a retry:

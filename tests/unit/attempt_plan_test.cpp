@@ -211,6 +211,25 @@ TEST_CASE("the first endpoint that is not out is used, and the first again once 
     CHECK(story.plan->attempts() == 0);
 }
 
+TEST_CASE("who had to wait before the first attempt goes where it can be made then") {
+    Story story;
+    story.facts.endpoints = 2;
+    CHECK(story.begin() == "attempt 0");
+    story.out = 0b01;
+    CHECK(text_of(story.plan->start(story.out, story.now)) == "attempt 1");
+    story.out = 0b00;
+    CHECK(text_of(story.plan->start(story.out, story.now)) == "attempt 0");  // none of them was made
+    CHECK(story.plan->attempts() == 1);
+    CHECK(story.then(Tried::answer(200)) == "deliver");
+    CHECK(story.plan->attempts() == 1);
+
+    story.facts.has_fallback = true;
+    CHECK(story.begin() == "attempt 0");
+    CHECK(text_of(story.plan->start(0b11, story.now)) == "fallback");
+    CHECK(story.begin() == "attempt 0");
+    CHECK(text_of(story.plan->start(0, story.facts.deadline)) == "give up: late");
+}
+
 TEST_CASE("an endpoint whose breaker turns the attempt away costs no retry") {
     Story story;
     story.facts.endpoints = 3;

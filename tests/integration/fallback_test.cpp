@@ -1,0 +1,60 @@
+// When another vendor stands in, and when it cannot: limits of whom it stands in for, bodies that come late or cannot be rewritten.
+#include <atomic>
+#include <catch2/catch.hpp>
+
+#include "tests/support/command.hpp"
+#include "tests/support/proxy.hpp"
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+std::string answer_with(const std::string& status, const std::string& fields = "", const std::string& body = "") {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+}
+
+const std::string json = "Content-Type: application/json\r\n";
+
+}  // namespace
+
+// ---- limits of the vendor that is stood in for
+
+TEST_CASE("while every breaker of a vendor is open another one stands in, whatever the first one's limits are at") {
+    FakeVendor one(always(answer_with("503 Service Unavailable", "Retry-After: 60\r\n"))), two(always(answer_with("200 OK", "", "two")));
+    const std::string more = GENERATE(as<std::string>{}, "limit: {rate: 1/h, burst: 1}\n", "limit: {learn: true}\n", "limit: {rate: 1/h, burst: 1, when_full: {wait: 1m}}\n");
+    CAPTURE(more);
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, false, "retry: {max: 0}\nbreaker: {consecutive: 1, open_for: 1m..1m}\nfallback: {vendor: two}\n" + more) +
+                    vendor_yaml("two", "two.example", two, false));
+    for (int i = 0; i < 3; ++i) {
+        const Message answer = proxy.get("one.example");
+        CHECK(answer.body == "two");
+        CHECK(answer.field("sluice-outcome") == "fallback");
+    }
+    CHECK(one.connections() == 1);
+}
+
+TEST_CASE("a vendor whose every breaker is open spends nothing of its rate on those it refuses") {
+    FakeVendor vendor(always(answer_with("200 OK")));
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "limit: {rate: 1/h, burst: 1, when_full: {wait: 1m}}\n"));
+    REQUIRE(proxy.get("v.example").status() == 200);
+    const std::string admin = "http://127.0.0.1:" + std::to_string(proxy.admin_port());
+    REQUIRE(sluice_command({"breaker", "v", "open", "--admin", admin}).code == 0);
+    CHECK(proxy.get("v.example").reason() == "breaker_open");   // at once
+}
+
+TEST_CASE("a vendor that says when it will be back is stood in for, though its limit learns") {
+    FakeVendor one(always(answer_with("503 Service Unavailable", "Retry-After: 60\r\n"))), two(always(answer_with("200 OK", "", "two")));
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, false, "retry: {max: 0}\nlimit: {learn: true}\nfallback: {vendor: two}\n") + vendor_yaml("two", "two.example", two, false));
+    for (int i = 0; i < 8; ++i) CHECK(proxy.get("one.example").body == "two");   // before its breaker opens, and after
+}
+
+TEST_CASE("a vendor that says it is called too fast is not stood in for: that is no outage") {
+    FakeVendor one(always(answer_with("429 Too Many Requests", "Retry-After: 60\r\n"))), two(always(answer_with("200 OK", "", "two")));
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, false, "limit: {learn: true}\nfallback: {vendor: two}\n") + vendor_yaml("two", "two.example", two, false));
+    CHECK(proxy.get("one.example").status() == 429);
+    const Message refused = proxy.get("one.example");
+    CHECK(refused.status() == 429);
+    CHECK(refused.reason() == "rate_limited");
+    CHECK(two.connections() == 0);
+}
