@@ -28,6 +28,12 @@ std::string readmission_detail(const Exchange& ex, const VendorState::LiveBreake
     return "vendor '" + ex.serving->name + "' has just recovered: the breaker of " + breaker.of + " lets calls back in at " + std::to_string(std::llround(per_second)) + "/s for a while";
 }
 
+// The exchange's time ran out, but for the most part not at the vendor.
+bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now) {
+    const Timeouts& given = ex.route ? ex.route->timeout : ex.vendor->timeout;   // whoever serves, that `total` bounds the exchange
+    return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
+}
+
 // The breaker's pass for one attempt, given back on every path.
 class Gate {
   public:
@@ -36,7 +42,7 @@ class Gate {
     ~Gate() { leave(Breaker::Seen::neither, false); }
 
     Result<void> enter(TimePoint now) {
-        entered_at_ = now;
+        ex_.let_through = now;
         if (!breaker_) return {};
         pass_ = breaker_->breaker->enter(breaker_->spec, now);
         if (pass_.moved) core_.journal.moved(*ex_.serving, breaker_->of, Breaker::State::half_open);
@@ -57,15 +63,15 @@ class Gate {
     void answered(TimePoint now) {
         std::optional<unsigned> grpc;
         if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
-        const Duration taken = ex_.phases.first_byte.value_or(now - entered_at_);
+        const Duration taken = ex_.phases.first_byte.value_or(now - ex_.let_through);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
         leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken));
         ex_.heard = pass_;
     }
 
     void failed(const Failure& failure, TimePoint now) {
-        const bool slow = (failure.gone || ex_.application->stopped()) && is_slow(now - entered_at_);
-        leave(failure.gone || ex_.application->stopped() ? Breaker::Seen::neither : seen_of(failure, true), slow);
+        const bool elsewhere = ran_out_elsewhere(ex_, failure, now), gone = failure.gone || ex_.application->stopped();
+        leave(gone ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (gone || elsewhere) && is_slow(now - ex_.let_through));
     }
 
   private:
@@ -87,17 +93,16 @@ class Gate {
     const std::size_t endpoint_;
     VendorState::LiveBreaker* breaker_;
     Breaker::Pass pass_{};
-    TimePoint entered_at_{};
     bool injected_ = false;
 };
 
-void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint sent, TimePoint now) {
+void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint now) {
+    if (!done && (done.error().origin != Origin::vendor || ran_out_elsewhere(ex, done.error(), now))) return;
     for (HeldLimit& held : ex.held) {
         if (!held.limit->adaptive || !held.seat) continue;
         const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503;
-        if (!done && done.error().origin != Origin::vendor) continue;
         const unsigned before = held.limit->adaptive->limit();
-        held.limit->adaptive->sample(now - sent, held.place.seats_in_use(), dropped, now);
+        held.limit->adaptive->sample(now - ex.let_through, held.place.seats_in_use(), dropped, now);
         if (held.limit->adaptive->limit() > before) held.place.sitters().wake_head();
     }
 }
@@ -189,7 +194,7 @@ BodySource* readable_body(Exchange& ex, Framing& framing) {
 // Its head was a success; where its body broke off, or its trailers tell of a failure, it was none.
 void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done, TimePoint now) {
     if (!ex.heard.good) return;
-    const bool broke_off = !done && !ex.application->stopped() && seen_of(done.error(), true) == Breaker::Seen::failure;
+    const bool broke_off = !done && !ex.application->stopped() && seen_of(done.error(), !ran_out_elsewhere(ex, done.error(), now)) == Breaker::Seen::failure;
     const auto trailers = done && ex.grpc ? ex.watched.grpc_status() : std::nullopt;
     if (!broke_off && !(trailers && seen_of(ex.response.status, trailers, ex.heard.probe) == Breaker::Seen::failure)) return;
     auto* live = breaker_at(ex, endpoint);
@@ -256,8 +261,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.needles = needles_for(ex);
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);
-    const TimePoint sent = Core::now();
-    Result<void> entered = gate.enter(sent);
+    Result<void> entered = gate.enter(Core::now());
     if (!entered) co_return entered;
     ++ex.attempts;
     ex.heard = {};
@@ -283,7 +287,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     else
         core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
     note_sent(ex, done);
-    sample_adaptive_limits(ex, done, sent, now);
+    sample_adaptive_limits(ex, done, now);
     if (!done)
         gate.failed(done.error(), now);
     else if (ex.tunnel)

@@ -105,6 +105,7 @@ struct Exchange {
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     TokenEstimate tokens;                    // where a limit counts them
     CountedFailures failed_at;               // at `serving`
+    TimePoint let_through{};                 // the latest attempt, by its breaker
     Breaker::Pass heard;                     // of the answer at hand, given back at its head: its body may still turn that around
     bool grpc = false;                       // its status may come in its trailers
     bool learning = false, counting = false; // the answer at hand is heard by:

@@ -139,6 +139,7 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.phases = own.phases;
     ex.fault = own.fault;
     ex.heard = own.heard;
+    ex.let_through = own.let_through;
     ex.grpc = own.grpc;
     ex.learning = own.learning;
     ex.counting = own.counting;

@@ -875,3 +875,43 @@ TEST_CASE("chaos meets the share of one route's requests that its rate says, the
     CHECK(met > requests / 6);
     CHECK(met < requests / 2);
 }
+
+// ---- whose failure it is that the time ran out
+
+TEST_CASE("a vendor that hangs until the policy's `total` is out opens its breaker") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false, "timeout: {total: 200ms}\nbreaker: {consecutive: 2, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 2; ++i) CHECK(proxy.get("v.example").reason() == "timeout_total");
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("applications that give a vendor less time than the policy does not open its breaker, nor take seats from it") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false,
+                                               "breaker: {consecutive: 1, min_requests: 1, failure_rate: 1%, open_for: 1m..1m}\nlimit: {concurrency: {min: 1, max: 8}}\n"));
+    for (const char* deadline : {"Sluice-Timeout: 20ms\r\n", "grpc-timeout: 20m\r\n"}) {
+        CAPTURE(deadline);
+        for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", deadline).reason() == "timeout_total");
+    }
+    CHECK(silent.connections() == 6);
+}
+
+TEST_CASE("a deadline of the application's own that ends after `slow_after` counts as slow, as its going away would") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false, "breaker: {slow_rate: 100%, slow_after: 10ms, min_requests: 3, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", "Sluice-Timeout: 100ms\r\n").reason() == "timeout_total");
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("a body that an application's own deadline cuts off is no failure of the vendor's") {
+    FakeVendor vendor([](Wire& wire) {
+        while (wire.read_request()) {
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+            wire.read_all();
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "breaker: {consecutive: 1, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", "Sluice-Timeout: 100ms\r\n").status() == 200);
+    REQUIRE(eventually([&] { return proxy.metric("sluice_inflight{vendor=\"v\"}") == 0; }));
+    CHECK(proxy.metric("sluice_breaker_state{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",state=\"closed\"}") == 1);
+}
