@@ -3,6 +3,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pull.hpp"
 #include "proxy/policy/access.hpp"
 #include "proxy/policy/rewrite.hpp"
@@ -84,7 +85,7 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.limits.timeout.total_written = written;
 
     if (ex.body && !rewrite.request_body.empty() && is_json(ex.request.fields)) {
-        Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
+        Result<bool> whole = co_await read_body(ex);
         if (!whole) co_return std::move(whole.error());
         if (!*whole) co_return cannot(Origin::sluice, "the body of the request is larger than retry.buffer and cannot be rewritten");
         Result<std::string> edited = edited_body(ex.replay.kept(), rewrite.request_body, Origin::application);

@@ -58,3 +58,46 @@ TEST_CASE("a vendor that says it is called too fast is not stood in for: that is
     CHECK(refused.reason() == "rate_limited");
     CHECK(two.connections() == 0);
 }
+
+// ---- a body that is rewritten
+
+TEST_CASE("a body that comes after its head is rewritten for the vendor that stands in, however the first one failed") {
+    enum Fault { out, refused, answered };
+    const Fault fault = GENERATE(out, refused, answered);
+    const bool chunked = GENERATE(false, true), waits = GENERATE(false, true);
+    CAPTURE(fault, chunked, waits);
+    Seen theirs;
+    FakeVendor two([&](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            theirs.add(std::move(*request));
+            wire.write(answer_with("200 OK", "", "two"));
+        }
+    });
+    std::atomic<int> asked{0};
+    FakeVendor failing([&](Wire& wire) {   // answers at the head, and does not look at the body
+        while (wire.read_head()) {
+            ++asked;
+            wire.write(answer_with("503 Service Unavailable"));
+        }
+    });
+    const std::string one = fault == refused ? std::to_string([] { return FakeVendor([](Wire&) {}).port(); }()) : std::to_string(failing.port());
+    TestProxy proxy("vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + one + "\"}]\n    retry: {max: 0}\n    breaker: {consecutive: 1, open_for: 1m..1m" +
+                    (fault == out ? "" : ", enabled: false") + "}\n    fallback: {vendor: two, rewrite: {request: {body: {rename: {$.amount: $.sum}}}}}\n" + vendor_yaml("two", "two.example", two, false));
+    if (fault == out) REQUIRE(proxy.get("one.example").body == "two");
+
+    Wire app = proxy.connected("one.example");
+    app.write("PUT / HTTP/1.1\r\nHost: one.example\r\n" + json + (waits ? "Expect: 100-continue\r\n" : "") + (chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "Content-Length: 12\r\n\r\n"));
+    if (waits) {
+        const auto go_on = app.read_head();
+        REQUIRE(go_on);
+        CHECK(go_on->status() == 100);
+    }
+    if (!waits) REQUIRE(eventually([&] { return proxy.metric(R"(sluice_inflight{vendor="one"})") == 1 && (fault != answered || asked == 1); }));
+    app.write(chunked ? "c\r\n{\"amount\":5}\r\n0\r\n\r\n" : "{\"amount\":5}");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->body == "two");
+    REQUIRE(theirs.size() > 0);
+    CHECK(theirs.all().back().body == R"({"sum":5})");
+    CHECK(theirs.all().back().field("expect").empty());
+}
