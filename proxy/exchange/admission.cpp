@@ -94,6 +94,9 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
     }
 }
 
+// What the next attempt is made with: its own, or what one before it that sent nothing has left.
+Spent& latest(HeldLimit& held) { return held.again.admitted ? held.again : held.spent; }
+
 // Nothing was sent: rate and tokens come back.
 void give_back(Exchange& ex, TimePoint now) {
     for (HeldLimit& held : ex.held)
@@ -156,6 +159,35 @@ bool admit_again(Exchange& ex, TimePoint now) {
     if (!all) give_again_back(ex, now);
     ex.unused = all;
     return all;
+}
+
+void put_rate_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) held.place.refund_rate(latest(held), now);
+}
+
+bool retake_rate_at_once(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().rate) continue;
+        if (!held.place.spenders().lets_pass(held.priority) || held.place.retake_rate(latest(held), now, now)) {
+            put_rate_back(ex, now);
+            return false;
+        }
+        held.place.spenders().passed();
+    }
+    return true;
+}
+
+Task<Result<void>> retake_rate(Core& core, Exchange& ex) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().rate) continue;
+        const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
+        const auto standing = [&](TimePoint now) { return held.place.full(0, now); };
+        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
+        if (got) continue;
+        put_rate_back(ex, Core::now());
+        co_return got;
+    }
+    co_return Result<void>{};
 }
 
 void give_again_back(Exchange& ex, TimePoint now) {

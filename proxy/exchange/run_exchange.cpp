@@ -290,7 +290,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     Result<void> last;
     bool entered = false;   // not before the plan sends somebody there: whose breakers are open has no use for a place, and who stands in for him must not wait for one
     AttemptPlan plan(facts_of(ex));
-    const auto may_spend = [&] { return may_spend_attempt(ex); };
+    const auto may_spend = [&](Duration in) { return may_spend_attempt(ex, in); };
     std::size_t endpoint = 0;
     Step step = plan.start(endpoints_out(ex, Core::now()), Core::now());
     for (;;) {
@@ -332,7 +332,11 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 co_return co_await give_up(ex, why);
             }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
-            continue;
+            if (step.kind != Step::Kind::attempt || retake_rate_at_once(ex, Core::now())) continue;
+            last = co_await retake_rate(core, ex);
+            if (last) continue;
+            ex.retries_spent = status_of(last.error().reason) == 429;
+            co_return co_await give_up(ex, last.error());
         }
         case Step::Kind::fallback:
             last = co_await begin_fallback(core, ex);

@@ -88,8 +88,9 @@ class AttemptPlan {
     /// endpoint that is not out; all are: fallback, else give_up (`out`).
     Step start(EndpointMask out, TimePoint now);
 
-    /// After each attempt. `may_spend()` is asked at most once, and only when everything else speaks for a retry:
-    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one; it has then been spent.
+    /// After each attempt. `may_spend(delay)` is asked at most once, and only when everything else speaks for a retry:
+    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one in so long. The budget has then
+    /// been spent; so has the rate where there is no delay, else it is taken after the wait.
     /// `draw` is uniform in 0 .. 1 (below 1), the jitter.
     ///
     /// A retry goes to another endpoint where one is not out: at once the first time, else after full jitter. A
@@ -104,7 +105,7 @@ class AttemptPlan {
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
         Step step = judge(tried, out, draw, now);
-        if (retrying_ && !may_spend()) step = unaffordable(out);
+        if (retrying_ && !may_spend(step.delay)) step = unaffordable(out);
         return commit(step);
     }
 

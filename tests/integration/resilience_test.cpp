@@ -913,3 +913,30 @@ TEST_CASE("a body that an application's own deadline cuts off is no failure of t
     TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "breaker: {consecutive: 1, open_for: 1m..1m}\n"));
     for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", "Sluice-Timeout: 100ms\r\n").status() == 200);
 }
+
+// ---- what a retry takes of a rate
+
+TEST_CASE("a retry takes its place of the rate when its wait is over, so that no more than the rate is sent") {
+    const unsigned burst = GENERATE(2u, 3u);
+    CAPTURE(burst);
+    Script script{{answer_with("503 Service Unavailable", "Retry-After: 1\r\n"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, std::string(quick) + "limit: {rate: 1/h, burst: " + std::to_string(burst) + "}\n"));
+    Message retried;
+    std::thread application([&] { retried = proxy.get("v.example"); });
+    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_upstream_connections{vendor="v",state="idle"})") == 1; }));   // it waits
+    CHECK(proxy.get("v.example").status() == 200);   // the place that nobody has used
+    application.join();
+    if (burst == 3) {
+        CHECK(retried.status() == 200);
+        CHECK(retried.field("sluice-attempts") == "2");
+    } else {
+        CHECK(retried.status() == 429);
+        CHECK(retried.reason() == "rate_limited");
+        CHECK(retried.field("sluice-attempts") == "1");
+        CHECK(retried.field("x-should-retry") == "false");
+        CHECK(std::atoi(retried.field("retry-after").c_str()) > 0);
+    }
+    CHECK(proxy.get("v.example").reason() == "rate_limited");
+    CHECK(script.seen.size() == burst);
+}

@@ -36,6 +36,7 @@ struct Story {
     double draw = 0.5;
     int affordable = 1000;
     int asked = 0;
+    Duration told_delay{};  // when it was asked last
     TimePoint now = start;
     std::optional<AttemptPlan> plan;
 
@@ -49,7 +50,7 @@ struct Story {
         return text_of(plan->start(out, now));
     }
     std::string then(const Tried& tried) {
-        const auto may_spend = [this] { return ++asked, affordable-- > 0; };
+        const auto may_spend = [this](Duration in) { return told_delay = in, ++asked, affordable-- > 0; };
         const Step step = plan->next(tried, out, may_spend, draw, now);
         if (step.kind == Kind::wait) now += step.delay;
         return text_of(step);
@@ -91,6 +92,17 @@ TEST_CASE("one endpoint is retried after full jitter whose upper end doubles") {
     CHECK(story.plan->retries() == 8);
     CHECK(story.plan->spent());
     CHECK(story.asked == 8);
+}
+
+TEST_CASE("what pays for a retry is told how long it waits before") {
+    Story story;
+    story.facts.endpoints = 2;
+    story.begin();
+    story.told_delay = 1h;
+    CHECK(story.then(Tried::answer(503)) == "attempt 1");
+    CHECK(story.told_delay == Duration{});
+    CHECK(story.then(Tried::answer(503)) == "wait 100ms");
+    CHECK(story.told_delay == 100ms);
 }
 
 TEST_CASE("a draw of nothing is no wait") {
@@ -768,7 +780,7 @@ struct Walk {
 
         unsigned asked = 0;
         const bool affordable = chance(80);
-        const auto may_spend = [&] { return ++asked, affordable; };
+        const auto may_spend = [&](Duration) { return ++asked, affordable; };
         const Step step = plan.next(tried, out, may_spend, static_cast<double>(random() >> 11) * 0x1p-53, now);
 
         const bool ended = tried.application_gone || (made && (tried.answer_began || tried.retry_unwanted));
