@@ -89,7 +89,7 @@ struct Exchange {
     std::string detail;
     unsigned status = 0;
     bool application_gone = false;
-    bool retries_spent = false;              // another attempt was due, but ours are used up
+    bool retries_spent = false;              // another attempt was due, but ours are used up: at `serving`, or at a vendor that it stands in for
     Fields refusal_fields;                   // of our own answer, beside the usual ones
     RequestHead pristine;                    // the request before any credential; kept only where a fallback may need it
     ReplayBody replay;                       // `body`, so that it can be sent again

@@ -320,7 +320,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             }
             if (last) note_taken_credential(ex);
             step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
-            ex.retries_spent = plan.spent();
+            ex.retries_spent |= plan.spent();
             if (step.kind == Step::Kind::deliver) continue;
             if (ex.trip) co_await leave(core, ex);
             continue;
@@ -354,7 +354,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             if (!last) co_return co_await report(ex, last.error());
             co_return last;
         case Step::Kind::give_up: {
-            ex.retries_spent = plan.spent();
+            ex.retries_spent |= plan.spent();
             const Failure failure = failure_of(core, ex, step.why, last);
             co_return co_await give_up(ex, failure);
         }

@@ -101,3 +101,24 @@ TEST_CASE("a body that comes after its head is rewritten for the vendor that sta
     CHECK(theirs.all().back().body == R"({"sum":5})");
     CHECK(theirs.all().back().field("expect").empty());
 }
+
+// ---- retries
+
+TEST_CASE("that our retries are spent is said of the answer of a vendor that stands in too, where that one has failed") {
+    FakeVendor one(always(answer_with("503 Service Unavailable")));
+    std::atomic<bool> fails{true};
+    FakeVendor two([&](Wire& wire) {
+        while (wire.read_request()) wire.write(answer_with(fails ? "503 Service Unavailable" : "200 OK"));
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("one", "one.example", one, false, "retry: {max: 1, backoff: 1ms..1ms}\nfallback: {vendor: two}\n") +
+                    vendor_yaml("two", "two.example", two, false, "retry: {max: 0}\n"));
+    const Message failed = proxy.get("one.example");
+    CHECK(failed.status() == 503);
+    CHECK(failed.field("sluice-outcome") == "fallback");
+    CHECK(failed.field("sluice-attempts") == "3");
+    CHECK(failed.field("x-should-retry") == "false");
+    fails = false;
+    const Message served = proxy.get("one.example");
+    CHECK(served.status() == 200);
+    CHECK(served.field("x-should-retry").empty());
+}
