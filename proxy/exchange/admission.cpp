@@ -1,7 +1,6 @@
 #include "proxy/exchange/admission.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -11,14 +10,9 @@ namespace sluice {
 
 namespace {
 
-// A whole number, more is sooner; what is none is nobody's priority.
 int priority_of(const Exchange& ex, const LimitSpec& spec) {
     if (spec.priority_header.empty()) return 0;
-    const auto value = ex.request.fields.find(spec.priority_header);
-    if (!value) return 0;
-    int number = 0;
-    const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
-    return error == std::errc{} && end == value->data() + value->size() ? number : 0;
+    return read_priority(ex.request.fields.find(spec.priority_header).value_or(std::string_view{}));
 }
 
 void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t first, TimePoint now) {
