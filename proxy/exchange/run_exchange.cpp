@@ -204,11 +204,13 @@ Tried tried_of(const Exchange& ex, const Result<void>& done, std::size_t endpoin
 Failure failure_of(Core& core, const Exchange& ex, Step::Why why, Result<void>& last) {
     switch (why) {
     case Step::Why::last: break;
-    case Step::Why::out: return every_endpoint_out(core, ex, Core::now());
+    case Step::Why::out: last = every_endpoint_out(core, ex, Core::now()); break;
     case Step::Why::late:
         return {Origin::vendor, Reason::timeout_total, Replay::safe, "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ", " + std::to_string(ex.attempts) + " attempts included", {}};
     }
-    return std::move(last.error());
+    Failure failure = std::move(last.error());
+    if (!ex.detail.empty()) failure.detail += "; " + ex.detail;   // nobody could stand in
+    return failure;
 }
 
 // The answer of a vendor that stands in, made one of the first vendor's.
@@ -266,6 +268,31 @@ Task<void> leave(Core& core, Exchange& ex) {
     leave_attempt(ex);
 }
 
+// The fallback's turn. Nothing: the exchange is at its vendor now. Else that one cannot have the request, `ex.detail` says why, and what stood before it stands again: the answer that is still at hand, or the failure in `last`.
+Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan, Result<void>& last) {
+    Result<RequestHead> request = request_for_fallback(ex);
+    Result<void> begun;
+    if (!request) {
+        begun = std::move(request.error());
+    } else {
+        if (ex.trip) co_await leave(core, ex);
+        begun = co_await begin_fallback(ex, std::move(*request));
+    }
+    if (begun) {
+        begin_at_vendor(core, ex);
+        co_return std::nullopt;
+    }
+    if (begun.error().origin == Origin::application) {   // the rest of its body did not come
+        last = std::move(begun);
+        co_return Step{Step::Kind::give_up};
+    }
+    ex.detail = "vendor '" + ex.config->vendors[ex.serving->fallback->vendor].name + "' cannot stand in: " + begun.error().detail;
+    const Step otherwise = plan.without_fallback();
+    if (otherwise.kind != Step::Kind::deliver || ex.trip) co_return otherwise;
+    last = Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
+    co_return Step{Step::Kind::give_up};
+}
+
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
     give_unused_back(ex, Core::now());
     co_return co_await report(ex, failure);
@@ -321,7 +348,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             if (last) note_taken_credential(ex);
             step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
             ex.retries_spent |= plan.spent();
-            if (step.kind == Step::Kind::deliver) continue;
+            if (step.kind == Step::Kind::deliver || (step.kind == Step::Kind::fallback && last)) continue;   // an answer that nobody may be able to make up for
             if (ex.trip) co_await leave(core, ex);
             continue;
         }
@@ -338,14 +365,17 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             ex.retries_spent = status_of(last.error().reason) == 429;
             co_return co_await give_up(ex, last.error());
         }
-        case Step::Kind::fallback:
-            last = co_await begin_fallback(core, ex);
-            if (!last) co_return co_await report(ex, last.error());
-            begin_at_vendor(core, ex);
+        case Step::Kind::fallback: {
+            const auto otherwise = co_await fall_back(core, ex, plan, last);
+            if (otherwise) {
+                step = *otherwise;
+                continue;
+            }
             entered = false;
             plan = AttemptPlan(facts_of(ex));
             step = plan.start(endpoints_out(ex, Core::now()), Core::now());
             continue;
+        }
         case Step::Kind::deliver:
             last = co_await deliver(core, ex);
             if (!ex.tunnel && !ex.trip->upgraded) settle_answer(core, ex, endpoint, last);

@@ -10,7 +10,8 @@
 //     plan of its own case give_up:  answer with what `step.why` says
 //     }
 //
-// An answer of the vendor may be let go of as soon as `next` says anything but `deliver`: it is never asked for later.
+// An answer of the vendor may be let go of as soon as `next` says anything but `deliver`: it is never asked for later, but
+// for one that a fallback is to make up for and cannot (`without_fallback`).
 #pragma once
 
 #include <cstddef>
@@ -112,6 +113,9 @@ class AttemptPlan {
     /// After each wait: which endpoint it is now.
     Step resume(EndpointMask out, TimePoint now);
 
+    /// The fallback cannot take the request: what becomes of the exchange then.
+    Step without_fallback();
+
     /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of requests with
     /// an idempotent method only (two at once under one key is what vendors answer 409 to), whose body is kept, within
     /// `hedge.max`, time and budget; another endpoint where one is not out. `next` is told of one outcome only: the
@@ -139,8 +143,9 @@ class AttemptPlan {
     Step try_elsewhere(EndpointMask out, TimePoint now);
     Step unaffordable(EndpointMask out);
     Step commit(Step step);
-    Step instead(EndpointMask out) const;
+    Step instead(EndpointMask out);
     Step exhausted();
+    Step fall_back_or(Step otherwise);
     void note(const Tried& tried);
     bool may_go_on(const Tried& tried, TimePoint now) const;
     bool is_due(const Tried& tried) const;
@@ -158,6 +163,7 @@ class AttemptPlan {
     EndpointMask failed_ = 0;     // failed this request
     EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made
     EndpointMask moved_to_ = 0;   // were gone to because nothing was sent elsewhere: each at most once
+    Step otherwise_;                  // a fallback was to be asked: what comes instead
     std::optional<Tried> moved_for_;  // the failure that the attempt under way goes on from
     unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
     bool sent_ = false;      // something of the request may have reached the vendor

@@ -544,6 +544,35 @@ TEST_CASE("nothing goes on elsewhere for who went away, without the body, or aft
     }
 }
 
+TEST_CASE("where the other vendor cannot take the request, what stood before it stands again") {
+    const auto instead = [](Story& story) { return text_of(story.plan->without_fallback()); };
+    Story story;
+    story.facts.has_fallback = true;
+    story.retry.max = 0;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "fallback");
+    CHECK(instead(story) == "deliver");
+    CHECK_FALSE(story.plan->spent());
+
+    story.begin();
+    CHECK(story.then(not_sent()) == "fallback");
+    CHECK(instead(story) == "give up");
+
+    story.retry.max = 1;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)).starts_with("wait"));
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(Tried::answer(503)) == "fallback");
+    CHECK(instead(story) == "deliver");
+    CHECK(story.plan->spent());
+
+    story.out = 1;
+    CHECK(story.begin() == "fallback");
+    CHECK_FALSE(story.plan->spent());
+    CHECK(instead(story) == "give up: out");
+    CHECK(story.plan->spent());
+}
+
 TEST_CASE("another vendor is not asked while an endpoint is left that neither failed nor is out") {
     Story story;
     story.facts.endpoints = 2;
