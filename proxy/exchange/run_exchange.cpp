@@ -128,9 +128,16 @@ void add_idempotency_key(Core& core, Exchange& ex) {
     ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
 }
 
+// Does any request of the vendor ever spend its retry budget? Then each of its requests counts for it.
+bool has_retries(const Exchange& ex) {
+    const auto retries = [](const RetrySpec& retry) { return retry.max > 0 || retry.hedge; };
+    const Vendor& vendor = *ex.serving;
+    return retries(ex.retry()) || retries(vendor.retry) || std::any_of(vendor.routes.begin(), vendor.routes.end(), [&](const Route& route) { return retries(route.retry); });
+}
+
 // For each vendor that serves.
 void begin_at_vendor(Core& core, Exchange& ex) {
-    if (ex.retry().max > 0 || ex.retry().hedge) ex.serving->live->budget->note_request(ex.phases.started);
+    if (has_retries(ex)) ex.serving->live->budget->note_request(ex.phases.started);
     add_idempotency_key(core, ex);
     ask_for_readable(ex);
 }

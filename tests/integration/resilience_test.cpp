@@ -179,6 +179,25 @@ TEST_CASE("retries are a bounded share of the requests") {
     CHECK(script.seen.size() >= 40 + 3);
 }
 
+TEST_CASE("requests that are never retried themselves count to those of which retries are a share") {
+    FakeVendor vendor([](Wire& wire) {
+        while (auto request = wire.read_request()) wire.write(answer_with(request->start_line.starts_with("GET /fails") ? "503 Service Unavailable" : "200 OK"));
+    });
+    const bool of_the_route = GENERATE(true, false);
+    const std::string none = "retry: {max: 0, budget: 20%}\n", some = "max: 1, backoff: 1ms..1ms";
+    CAPTURE(of_the_route);   // that says it is never retried; or that alone says it is
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false,
+                                               "breaker: {enabled: false}\n" + (of_the_route ? "retry: {budget: 20%, " + some + "}\nroutes: [{match: \"GET /sound\", retry: {max: 0}}]\n"
+                                                                                             : none + "routes: [{match: \"GET /fails\", retry: {" + some + "}}]\n")));
+    Wire app = proxy.connected("v.example");
+    const auto get = [&](const std::string& path) {
+        app.write("GET " + path + " HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        return app.read_response()->field("sluice-attempts");
+    };
+    for (int i = 0; i < 50; ++i) CHECK(get("/sound") == "1");
+    for (int i = 0; i < 10; ++i) CHECK(get("/fails") == "2");   // a fifth of 50: all of them
+}
+
 TEST_CASE("an application that goes away while its request waits for another attempt ends it") {
     Script script{{answer_with("503 Service Unavailable", "Retry-After: 9\r\n")}, {}, {}};
     FakeVendor vendor(script.serve(), vendor_ca());
