@@ -1,7 +1,6 @@
 #include "proxy/exchange/admission.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -11,14 +10,9 @@ namespace sluice {
 
 namespace {
 
-// A whole number, more is sooner; what is none is nobody's priority.
 int priority_of(const Exchange& ex, const LimitSpec& spec) {
     if (spec.priority_header.empty()) return 0;
-    const auto value = ex.request.fields.find(spec.priority_header);
-    if (!value) return 0;
-    int number = 0;
-    const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
-    return error == std::errc{} && end == value->data() + value->size() ? number : 0;
+    return read_priority(ex.request.fields.find(spec.priority_header).value_or(std::string_view{}));
 }
 
 void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t first, TimePoint now) {
@@ -94,6 +88,9 @@ Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue&
     }
 }
 
+// What the next attempt is made with: its own, or what one before it that sent nothing has left.
+Spent& latest(HeldLimit& held) { return held.again.admitted ? held.again : held.spent; }
+
 // Nothing was sent: rate and tokens come back.
 void give_back(Exchange& ex, TimePoint now) {
     for (HeldLimit& held : ex.held)
@@ -156,6 +153,35 @@ bool admit_again(Exchange& ex, TimePoint now) {
     if (!all) give_again_back(ex, now);
     ex.unused = all;
     return all;
+}
+
+void put_rate_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) held.place.refund_rate(latest(held), now);
+}
+
+bool retake_rate_at_once(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().rate) continue;
+        if (!held.place.spenders().lets_pass(held.priority) || held.place.retake_rate(latest(held), now, now)) {
+            put_rate_back(ex, now);
+            return false;
+        }
+        held.place.spenders().passed();
+    }
+    return true;
+}
+
+Task<Result<void>> retake_rate(Core& core, Exchange& ex) {
+    for (HeldLimit& held : ex.held) {
+        if (!held.limit->state.spec().rate) continue;
+        const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
+        const auto standing = [&](TimePoint now) { return held.place.full(0, now); };
+        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
+        if (got) continue;
+        put_rate_back(ex, Core::now());
+        co_return got;
+    }
+    co_return Result<void>{};
 }
 
 void give_again_back(Exchange& ex, TimePoint now) {

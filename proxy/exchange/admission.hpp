@@ -19,6 +19,11 @@ void hold_limits(Exchange& ex, TimePoint now);
 
 /// The rate once more, for a further attempt; without waiting. What was taken for one that sent nothing serves again. False: nothing was taken.
 bool admit_again(Exchange& ex, TimePoint now);
+/// It is not made before a wait: the rate is put back and taken when the wait is over, or what comes back meanwhile would be sent beside it.
+void put_rate_back(Exchange& ex, TimePoint now);
+/// After the wait; likewise without waiting, else as `admit` does.
+bool retake_rate_at_once(Exchange& ex, TimePoint now);
+Task<Result<void>> retake_rate(Core& core, Exchange& ex);
 /// The further attempt is not made after all.
 void give_again_back(Exchange& ex, TimePoint now);
 

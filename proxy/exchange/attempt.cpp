@@ -32,6 +32,12 @@ bool is_timeout(Reason reason) {
     return reason == Reason::timeout_connect || reason == Reason::timeout_tls || reason == Reason::timeout_first_byte || reason == Reason::timeout_idle || reason == Reason::timeout_total;
 }
 
+// The exchange's time ran out, but for the most part not at the vendor.
+bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now) {
+    const Timeouts& given = ex.route ? ex.route->timeout : ex.vendor->timeout;   // whoever serves, that `total` bounds the exchange
+    return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
+}
+
 // The breaker's pass for one attempt, given back on every path.
 class Gate {
   public:
@@ -40,7 +46,7 @@ class Gate {
     ~Gate() { leave(Breaker::Seen::neither, false); }
 
     Result<void> enter(TimePoint now) {
-        entered_at_ = now;
+        ex_.let_through = now;
         if (!breaker_) return {};
         pass_ = breaker_->breaker->enter(breaker_->spec, now);
         if (pass_.moved) core_.journal.moved(*ex_.serving, breaker_->of, Breaker::State::half_open);
@@ -61,7 +67,7 @@ class Gate {
     void answered(TimePoint now) {
         std::optional<unsigned> grpc;
         if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
-        const Duration taken = ex_.phases.first_byte.value_or(now - entered_at_);
+        const Duration taken = ex_.phases.first_byte.value_or(now - ex_.let_through);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
         leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken));
         ex_.heard = pass_;
@@ -70,7 +76,8 @@ class Gate {
     void failed(const Failure& failure, TimePoint now) {
         // That it left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
         const bool left = failure.gone || ex_.application->stopped() || (ex_.left_at < now && is_timeout(failure.reason));
-        leave(left ? Breaker::Seen::neither : seen_of(failure, true), left && is_slow(std::min(now, ex_.left_at) - entered_at_));
+        const bool elsewhere = ran_out_elsewhere(ex_, failure, now);
+        leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, ex_.left_at) - ex_.let_through));
     }
 
   private:
@@ -92,17 +99,16 @@ class Gate {
     const std::size_t endpoint_;
     VendorState::LiveBreaker* breaker_;
     Breaker::Pass pass_{};
-    TimePoint entered_at_{};
     bool injected_ = false;
 };
 
-void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint sent, TimePoint now) {
+void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint now) {
+    if (!done && (done.error().origin != Origin::vendor || ran_out_elsewhere(ex, done.error(), now))) return;
     for (HeldLimit& held : ex.held) {
         if (!held.limit->adaptive || !held.seat) continue;
         const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503;
-        if (!done && done.error().origin != Origin::vendor) continue;
         const unsigned before = held.limit->adaptive->limit();
-        held.limit->adaptive->sample(now - sent, held.place.seats_in_use(), dropped, now);
+        held.limit->adaptive->sample(now - ex.let_through, held.place.seats_in_use(), dropped, now);
         if (held.limit->adaptive->limit() > before) held.place.sitters().wake_head();
     }
 }
@@ -194,7 +200,7 @@ BodySource* readable_body(Exchange& ex, Framing& framing) {
 // Its head was a success; where its body broke off, or its trailers tell of a failure, it was none.
 void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done, TimePoint now) {
     if (!ex.heard.good) return;
-    const bool broke_off = !done && !ex.application->stopped() && seen_of(done.error(), true) == Breaker::Seen::failure;
+    const bool broke_off = !done && !ex.application->stopped() && seen_of(done.error(), !ran_out_elsewhere(ex, done.error(), now)) == Breaker::Seen::failure;
     const auto trailers = done && ex.grpc ? ex.watched.grpc_status() : std::nullopt;
     if (!broke_off && !(trailers && seen_of(ex.response.status, trailers, ex.heard.probe) == Breaker::Seen::failure)) return;
     auto* live = breaker_at(ex, endpoint);
@@ -261,8 +267,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.needles = needles_for(ex);
     // The breaker comes last: a probe that waited for a seat would hold the others up.
     Gate gate(core, ex, endpoint);
-    const TimePoint sent = Core::now();
-    Result<void> entered = gate.enter(sent);
+    Result<void> entered = gate.enter(Core::now());
     if (!entered) co_return entered;
     ++ex.attempts;
     ex.heard = {};
@@ -288,7 +293,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     else
         core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
     note_sent(ex, done);
-    sample_adaptive_limits(ex, done, sent, now);
+    sample_adaptive_limits(ex, done, now);
     if (!done)
         gate.failed(done.error(), now);
     else if (ex.tunnel)
@@ -317,7 +322,9 @@ BodySource* answer_body(Core& core, Exchange& ex, Framing& framing) {
 void learn_from_answer(Exchange& ex) {
     if (!std::exchange(ex.learning, false)) return;
     const TimePoint now = Core::now();
-    for (HeldLimit& held : ex.held) held.place.learn(ex.throttle.signal(), now);
+    const bool others_serve = ex.serving->live->breakers.size() > 1 || ex.serving->fallback;
+    const VendorSignal signal = others_serve ? ex.throttle.signal().of_vendor() : ex.throttle.signal();
+    for (HeldLimit& held : ex.held) held.place.learn(signal, now);
 }
 
 void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<void>& done) {

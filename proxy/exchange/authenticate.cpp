@@ -153,7 +153,7 @@ std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Desti
 }
 
 Task<Result<bool>> read_body(Exchange& ex) {
-    if (ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
+    if (!ex.replay.whole() && ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
         ResponseHead go_on;
         go_on.status = 100;
         go_on.phrase = "Continue";

@@ -90,7 +90,7 @@ struct Exchange {
     unsigned status = 0;
     bool application_gone = false;
     TimePoint left_at = never;               // when the application closed its side, as far as anybody has looked: it may still be there to read, where `application_gone` does not say otherwise
-    bool retries_spent = false;              // another attempt was due, but ours are used up
+    bool retries_spent = false;              // another attempt was due, but ours are used up: at `serving`, or at a vendor that it stands in for
     Fields refusal_fields;                   // of our own answer, beside the usual ones
     RequestHead pristine;                    // the request before any credential; kept only where a fallback may need it
     ReplayBody replay;                       // `body`, so that it can be sent again
@@ -106,6 +106,7 @@ struct Exchange {
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route
     TokenEstimate tokens;                    // where a limit counts them
     CountedFailures failed_at;               // at `serving`
+    TimePoint let_through{};                 // the latest attempt, by its breaker
     Breaker::Pass heard;                     // of the answer at hand, given back at its head: its body may still turn that around
     bool grpc = false;                       // its status may come in its trailers
     bool learning = false, counting = false; // the answer at hand is heard by:

@@ -3,6 +3,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/exchange/admission.hpp"
+#include "proxy/exchange/authenticate.hpp"
 #include "proxy/exchange/pull.hpp"
 #include "proxy/policy/access.hpp"
 #include "proxy/policy/rewrite.hpp"
@@ -42,16 +43,42 @@ void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& 
         if (route.credential) withhold(config.credentials[*route.credential], request);
 }
 
-Failure cannot(Origin whose, std::string why) {
-    return {whose, whose == Origin::vendor ? Reason::upstream_protocol : Reason::bad_request, Replay::safe, std::move(why), {}};
+Failure cannot_have(std::string why) { return {Origin::sluice, Reason::bad_request, Replay::safe, std::move(why), {}}; }
+
+bool edits_body(const Exchange& ex, const RequestHead& request) { return ex.body && !ex.serving->fallback->rewrite.request_body.empty() && is_json(request.fields); }
+
+Failure too_large(const Exchange& ex) {
+    return cannot_have("the request's body is larger than retry.buffer (" + std::to_string(ex.retry().buffer) + " bytes), so it cannot be rewritten");
 }
 
 }  // namespace
 
-Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
+Result<RequestHead> request_for_fallback(const Exchange& ex) {
     const FallbackSpec& fallback = *ex.serving->fallback;
-    const RewriteSpec& rewrite = fallback.rewrite;
-    const Vendor* before = ex.serving;
+    const Vendor& vendor = ex.config->vendors[fallback.vendor];
+    RequestHead request = ex.pristine;   // without the first vendor's credential
+    drop_what_was_for(*ex.serving, *ex.config, request);
+    request.target = edited_target(request.target, fallback.rewrite.path);
+    edit_headers(request.fields, fallback.rewrite.request_headers);
+    if (Verdict access = judge_access(vendor.access, vendor.name, request.method, request.path()); access.refused()) return cannot_have(access.refusal().detail);
+    if (vendor.endpoints.empty() && !vendor.base_url()) return cannot_have("it has neither an endpoint nor a host without a wildcard");
+    const bool has_length = ex.framing.kind == Framing::Kind::length;
+    if (edits_body(ex, request) && !ex.replay.whole() && has_length && !ex.replay.would_keep(ex.framing.length)) return too_large(ex);
+    return request;
+}
+
+Task<Result<void>> begin_fallback(Exchange& ex, RequestHead request) {
+    const FallbackSpec& fallback = *ex.serving->fallback;
+    if (edits_body(ex, request)) {
+        Result<bool> whole = co_await read_body(ex);
+        if (!whole) co_return std::move(whole.error());
+        if (!*whole) co_return too_large(ex);
+        Result<std::string> edited = edited_body(ex.replay.kept(), fallback.rewrite.request_body, Origin::application);
+        if (!edited) co_return cannot_have(std::move(edited.error().detail));
+        request.fields.remove(Known::expect);   // which is answered
+        ex.framing = {Framing::Kind::length, edited->size()};
+        ex.replay.replace(std::move(*edited));
+    }
     give_unused_back(ex, Core::now());
     ex.sends = 0;
     ex.unused = ex.may_have_cost = false;
@@ -64,34 +91,14 @@ Task<Result<void>> begin_fallback(Core&, Exchange& ex) {
     ex.attached.reset();
     ex.renewed = ex.other_secret = false;
     ex.bare.clear();
-
-    ex.request = ex.pristine;   // without the first vendor's credential
-    drop_what_was_for(*before, *ex.config, ex.request);
-    ex.request.target = edited_target(ex.request.target, rewrite.path);
-    edit_headers(ex.request.fields, rewrite.request_headers);
-    const std::string_view path = ex.request.path();
-    if (Verdict access = judge_access(ex.serving->access, ex.serving->name, ex.request.method, path); access.refused())
-        co_return Failure{Origin::sluice, access.refusal().reason, Replay::safe, access.refusal().detail, {}};
-    ex.serving_route = ex.serving->route_for(ex.request.method, path);
-    if (ex.serving->endpoints.empty()) {
-        ex.instead = ex.serving->base_url();
-        if (!ex.instead) co_return cannot(Origin::sluice, "it has neither an endpoint nor a host without a wildcard");
-    }
+    ex.request = std::move(request);
+    ex.serving_route = ex.serving->route_for(ex.request.method, ex.request.path());
+    ex.instead = ex.serving->endpoints.empty() ? ex.serving->base_url() : std::nullopt;
     const Duration total = ex.limits.timeout.total;
     const bool written = ex.limits.timeout.total_written;
     ex.limits.timeout = ex.timeouts();
     ex.limits.timeout.total = total;
     ex.limits.timeout.total_written = written;
-
-    if (ex.body && !rewrite.request_body.empty() && is_json(ex.request.fields)) {
-        Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
-        if (!whole) co_return std::move(whole.error());
-        if (!*whole) co_return cannot(Origin::sluice, "the body of the request is larger than retry.buffer and cannot be rewritten");
-        Result<std::string> edited = edited_body(ex.replay.kept(), rewrite.request_body, Origin::application);
-        if (!edited) co_return std::move(edited.error());
-        ex.framing = {Framing::Kind::length, edited->size()};
-        ex.replay.replace(std::move(*edited));
-    }
     if (ex.serving->fallback) ex.pristine = ex.request;
     co_return Result<void>{};
 }
@@ -112,7 +119,7 @@ Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing
         if (!got->has_value()) co_return std::move(got->error());
         text.append((*got)->data);
         last = (*got)->last;
-        if (text.size() > max_rewritten) co_return cannot(Origin::vendor, "its answer is too large to be rewritten");
+        if (text.size() > max_rewritten) co_return Failure{Origin::vendor, Reason::upstream_protocol, Replay::safe, "its answer is too large to be rewritten", {}};
     }
     for (auto fallback = ex.fallbacks.rbegin(); fallback != ex.fallbacks.rend(); ++fallback) {
         const RewriteSpec& rewrite = (*fallback)->rewrite;

@@ -139,6 +139,7 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.phases = own.phases;
     ex.fault = own.fault;
     ex.heard = own.heard;
+    ex.let_through = own.let_through;
     ex.grpc = own.grpc;
     ex.learning = own.learning;
     ex.counting = own.counting;
@@ -157,12 +158,15 @@ bool hedges(const Exchange& ex) {
     return !ex.body || !ex.request.fields.find(Known::expect);
 }
 
-bool may_spend_attempt(Exchange& ex) {
+bool may_spend_attempt(Exchange& ex, Duration in) {
     const TimePoint now = Core::now();
     if (!admit_again(ex, now)) return false;
-    if (ex.serving->live->budget->take(ex.retry().budget, now)) return true;
-    give_again_back(ex, now);
-    return false;
+    if (!ex.serving->live->budget->take(ex.retry().budget, now)) {
+        give_again_back(ex, now);
+        return false;
+    }
+    if (in > Duration{}) put_rate_back(ex, now);
+    return true;
 }
 
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint) {

@@ -14,7 +14,7 @@ bool hedges(const Exchange& ex);
 /// `attempt` at `endpoint`, and others beside it as `plan` allows; what came out is in `ex` as if there had been one, and `endpoint` is that of the attempt that won.
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint);
 
-/// The retry budget and the rate allow one more attempt of `ex`, or that `ex` is made beside another; both are spent then.
-bool may_spend_attempt(Exchange& ex);
+/// The retry budget and the rate allow one more attempt of `ex`, or that `ex` is made beside another; both are spent then, the rate of one that is made only `in` so long not yet.
+bool may_spend_attempt(Exchange& ex, Duration in = {});
 
 }  // namespace sluice

@@ -2,6 +2,7 @@
 // One worker thread; recycled with its Exchange.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "proxy/ports/ports.hpp"
@@ -21,6 +22,8 @@ class ReplayBody final : public BodySource {
     bool replayable() const { return keeping_; }
     /// Reads on until the whole body is at hand in one piece (true), more than `most` bytes have come (false: it can still be sent once), or `limits` end it. To be called before the first attempt.
     Task<Result<bool>> read_whole(const Limits& limits, Activity& activity);
+    /// May a body of so many bytes be kept whole?
+    bool would_keep(std::uint64_t size) const { return keeping_ && size <= most_; }
     /// Is the whole body at hand?
     bool whole() const { return ended_ && keeping_; }
     /// What is kept.

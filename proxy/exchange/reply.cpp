@@ -169,7 +169,8 @@ void sign_response(Exchange& ex) {
     const auto end = std::to_chars(digits, digits + sizeof digits, ex.attempts).ptr;
     fields.add(Known::sluice, "Sluice-Attempts", {digits, static_cast<std::size_t>(end - digits)});
     fields.add(Known::sluice, "Sluice-Request-Id", ex.request_id);
-    if (ex.retries_spent) fields.set("x-should-retry", "false");   // an SDK's own retries would multiply ours
+    if (ex.retries_spent && (ex.reason || ex.status >= 400 || ex.retry().on.names(ex.status)))   // a vendor that stands in may have done better
+        fields.set("x-should-retry", "false");   // an SDK's own retries would multiply ours
 }
 
 Task<Result<void>> refuse(Exchange& ex, const Refusal& refusal) {

@@ -1,6 +1,7 @@
 #include "proxy/exchange/run_exchange.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/admission.hpp"
@@ -127,9 +128,16 @@ void add_idempotency_key(Core& core, Exchange& ex) {
     ex.request.fields.set(spec.header, make_idempotency_key(core.draw(), core.draw()));
 }
 
+// Does any request of the vendor ever spend its retry budget? Then each of its requests counts for it.
+bool has_retries(const Exchange& ex) {
+    const auto retries = [](const RetrySpec& retry) { return retry.max > 0 || retry.hedge; };
+    const Vendor& vendor = *ex.serving;
+    return retries(ex.retry()) || retries(vendor.retry) || std::any_of(vendor.routes.begin(), vendor.routes.end(), [&](const Route& route) { return retries(route.retry); });
+}
+
 // For each vendor that serves.
 void begin_at_vendor(Core& core, Exchange& ex) {
-    if (ex.retry().max > 0 || ex.retry().hedge) ex.serving->live->budget->note_request(ex.phases.started);
+    if (has_retries(ex)) ex.serving->live->budget->note_request(ex.phases.started);
     add_idempotency_key(core, ex);
     ask_for_readable(ex);
 }
@@ -203,11 +211,13 @@ Tried tried_of(const Exchange& ex, const Result<void>& done, std::size_t endpoin
 Failure failure_of(Core& core, const Exchange& ex, Step::Why why, Result<void>& last) {
     switch (why) {
     case Step::Why::last: break;
-    case Step::Why::out: return every_endpoint_out(core, ex, Core::now());
+    case Step::Why::out: last = every_endpoint_out(core, ex, Core::now()); break;
     case Step::Why::late:
         return {Origin::vendor, Reason::timeout_total, Replay::safe, "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ", " + std::to_string(ex.attempts) + " attempts included", {}};
     }
-    return std::move(last.error());
+    Failure failure = std::move(last.error());
+    if (!ex.detail.empty()) failure.detail += "; " + ex.detail;   // nobody could stand in
+    return failure;
 }
 
 // The answer of a vendor that stands in, made one of the first vendor's.
@@ -265,6 +275,31 @@ Task<void> leave(Core& core, Exchange& ex) {
     leave_attempt(ex);
 }
 
+// The fallback's turn. Nothing: the exchange is at its vendor now. Else that one cannot have the request, `ex.detail` says why, and what stood before it stands again: the answer that is still at hand, or the failure in `last`.
+Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan, Result<void>& last) {
+    Result<RequestHead> request = request_for_fallback(ex);
+    Result<void> begun;
+    if (!request) {
+        begun = std::move(request.error());
+    } else {
+        if (ex.trip) co_await leave(core, ex);
+        begun = co_await begin_fallback(ex, std::move(*request));
+    }
+    if (begun) {
+        begin_at_vendor(core, ex);
+        co_return std::nullopt;
+    }
+    if (begun.error().origin == Origin::application) {   // the rest of its body did not come
+        last = std::move(begun);
+        co_return Step{Step::Kind::give_up};
+    }
+    ex.detail = "vendor '" + ex.config->vendors[ex.serving->fallback->vendor].name + "' cannot stand in: " + begun.error().detail;
+    const Step otherwise = plan.without_fallback();
+    if (otherwise.kind != Step::Kind::deliver || ex.trip) co_return otherwise;
+    last = Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
+    co_return Step{Step::Kind::give_up};
+}
+
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
     give_unused_back(ex, Core::now());
     co_return co_await report(ex, failure);
@@ -287,17 +322,20 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     prepare_attempts(core, ex);
 
     Result<void> last;
-    if (!enter_at_once(ex)) {
-        last = co_await enter(core, ex);
-        if (!last) co_return co_await report(ex, last.error());
-    }
+    bool entered = false;   // not before the plan sends somebody there: whose breakers are open has no use for a place, and who stands in for him must not wait for one
     AttemptPlan plan(facts_of(ex));
-    const auto may_spend = [&] { return may_spend_attempt(ex); };
+    const auto may_spend = [&](Duration in) { return may_spend_attempt(ex, in); };
     std::size_t endpoint = 0;
     Step step = plan.start(endpoints_out(ex, Core::now()), Core::now());
     for (;;) {
         switch (step.kind) {
         case Step::Kind::attempt: {
+            if (!std::exchange(entered, true) && !enter_at_once(ex)) {
+                last = co_await enter(core, ex);
+                if (!last) co_return co_await report(ex, last.error());
+                step = plan.start(endpoints_out(ex, Core::now()), Core::now());
+                continue;
+            }
             ex.replay.rewind();
             endpoint = step.endpoint;
             ex.unused = false;
@@ -316,8 +354,8 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             }
             if (last) note_taken_credential(ex);
             step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
-            ex.retries_spent = plan.spent();
-            if (step.kind == Step::Kind::deliver) continue;
+            ex.retries_spent |= plan.spent();
+            if (step.kind == Step::Kind::deliver || (step.kind == Step::Kind::fallback && last)) continue;   // an answer that nobody may be able to make up for
             if (ex.trip) co_await leave(core, ex);
             continue;
         }
@@ -328,18 +366,23 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 co_return co_await give_up(ex, why);
             }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
-            continue;
+            if (step.kind != Step::Kind::attempt || retake_rate_at_once(ex, Core::now())) continue;
+            last = co_await retake_rate(core, ex);
+            if (last) continue;
+            ex.retries_spent = status_of(last.error().reason) == 429;
+            co_return co_await give_up(ex, last.error());
         }
-        case Step::Kind::fallback:
-            last = co_await begin_fallback(core, ex);
-            if (last) {
-                begin_at_vendor(core, ex);
-                if (!enter_at_once(ex)) last = co_await enter(core, ex);
+        case Step::Kind::fallback: {
+            const auto otherwise = co_await fall_back(core, ex, plan, last);
+            if (otherwise) {
+                step = *otherwise;
+                continue;
             }
-            if (!last) co_return co_await report(ex, last.error());
+            entered = false;
             plan = AttemptPlan(facts_of(ex));
             step = plan.start(endpoints_out(ex, Core::now()), Core::now());
             continue;
+        }
         case Step::Kind::deliver:
             last = co_await deliver(core, ex);
             if (!ex.tunnel && !ex.trip->upgraded) settle_answer(core, ex, endpoint, last);
@@ -348,7 +391,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             if (!last) co_return co_await report(ex, last.error());
             co_return last;
         case Step::Kind::give_up: {
-            ex.retries_spent = plan.spent();
+            ex.retries_spent |= plan.spent();
             const Failure failure = failure_of(core, ex, step.why, last);
             co_return co_await give_up(ex, failure);
         }

@@ -66,6 +66,7 @@ Tried Tried::refusal() {
 }
 
 Step AttemptPlan::start(EndpointMask out, TimePoint now) {
+    under_way_ = attempts_ = 0;
     return commit(try_elsewhere(out, now));
 }
 
@@ -166,16 +167,24 @@ Step AttemptPlan::commit(Step step) {
 }
 
 // Another attempt was right and cannot be: what becomes of the exchange.
-Step AttemptPlan::instead(EndpointMask out) const {
+Step AttemptPlan::instead(EndpointMask out) {
+    const Step otherwise = answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
     const bool hopeless = ((out | failed_ | closed_) & all()) == all();
-    if (hopeless && may_fall_back()) return {Step::Kind::fallback};
-    return answered_ ? Step{Step::Kind::deliver} : give_up(Step::Why::last);
+    return hopeless ? fall_back_or(otherwise) : otherwise;
 }
 
 Step AttemptPlan::exhausted() {
-    if (may_fall_back()) return {Step::Kind::fallback};
-    spent_ = true;
-    return give_up(Step::Why::out);
+    return fall_back_or(give_up(Step::Why::out));
+}
+
+Step AttemptPlan::fall_back_or(Step otherwise) {
+    otherwise_ = otherwise;
+    return may_fall_back() ? Step{Step::Kind::fallback} : without_fallback();
+}
+
+Step AttemptPlan::without_fallback() {
+    spent_ |= otherwise_.why == Step::Why::out;
+    return otherwise_;
 }
 
 // A key tells this vendor only that it has done the request before; another one would do it again.

@@ -10,7 +10,8 @@
 //     plan of its own case give_up:  answer with what `step.why` says
 //     }
 //
-// An answer of the vendor may be let go of as soon as `next` says anything but `deliver`: it is never asked for later.
+// An answer of the vendor may be let go of as soon as `next` says anything but `deliver`: it is never asked for later, but
+// for one that a fallback is to make up for and cannot (`without_fallback`).
 #pragma once
 
 #include <cstddef>
@@ -84,11 +85,13 @@ class AttemptPlan {
 
     explicit AttemptPlan(const PlanFacts& facts) : facts_(facts) {}
 
-    /// Once, before anything else. The first endpoint that is not out; all are: fallback, else give_up (`out`).
+    /// Before anything else; again where there was a wait before the attempt that it said could be begun. The first
+    /// endpoint that is not out; all are: fallback, else give_up (`out`).
     Step start(EndpointMask out, TimePoint now);
 
-    /// After each attempt. `may_spend()` is asked at most once, and only when everything else speaks for a retry:
-    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one; it has then been spent.
+    /// After each attempt. `may_spend(delay)` is asked at most once, and only when everything else speaks for a retry:
+    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one in so long. The budget has then
+    /// been spent; so has the rate where there is no delay, else it is taken after the wait.
     /// `draw` is uniform in 0 .. 1 (below 1), the jitter.
     ///
     /// A retry goes to another endpoint where one is not out: at once the first time, else after full jitter. A
@@ -103,12 +106,15 @@ class AttemptPlan {
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
         Step step = judge(tried, out, draw, now);
-        if (retrying_ && !may_spend()) step = unaffordable(out);
+        if (retrying_ && !may_spend(step.delay)) step = unaffordable(out);
         return commit(step);
     }
 
     /// After each wait: which endpoint it is now.
     Step resume(EndpointMask out, TimePoint now);
+
+    /// The fallback cannot take the request: what becomes of the exchange then.
+    Step without_fallback();
 
     /// An attempt takes long (`HedgeSpec::after`): the endpoint of a second one beside it, or nothing. Of requests with
     /// an idempotent method only (two at once under one key is what vendors answer 409 to), whose body is kept, within
@@ -137,8 +143,9 @@ class AttemptPlan {
     Step try_elsewhere(EndpointMask out, TimePoint now);
     Step unaffordable(EndpointMask out);
     Step commit(Step step);
-    Step instead(EndpointMask out) const;
+    Step instead(EndpointMask out);
     Step exhausted();
+    Step fall_back_or(Step otherwise);
     void note(const Tried& tried);
     bool may_go_on(const Tried& tried, TimePoint now) const;
     bool is_due(const Tried& tried) const;
@@ -156,6 +163,7 @@ class AttemptPlan {
     EndpointMask failed_ = 0;     // failed this request
     EndpointMask closed_ = 0;     // turned out to be out since the last attempt that was made
     EndpointMask moved_to_ = 0;   // were gone to because nothing was sent elsewhere: each at most once
+    Step otherwise_;                  // a fallback was to be asked: what comes instead
     std::optional<Tried> moved_for_;  // the failure that the attempt under way goes on from
     unsigned attempts_ = 0, retries_ = 0, hedges_ = 0;
     bool sent_ = false;      // something of the request may have reached the vendor

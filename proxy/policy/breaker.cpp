@@ -479,6 +479,10 @@ Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor) {
     return Breaker::Seen::neither;
 }
 
+bool had_its_time(Duration with_vendor, Duration first_byte, Duration total) {
+    return with_vendor >= std::min(first_byte, total / 2);
+}
+
 Breaker::Seen seen_of(unsigned status, std::optional<unsigned> grpc_status, bool probe) {
     enum : unsigned {
         unknown = 2,

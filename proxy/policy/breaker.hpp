@@ -169,6 +169,12 @@ std::optional<unsigned> read_grpc_status(const Fields& fields);
 /// whether the time ran out while the vendor had the request.
 Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor);
 
+/// Of a `timeout_total`, for `seen_of`: was it the vendor who used the time up? It had the request (its connection
+/// included) for as long as the policy lets it think, `first_byte`, or for half of the policy's `total`. Else most of the
+/// time went elsewhere: a queue of ours, a pause between attempts, an earlier attempt, or a deadline of the
+/// application's own, who is then taken for one that went away.
+bool had_its_time(Duration with_vendor, Duration first_byte, Duration total);
+
 /// What an answer says of the endpoint: 500, 502, 503 and 504 are failures, and of a 200 the gRPC statuses UNKNOWN,
 /// DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS. A 429 (or RESOURCE_EXHAUSTED) to a probe says nothing.
 Breaker::Seen seen_of(unsigned status, std::optional<unsigned> grpc_status, bool probe);

@@ -19,6 +19,15 @@ struct VendorSignal {
     std::optional<Duration> retry_after;  // Retry-After and its like; goes before what the quotas say of their reset
     QuotaHints quotas;
     std::uint32_t resource = 0;  // whose quotas they are (GitHub's `x-ratelimit-resource`, hashed); 0: not told
+
+    /// What of it is about the vendor as a whole. A Retry-After of an answer that refused nobody for its rate (a 503, a
+    /// 529) is about the endpoint that gave it: where another endpoint or another vendor can serve meanwhile, whether
+    /// that one is left alone is its breaker's to say.
+    VendorSignal of_vendor() const {
+        VendorSignal signal = *this;
+        if (!limited) signal.retry_after.reset();
+        return signal;
+    }
 };
 
 class LearntPace {

@@ -160,9 +160,26 @@ Spent Place::spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
 
 void Place::refund(Spent& spent, TimePoint now) {
     Entry& e = *entry_;
-    const bool rate = e.rate && e.rate->refund(std::exchange(spent.rate, {}), 1, now);
+    refund_rate(spent, now);
     const Charge tokens = std::exchange(spent.tokens, {});
-    if ((e.tokens && e.tokens->refund(tokens, tokens.cost, now)) || rate) e.spenders.wake_head();
+    if (e.tokens && e.tokens->refund(tokens, tokens.cost, now)) e.spenders.wake_head();
+}
+
+void Place::refund_rate(Spent& spent, TimePoint now) {
+    Entry& e = *entry_;
+    const Charge rate = std::exchange(spent.rate, {});
+    if (e.rate && e.rate->refund(rate, 1, now)) e.spenders.wake_head();
+}
+
+std::optional<Full> Place::retake_rate(Spent& spent, TimePoint since, TimePoint now) {
+    Entry& e = *entry_;
+    if (!e.rate) return {};
+    const TimePoint ready_at = e.rate->ready_at(1, since);
+    if (ready_at > now) return Full{Part::rate, ready_at};
+    const Gcra::Taken taken = e.rate->take(1, std::max(ready_at, since));
+    if (!taken.admitted) return Full{Part::rate, taken.retry_at};
+    spent.rate = taken.charge;
+    return {};
 }
 
 void Place::settle(Spent& spent, std::uint64_t actual_tokens, TimePoint now) {

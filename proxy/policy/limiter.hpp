@@ -84,6 +84,10 @@ class Place {
     Full full(std::uint64_t cost_tokens, TimePoint now) const;
     /// Nothing was sent: everything back. `spent` is empty after that.
     void refund(Spent& spent, TimePoint now);
+    /// Of what was admitted: it will be sent later, and takes its place of the rate then. Everything else stays taken.
+    void refund_rate(Spent& spent, TimePoint now);
+    /// That place, for one that has waited for it `since` then; where there is none, why.
+    std::optional<Full> retake_rate(Spent& spent, TimePoint since, TimePoint now);
     /// The call cost `actual_tokens`: what was too much comes back, what was too little is owed. `spent.tokens` is
     /// empty after that: it is settled once.
     void settle(Spent& spent, std::uint64_t actual_tokens, TimePoint now);

@@ -396,11 +396,12 @@ Result<std::string> edited_body(std::string_view body, const JsonEdits& edits, O
     if (edits.empty()) return std::string(body);
     const std::string too_large = "is larger than " + std::to_string(max_rewritten) + " bytes";
     if (body.size() > max_rewritten) return blamed(whose, too_large);
+    if (skip_space(body, 0) == body.size()) return std::string(body);
     if (const std::string wrong = judge_json(body); !wrong.empty()) return blamed(whose, wrong);
+    if (edits.wrap.empty() && body[skip_space(body, 0)] != '{') return std::string(body);
     body = without_space(body);
     Document document(body);
-    if (!edits.rename.empty() || !edits.set.empty() || !edits.drop.empty()) {
-        if (!body.starts_with('{')) return blamed(whose, "is JSON, but no object");
+    if (body.starts_with('{')) {
         if (const std::string wrong = apply(document, edits); !wrong.empty()) return blamed(whose, wrong);
     }
     std::string out;

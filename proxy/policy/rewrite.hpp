@@ -87,9 +87,11 @@ void edit_headers(Fields& fields, const HeaderEdits& edits);
 /// takes the place of what is there, else comes last, and makes objects on the way where there are none. "$" is the whole
 /// document. No edits: the body, unread.
 ///
+/// Members are an object's: an array, a number and the like are only wrapped, and where there is nothing, there is nothing to
+/// wrap.
+///
 /// A Failure: no JSON (RFC 8259, UTF-8), deeper than `max_json_depth`, larger than `max_rewritten`, more than `max_json_members` in an
-/// object that an edit looks into, no object where `rename`, `set` or `drop` need one, or a value other than an object on the way
-/// to where something is to be put. It is blamed on `whose`: the application's request (bad_request), the vendor's answer
+/// object that an edit looks into, or a value other than an object on the way to where something is to be put. It is blamed on `whose`: the application's request (bad_request), the vendor's answer
 /// (upstream_protocol). Its detail quotes nothing of the body.
 Result<std::string> edited_body(std::string_view body, const JsonEdits& edits, Origin whose);
 

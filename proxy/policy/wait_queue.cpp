@@ -1,8 +1,18 @@
 #include "proxy/policy/wait_queue.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace sluice {
+
+int read_priority(std::string_view text) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (end != text.data() + text.size()) return 0;
+    if (error == std::errc::result_out_of_range)
+        return text.starts_with('-') ? std::numeric_limits<int>::min() : std::numeric_limits<int>::max();
+    return error == std::errc{} ? number : 0;
+}
 
 Waiter* WaitQueue::first() {
     if (order_.empty()) return nullptr;

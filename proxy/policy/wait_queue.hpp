@@ -42,6 +42,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "proxy/base/brief_lock.hpp"
@@ -61,6 +62,10 @@ struct Waiter {
     boost::intrusive::list_member_hook<> age_hook{};
     bool woken = false;
 };
+
+/// What a caller says of its priority: a whole number; what is beyond an int's range is at its end. What is none is
+/// nobody's priority: 0.
+int read_priority(std::string_view text);
 
 class WaitQueue {
   public:

@@ -339,7 +339,7 @@ TEST_CASE("the answer of an attempt that lost is read to its end, so that its co
                 wire.write(answer_with("200 OK", "first"));
             } else {
                 if (!hedged.try_acquire_for(10s)) return;
-                wire.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nRetry-After: 3600\r\n\r\ndown");
+                wire.write("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nRetry-After: 3600\r\n\r\ndown");
             }
         }
     });
@@ -351,7 +351,7 @@ TEST_CASE("the answer of an attempt that lost is read to its end, so that its co
         }
     });
     TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
-                    std::to_string(second.port()) + "\"}]\n    retry: {max: 0}\n    hedge: {after: 50ms}\n" + (learns ? "    limit: {learn: true}\n" : ""));
+                    std::to_string(second.port()) + "\"}]\n    retry: {max: 0, on: [+429]}\n    hedge: {after: 50ms}\n" + (learns ? "    limit: {learn: true}\n" : ""));
     observed = &proxy;
     const Message answer = proxy.get("v.example");
     CHECK(answer.body == "second");

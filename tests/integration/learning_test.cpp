@@ -170,3 +170,21 @@ TEST_CASE("an answer that is retried is learnt from as one that is delivered: it
     CHECK(proxy.get("v.example").field("sluice-attempts") == "2");
     CHECK(proxy.get("v.example").reason() == "rate_limited");
 }
+
+TEST_CASE("a Retry-After of one endpoint holds nobody back from another, but a 429 speaks for the vendor") {
+    struct Row {
+        const char* answer;
+        bool speaks_for_vendor;
+    };
+    const Row row = GENERATE(Row{"503 Service Unavailable", false}, Row{"529 Overloaded", false}, Row{"429 Too Many Requests", true});
+    CAPTURE(row.answer);
+    FakeVendor first(always(answer_with(row.answer, "Retry-After: 60\r\n"))), second(always(answer_with("200 OK", "", "second")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://" + first.authority() + "\"}, {url: \"http://" + second.authority() +
+                    "\"}]\n    retry: {on: [+529], budget: 100%}\n    limit: {learn: true}\n");
+    if (row.speaks_for_vendor) {
+        CHECK(proxy.get("v.example").status() == 429);
+        CHECK(proxy.get("v.example").reason() == "rate_limited");
+        return;
+    }
+    for (int i = 0; i < 8; ++i) CHECK(proxy.get("v.example").body == "second");   // before the first one's breaker opens, and after
+}

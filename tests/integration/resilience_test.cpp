@@ -179,6 +179,25 @@ TEST_CASE("retries are a bounded share of the requests") {
     CHECK(script.seen.size() >= 40 + 3);
 }
 
+TEST_CASE("requests that are never retried themselves count to those of which retries are a share") {
+    FakeVendor vendor([](Wire& wire) {
+        while (auto request = wire.read_request()) wire.write(answer_with(request->start_line.starts_with("GET /fails") ? "503 Service Unavailable" : "200 OK"));
+    });
+    const bool of_the_route = GENERATE(true, false);
+    const std::string none = "retry: {max: 0, budget: 20%}\n", some = "max: 1, backoff: 1ms..1ms";
+    CAPTURE(of_the_route);   // that says it is never retried; or that alone says it is
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false,
+                                               "breaker: {enabled: false}\n" + (of_the_route ? "retry: {budget: 20%, " + some + "}\nroutes: [{match: \"GET /sound\", retry: {max: 0}}]\n"
+                                                                                             : none + "routes: [{match: \"GET /fails\", retry: {" + some + "}}]\n")));
+    Wire app = proxy.connected("v.example");
+    const auto get = [&](const std::string& path) {
+        app.write("GET " + path + " HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        return app.read_response()->field("sluice-attempts");
+    };
+    for (int i = 0; i < 50; ++i) CHECK(get("/sound") == "1");
+    for (int i = 0; i < 10; ++i) CHECK(get("/fails") == "2");   // a fifth of 50: all of them
+}
+
 TEST_CASE("an application that goes away while its request waits for another attempt ends it") {
     Script script{{answer_with("503 Service Unavailable", "Retry-After: 9\r\n")}, {}, {}};
     FakeVendor vendor(script.serve(), vendor_ca());
@@ -874,4 +893,69 @@ TEST_CASE("chaos meets the share of one route's requests that its rate says, the
     const auto met = std::count(once.begin(), once.end(), 'x');   // of a fixed seed: always as many
     CHECK(met > requests / 6);
     CHECK(met < requests / 2);
+}
+
+// ---- whose failure it is that the time ran out
+
+TEST_CASE("a vendor that hangs until the policy's `total` is out opens its breaker") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false, "timeout: {total: 200ms}\nbreaker: {consecutive: 2, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 2; ++i) CHECK(proxy.get("v.example").reason() == "timeout_total");
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("applications that give a vendor less time than the policy does not open its breaker, nor take seats from it") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false,
+                                               "breaker: {consecutive: 1, min_requests: 1, failure_rate: 1%, open_for: 1m..1m}\nlimit: {concurrency: {min: 1, max: 8}}\n"));
+    for (const char* deadline : {"Sluice-Timeout: 20ms\r\n", "grpc-timeout: 20m\r\n"}) {
+        CAPTURE(deadline);
+        for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", deadline).reason() == "timeout_total");
+    }
+    CHECK(silent.connections() == 6);
+}
+
+TEST_CASE("a deadline of the application's own that ends after `slow_after` counts as slow, as its going away would") {
+    FakeVendor silent([](Wire& wire) { wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", silent, false, "breaker: {slow_rate: 100%, slow_after: 10ms, min_requests: 3, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", "Sluice-Timeout: 100ms\r\n").reason() == "timeout_total");
+    CHECK(proxy.get("v.example").reason() == "breaker_open");
+}
+
+TEST_CASE("a body that an application's own deadline cuts off is no failure of the vendor's") {
+    FakeVendor vendor([](Wire& wire) {
+        while (wire.read_request()) {
+            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+            wire.read_all();
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "breaker: {consecutive: 1, open_for: 1m..1m}\n"));
+    for (int i = 0; i < 3; ++i) CHECK(proxy.get("v.example", "/", "Sluice-Timeout: 100ms\r\n").status() == 200);
+}
+
+// ---- what a retry takes of a rate
+
+TEST_CASE("a retry takes its place of the rate when its wait is over, so that no more than the rate is sent") {
+    const unsigned burst = GENERATE(2u, 3u);
+    CAPTURE(burst);
+    Script script{{answer_with("503 Service Unavailable", "Retry-After: 1\r\n"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, std::string(quick) + "limit: {rate: 1/h, burst: " + std::to_string(burst) + "}\n"));
+    Message retried;
+    std::thread application([&] { retried = proxy.get("v.example"); });
+    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_upstream_connections{vendor="v",state="idle"})") == 1; }));   // it waits
+    CHECK(proxy.get("v.example").status() == 200);   // the place that nobody has used
+    application.join();
+    if (burst == 3) {
+        CHECK(retried.status() == 200);
+        CHECK(retried.field("sluice-attempts") == "2");
+    } else {
+        CHECK(retried.status() == 429);
+        CHECK(retried.reason() == "rate_limited");
+        CHECK(retried.field("sluice-attempts") == "1");
+        CHECK(retried.field("x-should-retry") == "false");
+        CHECK(std::atoi(retried.field("retry-after").c_str()) > 0);
+    }
+    CHECK(proxy.get("v.example").reason() == "rate_limited");
+    CHECK(script.seen.size() == burst);
 }

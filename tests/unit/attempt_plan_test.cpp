@@ -36,6 +36,7 @@ struct Story {
     double draw = 0.5;
     int affordable = 1000;
     int asked = 0;
+    Duration told_delay{};  // when it was asked last
     TimePoint now = start;
     std::optional<AttemptPlan> plan;
 
@@ -49,7 +50,7 @@ struct Story {
         return text_of(plan->start(out, now));
     }
     std::string then(const Tried& tried) {
-        const auto may_spend = [this] { return ++asked, affordable-- > 0; };
+        const auto may_spend = [this](Duration in) { return told_delay = in, ++asked, affordable-- > 0; };
         const Step step = plan->next(tried, out, may_spend, draw, now);
         if (step.kind == Kind::wait) now += step.delay;
         return text_of(step);
@@ -91,6 +92,17 @@ TEST_CASE("one endpoint is retried after full jitter whose upper end doubles") {
     CHECK(story.plan->retries() == 8);
     CHECK(story.plan->spent());
     CHECK(story.asked == 8);
+}
+
+TEST_CASE("what pays for a retry is told how long it waits before") {
+    Story story;
+    story.facts.endpoints = 2;
+    story.begin();
+    story.told_delay = 1h;
+    CHECK(story.then(Tried::answer(503)) == "attempt 1");
+    CHECK(story.told_delay == Duration{});
+    CHECK(story.then(Tried::answer(503)) == "wait 100ms");
+    CHECK(story.told_delay == 100ms);
 }
 
 TEST_CASE("a draw of nothing is no wait") {
@@ -209,6 +221,25 @@ TEST_CASE("the first endpoint that is not out is used, and the first again once 
     CHECK(story.begin() == "fallback");
     CHECK_FALSE(story.plan->spent());
     CHECK(story.plan->attempts() == 0);
+}
+
+TEST_CASE("who had to wait before the first attempt goes where it can be made then") {
+    Story story;
+    story.facts.endpoints = 2;
+    CHECK(story.begin() == "attempt 0");
+    story.out = 0b01;
+    CHECK(text_of(story.plan->start(story.out, story.now)) == "attempt 1");
+    story.out = 0b00;
+    CHECK(text_of(story.plan->start(story.out, story.now)) == "attempt 0");  // none of them was made
+    CHECK(story.plan->attempts() == 1);
+    CHECK(story.then(Tried::answer(200)) == "deliver");
+    CHECK(story.plan->attempts() == 1);
+
+    story.facts.has_fallback = true;
+    CHECK(story.begin() == "attempt 0");
+    CHECK(text_of(story.plan->start(0b11, story.now)) == "fallback");
+    CHECK(story.begin() == "attempt 0");
+    CHECK(text_of(story.plan->start(0, story.facts.deadline)) == "give up: late");
 }
 
 TEST_CASE("an endpoint whose breaker turns the attempt away costs no retry") {
@@ -513,6 +544,35 @@ TEST_CASE("nothing goes on elsewhere for who went away, without the body, or aft
     }
 }
 
+TEST_CASE("where the other vendor cannot take the request, what stood before it stands again") {
+    const auto instead = [](Story& story) { return text_of(story.plan->without_fallback()); };
+    Story story;
+    story.facts.has_fallback = true;
+    story.retry.max = 0;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "fallback");
+    CHECK(instead(story) == "deliver");
+    CHECK_FALSE(story.plan->spent());
+
+    story.begin();
+    CHECK(story.then(not_sent()) == "fallback");
+    CHECK(instead(story) == "give up");
+
+    story.retry.max = 1;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)).starts_with("wait"));
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(Tried::answer(503)) == "fallback");
+    CHECK(instead(story) == "deliver");
+    CHECK(story.plan->spent());
+
+    story.out = 1;
+    CHECK(story.begin() == "fallback");
+    CHECK_FALSE(story.plan->spent());
+    CHECK(instead(story) == "give up: out");
+    CHECK(story.plan->spent());
+}
+
 TEST_CASE("another vendor is not asked while an endpoint is left that neither failed nor is out") {
     Story story;
     story.facts.endpoints = 2;
@@ -749,7 +809,7 @@ struct Walk {
 
         unsigned asked = 0;
         const bool affordable = chance(80);
-        const auto may_spend = [&] { return ++asked, affordable; };
+        const auto may_spend = [&](Duration) { return ++asked, affordable; };
         const Step step = plan.next(tried, out, may_spend, static_cast<double>(random() >> 11) * 0x1p-53, now);
 
         const bool ended = tried.application_gone || (made && (tried.answer_began || tried.retry_unwanted));

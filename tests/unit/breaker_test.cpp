@@ -667,6 +667,29 @@ TEST_CASE("what a failure says of the endpoint: only the vendor's count, whateve
     CHECK(seen_of(gone, true) == Seen::neither);
 }
 
+TEST_CASE("that the time ran out counts where the vendor had the request for first_byte, or for half of `total`") {
+    struct Row {
+        Duration with_vendor, first_byte, total;
+        bool counts;
+    };
+    const Row rows[] = {
+        {5s, 5s, 5s, true},                // `total: 5s` alone, and a vendor that hangs
+        {4990ms, 5s, 5s, true},            // what came before it took a moment
+        {2500ms, 5s, 5s, true},
+        {2499ms, 5s, 5s, false},           // a queue of ours took more than half of it
+        {10ms, 5s, 5s, false},
+        {60s, 60s, 10min, true},
+        {59s, 60s, 10min, false},          // an application that gave it 59 s
+        {200ms, 60s, 10min, false},
+        {3s, 2s, 10min, true},             // of a body: its head was there in time
+        {0s, 60s, 10min, false},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.with_vendor.count(), row.first_byte.count(), row.total.count());
+        CHECK(had_its_time(row.with_vendor, row.first_byte, row.total) == row.counts);
+    }
+}
+
 namespace {
 
 /// What the header promises, written down as plainly as it can be: everything is remembered, nothing is packed.

@@ -121,6 +121,44 @@ TEST_CASE("what was not sent comes back, and the tokens are settled once") {
     CHECK(place.view(start).tokens->remaining == 900);
 }
 
+TEST_CASE("a place of the rate that is put back until a wait is over is another's meanwhile, and nothing is sent beyond the rate") {
+    LimitSpec spec = spec_of(RateSpec{{1, 1s}, 2}, {}, {});
+    spec.learn = true;
+    LimitState limit(spec, seed);
+    Place place = limit.place({}, start);
+    VendorSignal nearly_spent;   // calls 10 s apart
+    QuotaHint hint;
+    hint.remaining = 6;
+    hint.reset_after = 1min;
+    nearly_spent.quotas.add(hint);
+
+    Spent waits = place.spend(0, start);
+    REQUIRE(waits.admitted);
+    place.refund_rate(waits, start);
+    CHECK(waits.admitted);
+    CHECK(place.spend(0, start).admitted);
+    CHECK(place.spend(0, start).admitted);
+    CHECK_FALSE(place.spend(0, start).admitted);
+
+    // As if it had never taken one: of a burst of 2 at 1/s there is one after a second.
+    const auto full = place.retake_rate(waits, start, start);
+    REQUIRE(full);
+    CHECK(full->part == Part::rate);
+    CHECK(full->retry_at == at(1s));
+    CHECK(place.retake_rate(waits, at(999ms), at(999ms)));
+    place.learn(nearly_spent, start);   // by the answer that it waits after: that holds for others
+    CHECK_FALSE(place.retake_rate(waits, at(1s), at(1s)));
+    CHECK(place.retake_rate(waits, at(1s), at(1s)));
+    place.refund(waits, at(1s));
+    CHECK_FALSE(place.retake_rate(waits, at(1s), at(1s)));
+
+    LimitState seats(spec_of({}, {}, SeatSpec{1, 0}), seed);
+    Place no_rate = seats.place({}, start);
+    Spent none = no_rate.spend(0, start);
+    no_rate.refund_rate(none, start);
+    CHECK_FALSE(no_rate.retake_rate(none, start, start));
+}
+
 TEST_CASE("a refund wakes who waits for it") {
     LimitState limit(spec_of(RateSpec{{1, 1min}, 1}, RateSpec{{60, 1min}, 60}), seed);
     Place place = limit.place("", start);

@@ -166,3 +166,29 @@ TEST_CASE("whose quotas they are is told apart, where the vendor says so") {
     CHECK(resource_of("x-ratelimit-resource: core") == resource_of("X-RateLimit-Resource: core"));
     CHECK(resource_of("x-ratelimit-resource: core") != resource_of("x-ratelimit-resource: search"));
 }
+
+TEST_CASE("a Retry-After speaks for the vendor only where it refused somebody for its rate") {
+    struct Row {
+        Answer answer;
+        std::optional<Duration> of_vendor;
+    };
+    const Row rows[] = {
+        {{429, "Retry-After: 7", ""}, 7s},
+        {{403, "Retry-After: 60", ""}, 60s},
+        {{503, "Retry-After: 20", ""}, {}},
+        {{529, "Retry-After: 20", ""}, {}},
+        {{503, "Retry-After: 20\nContent-Type: text/xml", "<Error><Code>SlowDown</Code></Error>"}, 20s},
+        {{200, "grpc-status: 14\ngrpc-retry-pushback-ms: 5000", ""}, {}},
+        {{200, "grpc-status: 8\ngrpc-retry-pushback-ms: 5000", ""}, 5s},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.answer.status, row.answer.fields);
+        const VendorSignal told = read(row.answer);
+        CHECK(told.retry_after);
+        CHECK(told.of_vendor().retry_after == row.of_vendor);
+        CHECK(told.of_vendor().limited == told.limited);
+    }
+    const VendorSignal quota = read({503, "Retry-After: 20\nx-ratelimit-remaining-requests: 3\nx-ratelimit-reset-requests: 9s", ""});
+    CHECK(!quota.quotas.empty());
+    CHECK(quota.of_vendor().quotas.begin()->remaining == 3u);   // what it says of its quotas it says of all
+}

@@ -158,6 +158,33 @@ TEST_CASE("a seat is free before the one who waits for it is woken") {
     queue.leave(waiter);
 }
 
+TEST_CASE("a priority is a whole number, and one that is too large is the largest") {
+    constexpr int most = std::numeric_limits<int>::max(), least = std::numeric_limits<int>::min();
+    const std::pair<const char*, int> rows[] = {
+        {"0", 0},
+        {"5", 5},
+        {"-7", -7},
+        {"2147483647", most},
+        {"2147483648", most},
+        {"1795768826497", most},                   // a time in milliseconds
+        {"99999999999999999999999999999", most},   // beyond 64 bits
+        {"-2147483648", least},
+        {"-2147483649", least},
+        {"-99999999999999999999999999999", least},
+        {"", 0},
+        {"high", 0},
+        {"7x", 0},
+        {"99999999999999999999x", 0},
+        {"1.5", 0},
+        {"+9", 0},
+        {" 9", 0},
+    };
+    for (const auto& [text, priority] : rows) {
+        CAPTURE(text);
+        CHECK(read_priority(text) == priority);
+    }
+}
+
 TEST_CASE("a newcomer passes only those of lower priority") {
     WaitQueue queue;
     Count count;
