@@ -38,6 +38,11 @@ bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now
     return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
 }
 
+void tell_chaos(Core& core, const Exchange& ex, ChaosState::Seen outcome) {
+    const Vendor& vendor = *ex.serving;
+    if (vendor.chaos.enabled && vendor.live->chaos->seen(vendor.chaos, outcome, Core::now())) core.journal.chaos_stopped(vendor);
+}
+
 // The breaker's pass for one attempt, given back on every path.
 class Gate {
   public:
@@ -89,9 +94,8 @@ class Gate {
         const auto moved = breaker_->breaker->leave(breaker_->spec, pass_, seen, slow, consecutive, Core::now());
         pass_.admitted = false;
         if (moved) core_.journal.moved(*ex_.serving, breaker_->of, *moved);
-        if (!ex_.serving->chaos.enabled || injected_ || seen == Breaker::Seen::neither) return;
-        const bool stopped = ex_.serving->live->chaos->seen(ex_.serving->chaos, seen != Breaker::Seen::success, Core::now());
-        if (stopped) core_.journal.chaos_stopped(*ex_.serving);
+        if (injected_ || seen == Breaker::Seen::neither) return;
+        tell_chaos(core_, ex_, seen == Breaker::Seen::success ? ChaosState::Seen::good : ChaosState::Seen::failed);
     }
 
     Core& core_;
@@ -207,6 +211,8 @@ void judge_body(Core& core, Exchange& ex, std::size_t endpoint, const Result<voi
     if (!live) return;
     const auto moved = live->breaker->fail_late(live->spec, ex.heard, ex.failed_at.add(endpoint), now);
     if (moved) core.journal.moved(*ex.serving, live->of, *moved);
+    const bool cut_by_us = ex.fault && ex.fault->kind == ChaosFault::Kind::truncate;
+    if (!cut_by_us) tell_chaos(core, ex, ChaosState::Seen::turned);
 }
 
 }  // namespace

@@ -137,10 +137,13 @@ constexpr std::uint64_t all_in(std::uint64_t bucket) {
     return bucket & most;
 }
 
-std::uint64_t counted(std::uint64_t bucket, std::uint64_t second, bool failed) {
+std::uint64_t counted(std::uint64_t bucket, std::uint64_t second, ChaosState::Seen seen) {
     if (second_in(bucket) != second) bucket = bucket_of(second);
-    if (all_in(bucket) == most) return bucket;  // a million a second are enough to know the share
-    return bucket + 1 + (failed ? std::uint64_t{1} << count_bits : 0);
+    // A million a second are enough to know the share.
+    if (all_in(bucket) == most || failed_in(bucket) == most) return bucket;
+    if (seen != ChaosState::Seen::turned) ++bucket;
+    if (seen != ChaosState::Seen::good) bucket += std::uint64_t{1} << count_bits;
+    return bucket;
 }
 
 }  // namespace
@@ -193,6 +196,7 @@ ChaosState::Counts ChaosState::recent(TimePoint now) const {
         counts.failed += failed_in(word);
         counts.all += all_in(word);
     }
+    counts.all = std::max(counts.all, counts.failed);  // what has turned may have been good longer ago
     return counts;
 }
 
@@ -201,14 +205,14 @@ double ChaosState::failure_share(TimePoint now) const {
     return counts.all == 0 ? 0 : static_cast<double>(counts.failed) / static_cast<double>(counts.all);
 }
 
-bool ChaosState::seen(const ChaosSpec& spec, bool failed, TimePoint now) {
+bool ChaosState::seen(const ChaosSpec& spec, Seen outcome, TimePoint now) {
     if (!spec.enabled) return false;
     const std::uint64_t second = second_of(now);
     auto& bucket = buckets_[second % buckets_.size()];
     std::uint64_t before = bucket.load(std::memory_order_relaxed);
-    while (!bucket.compare_exchange_weak(before, counted(before, second, failed), std::memory_order_relaxed)) {
+    while (!bucket.compare_exchange_weak(before, counted(before, second, outcome), std::memory_order_relaxed)) {
     }
-    if (!failed || stopped()) return false;  // only a failure raises the share
+    if (outcome == Seen::good || stopped()) return false;  // only a failure raises the share
     const Counts counts = recent(now);
     if (counts.all < least_seen) return false;
     const double share = static_cast<double>(counts.failed) / static_cast<double>(counts.all);

@@ -63,9 +63,11 @@ class ChaosState {
   public:
     explicit ChaosState(const ChaosSpec& spec);
 
-    /// The vendor itself, not one of our faults, failed or did not (what counts as a failure is as for its breaker). Stops the
-    /// injection when more than `abort_above` of at least `least_seen` outcomes of the last 30 s were failures. True: this one did.
-    bool seen(const ChaosSpec& spec, bool failed, TimePoint now);
+    /// How it went with the vendor itself, not with one of our faults (what counts as a failure is as for its breaker). `turned`:
+    /// what has been told as good failed after its head. Stops the injection when more than `abort_above` of at least
+    /// `least_seen` outcomes of the last 30 s were failures. True: this one did.
+    enum class Seen : unsigned char { good, failed, turned };
+    bool seen(const ChaosSpec& spec, Seen outcome, TimePoint now);
 
     /// Has it stopped by itself? Stays so.
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }

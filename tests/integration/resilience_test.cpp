@@ -856,6 +856,23 @@ TEST_CASE("injected faults open the vendor's breaker, but are none of its own fa
     CHECK(guarded.get("v.example").reason() == "breaker_open");
 }
 
+TEST_CASE("chaos stops by itself where a vendor's bodies break off, and not where we cut them") {
+    const bool truncates = GENERATE(false, true);
+    CAPTURE(truncates);
+    const std::string whole = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789", broken = whole.substr(0, whole.size() - 5);
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request() && (wire.write(truncates ? whole : broken), truncates)) {
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true,
+                                               "retry: {max: 0}\nbreaker: {consecutive: 100}\nchaos: {enabled: true, abort_above: 10%, inject: [{fault: truncate 3B" +
+                                                   std::string(truncates ? "" : ", header: X-Never") + "}]}\n"));
+    for (int i = 0; i < 6; ++i) proxy.get("v.example");
+    CHECK(proxy.metric(R"(sluice_chaos_active{vendor="v"})") == (truncates ? 1 : 0));
+}
+
 TEST_CASE("the first requests alone are made to fail, and retries carry the application over them") {
     FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
     TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, std::string(quick) + "chaos: {enabled: true, inject: [{fault: reset, first: 2}]}\n"));

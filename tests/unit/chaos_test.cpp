@@ -12,6 +12,7 @@ using namespace sluice;
 namespace {
 
 using Kind = ChaosFault::Kind;
+using Seen = ChaosState::Seen;
 
 ChaosFault fault_of(std::string_view text, double rate = 1, std::uint64_t first = 0) {
     std::string fault;
@@ -140,7 +141,7 @@ TEST_CASE("nothing is injected unless chaos is enabled") {
     spec.enabled = false;
     ChaosState state(spec);
     CHECK(draw_fault(spec, state, "", {}) == nullptr);
-    for (int i = 0; i < 100; ++i) state.seen(spec, true, start);
+    for (int i = 0; i < 100; ++i) state.seen(spec, Seen::failed, start);
     CHECK_FALSE(state.stopped());
     spec.enabled = true;
     CHECK(draw_fault(spec, state, "", {}) == &spec.inject[0]);
@@ -222,36 +223,48 @@ TEST_CASE("chaos stops by itself once the vendor's own failures pass its share, 
     ChaosSpec spec = spec_of({fault_of("reset")});
     ChaosState state(spec);
     // Half of them, not more.
-    for (int i = 0; i < 20; ++i) state.seen(spec, i % 2 == 1, start + i * 1s);
+    for (int i = 0; i < 20; ++i) state.seen(spec, i % 2 == 1 ? Seen::failed : Seen::good, start + i * 1s);
     CHECK_FALSE(state.stopped());
     CHECK(state.failure_share(start + 19s) == Approx(0.5));
     CHECK(draw_fault(spec, state, "", {}) != nullptr);
-    state.seen(spec, true, start + 20s);
+    state.seen(spec, Seen::failed, start + 20s);
     CHECK(state.stopped());
     CHECK(draw_fault(spec, state, "", {}) == nullptr);
     CHECK(state.injected(0) == 1);
-    for (int i = 0; i < 1000; ++i) state.seen(spec, false, start + 1min);
+    for (int i = 0; i < 1000; ++i) state.seen(spec, Seen::good, start + 1min);
     CHECK(state.stopped());
     CHECK(state.failure_share(start + 1min) == 0);
     CHECK_FALSE(ChaosState(spec).stopped());  // a reload makes it anew
 }
 
+TEST_CASE("an answer that fails after its head is one failure, and no success beside it") {
+    const ChaosSpec spec = spec_of({fault_of("reset")});
+    ChaosState state(spec);
+    for (int i = 0; i < 6; ++i) state.seen(spec, Seen::good, start);
+    for (int i = 0; i < 3; ++i) state.seen(spec, Seen::turned, start + 1s);
+    CHECK(state.failure_share(start + 1s) == Approx(0.5));
+    CHECK_FALSE(state.stopped());
+    CHECK(state.seen(spec, Seen::turned, start + 2s));
+    CHECK(state.stopped());
+    CHECK(state.failure_share(start + 30s) == 1);  // what it was good for is longer ago
+}
+
 TEST_CASE("a few outcomes say nothing of a vendor yet, and old ones nothing any more") {
     const ChaosSpec spec = spec_of({fault_of("reset")});
     ChaosState few(spec);
-    for (int i = 0; i < 4; ++i) few.seen(spec, true, start);
+    for (int i = 0; i < 4; ++i) few.seen(spec, Seen::failed, start);
     CHECK_FALSE(few.stopped());
-    few.seen(spec, true, start);
+    few.seen(spec, Seen::failed, start);
     CHECK(few.stopped());
 
     ChaosState old(spec);
-    for (int i = 0; i < 4; ++i) old.seen(spec, true, start);
+    for (int i = 0; i < 4; ++i) old.seen(spec, Seen::failed, start);
     CHECK(old.failure_share(start + 29s) == 1);
     CHECK(old.failure_share(start + 30s) == 0);
-    for (int i = 0; i < 4; ++i) old.seen(spec, true, start + 30s);
+    for (int i = 0; i < 4; ++i) old.seen(spec, Seen::failed, start + 30s);
     CHECK_FALSE(old.stopped());
     // The same bucket, many times round.
-    for (int i = 0; i < 4; ++i) old.seen(spec, true, start + 64s * 1000);
+    for (int i = 0; i < 4; ++i) old.seen(spec, Seen::failed, start + 64s * 1000);
     CHECK_FALSE(old.stopped());
     CHECK(old.failure_share(start + 64s * 1000) == 1);
 }
@@ -260,7 +273,7 @@ TEST_CASE("a vendor that fails millions of times a second is still counted right
     ChaosSpec spec = spec_of({fault_of("reset")});
     spec.abort_above = 1;
     ChaosState state(spec);
-    for (int i = 0; i < 3'000'000; ++i) state.seen(spec, i % 4 == 0, start);
+    for (int i = 0; i < 3'000'000; ++i) state.seen(spec, i % 4 == 0 ? Seen::failed : Seen::good, start);
     CHECK(state.failure_share(start) == Approx(0.25).epsilon(0.001));
     CHECK(state.failure_share(start + 30s) == 0);
 }
@@ -275,7 +288,7 @@ TEST_CASE("workers share the draws: as many as one alone would have", "[multi-wo
         threads.emplace_back([&, w] {
             for (int i = 0; i < n; ++i) {
                 draw_fault(spec, state, "", {});
-                state.seen(spec, w == 0 && i % 4 == 3, start + i * 1ms);
+                state.seen(spec, w == 0 && i % 4 == 3 ? Seen::failed : Seen::good, start + i * 1ms);
             }
         });
     }
@@ -371,8 +384,8 @@ struct ChaosWalk {
         now += dice.one_in(50) ? dice.below(40) * 1s : dice.below(500) * 1ms;
         const TimePoint here = now - (dice.one_in(5) ? 1s : 0s);  // another worker's time
         const bool failed = dice.below(100) < 40;
-        const bool now_stopped = state->seen(spec, failed, here);
-        twin->seen(spec, failed, here);
+        const bool now_stopped = state->seen(spec, failed ? Seen::failed : Seen::good, here);
+        twin->seen(spec, failed ? Seen::failed : Seen::good, here);
         if (!spec.enabled) {
             HOLDS(!now_stopped);
             return;

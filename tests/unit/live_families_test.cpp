@@ -202,7 +202,7 @@ TEST_CASE_METHOD(Fixture, "chaos is active while faults are injected, and not on
     enliven();
     CHECK(value(R"(sluice_chaos_active{vendor="pay"})") == 1);
     int stops = 0;
-    for (int i = 0; i < 10; ++i) stops += vendor.live->chaos->seen(vendor.chaos, true, start);
+    for (int i = 0; i < 10; ++i) stops += vendor.live->chaos->seen(vendor.chaos, ChaosState::Seen::failed, start);
     CHECK(stops == 1);  // told of once
     CHECK(value(R"(sluice_chaos_active{vendor="pay"})") == 0);
 }
