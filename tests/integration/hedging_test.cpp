@@ -209,6 +209,7 @@ TEST_CASE("where both attempts fail the application sees one failure, and retrie
     CHECK(requests == 2);
 }
 
+// Connections run out of time within the second that a worker gives what still dials at its end: what stays longer is left as it is then.
 TEST_CASE("of places of a rate that attempts beside each other took those of the ones that sent nothing come back") {
     const auto left = [](const TestProxy& proxy) { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.rate"})"); };
     const auto policy = [](const std::vector<std::uint16_t>& ports, const std::string& more) {
@@ -256,7 +257,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
     SECTION("the first one, cut off while it still dials") {
         FullBacklog first;
         FakeVendor second(always(answer_with("200 OK")));
-        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         CHECK(proxy.get("v.example").status() == 200);
         CHECK(left(proxy) == 99);
     }
@@ -269,7 +270,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
                 wire.write(answer_with("200 OK"));
             }
         });
-        TestProxy proxy(policy({first.port(), second.port}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port(), second.port}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         observed = &proxy;
         const Message answer = proxy.get("v.example");
         CHECK(answer.status() == 200);
@@ -278,7 +279,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
     }
     SECTION("both, where the application goes away while they still dial") {
         FullBacklog first, second;
-        TestProxy proxy(policy({first.port, second.port}, "    timeout: {connect: 2s}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port, second.port}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         {
             Wire app = proxy.connected("v.example");
             app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
@@ -298,7 +299,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
 TEST_CASE("the tokens of an exchange whose attempts were cut off while they still dialled come back") {
     FullBacklog full;
     TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) +
-                    "\"}]\n    timeout: {connect: 2s}\n    hedge: {after: 50ms}\n    limit: {tokens: {rate: 1000/d, burst: 1000}}\n");
+                    "\"}]\n    timeout: {connect: 900ms}\n    hedge: {after: 50ms}\n    limit: {tokens: {rate: 1000/d, burst: 1000}}\n");
     const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})"); };
     {
         Wire app = proxy.connected("v.example");
@@ -501,7 +502,7 @@ TEST_CASE("an application that goes away ends every attempt, and seats are free 
 TEST_CASE("a drain ends while attempts that lost are still dialling") {
     FullBacklog full;
     FakeVendor second(always(answer_with("200 OK", "second")));
-    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 2s}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 900ms}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
                         std::to_string(second.port()) + "\"}]\n    hedge: {after: 50ms}\n",
                     2);
     CHECK(proxy.get("v.example").status() == 200);
