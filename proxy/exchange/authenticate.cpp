@@ -13,7 +13,6 @@ namespace sluice {
 
 namespace {
 
-
 Failure unavailable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
 Failure refused(std::string detail) { return {Origin::sluice, Reason::not_allowed, Replay::safe, std::move(detail)}; }
 

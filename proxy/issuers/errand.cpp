@@ -321,6 +321,14 @@ Form& Form::add(std::string_view name, std::string_view value) {
     return *this;
 }
 
+void IssuerRequest::bear(const Secret& token) {
+    std::string value = "Bearer ";
+    value.reserve(value.size() + token.size());   // grown, it would leave a copy behind
+    value.append(token.reveal());
+    fields.set("Authorization", value);
+    wipe(value);
+}
+
 Form& Form::add(std::string_view name, const Secret& secret, Errand& errand) {
     errand.hide(Secret(form_encoded(secret.reveal())));
     return add(name, secret.reveal());

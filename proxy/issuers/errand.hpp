@@ -27,6 +27,9 @@ struct IssuerRequest {
     Fields fields;          // Host and framing are the client's
     Secret body;            // with its Content-Type among the fields
     bool has_body = false;  // even an empty one
+
+    /// Shows the token (RFC 6750 2.1).
+    void bear(const Secret& token);
 };
 struct IssuerReply {
     unsigned status = 0;

@@ -26,14 +26,6 @@ struct Wanted {
 
 Failure refused(const Errand& errand, const Url& url, const std::string& why) { return errand.failure(text_of(url) + ' ' + why); }
 
-void bear(IssuerRequest& request, const Secret& token) {
-    std::string value = "Bearer ";
-    value.reserve(value.size() + token.size());   // grown, it would leave a copy behind
-    value.append(token.reveal());
-    request.fields.set("Authorization", value);
-    wipe(value);
-}
-
 // ---- a key of its own
 
 Result<Secret> sign(Errand& errand, const GcpSpec& spec, const GoogleServiceAccount& account, const Wanted& wanted) {
@@ -99,7 +91,7 @@ Task<Result<Minted>> impersonate(Errand& errand, Url url, Minted by, Wanted want
     IssuerRequest request;
     request.method = "POST";
     request.url = url;
-    bear(request, std::get<Secret>(by.what));
+    request.bear(std::get<Secret>(by.what));
     errand.hide(std::get<Secret>(by.what));
     request.fields.add("Content-Type", "application/json");
     request.body = Secret(body.object());

@@ -33,11 +33,7 @@ IssuerRequest request_of(const GithubAppSpec& spec, const Secret& assertion) {
     request.method = "POST";
     request.url = spec.api_url;
     request.url.prefix += "/app/installations/" + spec.installation_id + "/access_tokens";
-    std::string bearer = "Bearer ";
-    bearer.reserve(bearer.size() + assertion.size());   // grown, it would leave a copy behind
-    bearer.append(assertion.reveal());
-    request.fields.add("Authorization", bearer);
-    wipe(bearer);
+    request.bear(assertion);
     request.fields.add("Accept", "application/vnd.github+json");
     request.fields.add("X-GitHub-Api-Version", "2022-11-28");
     request.has_body = true;   // even an empty one: it is a POST

@@ -1,14 +1,11 @@
 // A second attempt beside one that takes long: who wins, who is cut off, and what it may cost.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <semaphore>
 
 #include "tests/support/cut_off.hpp"
+#include "tests/support/full_backlog.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -41,34 +38,6 @@ struct SlowFirst {
 };
 
 constexpr const char* eager = "hedge: {after: 100ms}\nretry: {backoff: 1ms..1ms}\n";
-
-// Listens, and never accepts more than its backlog holds: a connection hangs in SYN_SENT.
-class FullBacklog {
-  public:
-    FullBacklog() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
-        ::listen(listener_, 0);
-        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-        port = ntohs(address.sin_port);
-        for (int& fd : fillers_) {
-            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            static_cast<void>(::connect(fd, reinterpret_cast<sockaddr*>(&address), size));
-        }
-    }
-    ~FullBacklog() {
-        for (const int fd : fillers_) ::close(fd);
-        ::close(listener_);
-    }
-    std::uint16_t port = 0;
-
-  private:
-    int listener_;
-    int fillers_[4];
-};
 
 }  // namespace
 
@@ -175,7 +144,7 @@ TEST_CASE("a hedge for which there is no seat does not hide what became of the f
 TEST_CASE("an attempt that is still dialling when another has won holds up neither the answer nor the next request") {
     FullBacklog full;
     FakeVendor second(always(answer_with("200 OK", "second")));
-    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 3s}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 3s}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port()) + "\"}, {url: \"http://127.0.0.1:" +
                     std::to_string(second.port()) + "\"}]\n    hedge: {after: 50ms}\n");
     Wire app = proxy.connected("v.example");
     const auto start = SteadyClock::now();
@@ -226,7 +195,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
     SECTION("neither, after one that was sent") {
         FakeVendor down(always(answer_with("503 Service Unavailable")));
         FullBacklog second, third;
-        TestProxy proxy(policy({down.port(), second.port, third.port}, "    timeout: {connect: 300ms}\n    retry: {max: 1, budget: 100%, backoff: 1ms..1ms}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({down.port(), second.port(), third.port()}, "    timeout: {connect: 300ms}\n    retry: {max: 1, budget: 100%, backoff: 1ms..1ms}\n    hedge: {after: 50ms}\n"));
         int calls = 0;
         CHECK(until_hedged([&] {
             const Message answer = proxy.get("v.example");
@@ -241,11 +210,11 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
         int calls = 0;
         FakeVendor second([&](Wire& wire) {
             while (wire.read_request()) {   // it answers once nothing can come of the other one any more
-                eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port) + "\",result=\"timeout_connect\"}") > calls; });
+                eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port()) + "\",result=\"timeout_connect\"}") > calls; });
                 wire.write(answer_with("200 OK"));
             }
         });
-        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 300ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port(), second.port()}, "    timeout: {connect: 300ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         observed = &proxy;
         CHECK(until_hedged([&] {
             const Message answer = proxy.get("v.example");
@@ -257,7 +226,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
     SECTION("the first one, cut off while it still dials") {
         FullBacklog first;
         FakeVendor second(always(answer_with("200 OK")));
-        TestProxy proxy(policy({first.port, second.port()}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port(), second.port()}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         CHECK(proxy.get("v.example").status() == 200);
         CHECK(left(proxy) == 99);
     }
@@ -270,7 +239,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
                 wire.write(answer_with("200 OK"));
             }
         });
-        TestProxy proxy(policy({first.port(), second.port}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port(), second.port()}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         observed = &proxy;
         const Message answer = proxy.get("v.example");
         CHECK(answer.status() == 200);
@@ -279,7 +248,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
     }
     SECTION("both, where the application goes away while they still dial") {
         FullBacklog first, second;
-        TestProxy proxy(policy({first.port, second.port}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
+        TestProxy proxy(policy({first.port(), second.port()}, "    timeout: {connect: 900ms}\n    retry: {max: 0, budget: 100%}\n    hedge: {after: 50ms}\n"));
         {
             Wire app = proxy.connected("v.example");
             app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
@@ -298,7 +267,7 @@ TEST_CASE("of places of a rate that attempts beside each other took those of the
 
 TEST_CASE("the tokens of an exchange whose attempts were cut off while they still dialled come back") {
     FullBacklog full;
-    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) +
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port()) +
                     "\"}]\n    timeout: {connect: 900ms}\n    hedge: {after: 50ms}\n    limit: {tokens: {rate: 1000/d, burst: 1000}}\n");
     const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})"); };
     {
@@ -434,7 +403,7 @@ TEST_CASE("where one of two attempts may have reached the vendor and neither was
     std::atomic<int> thirds{0};
     FakeVendor third([&](Wire& wire) { if (wire.read_request()) ++thirds; });
     TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(first.port()) + "\"}, {url: \"http://127.0.0.1:" +
-                    std::to_string(second.port) + "\"}, {url: \"http://127.0.0.1:" + std::to_string(third.port()) + "\"}]\n    timeout: {connect: 400ms, first_byte: 400ms}\n    retry: {max: 0}\n    hedge: {after: 50ms}\n    breaker: {enabled: false}\n");
+                    std::to_string(second.port()) + "\"}, {url: \"http://127.0.0.1:" + std::to_string(third.port()) + "\"}]\n    timeout: {connect: 400ms, first_byte: 400ms}\n    retry: {max: 0}\n    hedge: {after: 50ms}\n    breaker: {enabled: false}\n");
     CHECK(proxy.get("v.example").status() == 504);
     CHECK(thirds == 0);
 }
@@ -502,7 +471,7 @@ TEST_CASE("an application that goes away ends every attempt, and seats are free 
 TEST_CASE("a drain ends while attempts that lost are still dialling") {
     FullBacklog full;
     FakeVendor second(always(answer_with("200 OK", "second")));
-    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 900ms}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port) + "\"}, {url: \"http://127.0.0.1:" +
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 900ms}\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(full.port()) + "\"}, {url: \"http://127.0.0.1:" +
                         std::to_string(second.port()) + "\"}]\n    hedge: {after: 50ms}\n",
                     2);
     CHECK(proxy.get("v.example").status() == 200);

@@ -1,7 +1,5 @@
 // What the one record of an exchange says, read from the log of the real proxy: why it ended, how long its phases took, how much went through, and nothing that is secret.
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +10,7 @@
 
 #include "proxy/wire/h1_reply.hpp"
 #include "proxy/wire/transport.hpp"
+#include "tests/support/full_backlog.hpp"
 #include "tests/support/proxy.hpp"
 #include "tests/support/run_task.hpp"
 
@@ -263,35 +262,6 @@ void check_phases(const boost::json::object& record, std::size_t count) {
     CHECK(sum > 0);
 }
 
-// Listens, and never accepts more than its backlog holds: a connection hangs in SYN_SENT.
-class NeverAccepts {
-  public:
-    NeverAccepts() : vendor_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        ::bind(vendor_, reinterpret_cast<sockaddr*>(&address), size);
-        ::listen(vendor_, 0);
-        ::getsockname(vendor_, reinterpret_cast<sockaddr*>(&address), &size);
-        port_ = ntohs(address.sin_port);
-        for (int& fd : fillers_) {
-            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            static_cast<void>(::connect(fd, reinterpret_cast<sockaddr*>(&address), size));
-        }
-    }
-    ~NeverAccepts() {
-        for (const int fd : fillers_) ::close(fd);
-        ::close(vendor_);
-    }
-    std::uint16_t port() const { return port_; }
-
-  private:
-    int vendor_;
-    int fillers_[4];
-    std::uint16_t port_ = 0;
-};
-
 }  // namespace
 
 TEST_CASE("the record of an answer tells what each phase took and what went through; one on a kept connection has made none") {
@@ -319,7 +289,7 @@ TEST_CASE("the record of an answer tells what each phase took and what went thro
 }
 
 TEST_CASE("the record of a failure tells what was spent in the phase that failed, and nothing of those that never came") {
-    NeverAccepts full;
+    FullBacklog full;
     FakeVendor silent(listen_only);
     FakeVendor wrong(echo(), vendor_ca(), "other.example");
     FakeVendor slow([](Wire& wire) { wire.read_request(); wire.read_all(); }, vendor_ca());

@@ -1,12 +1,9 @@
 // The five timeouts, the pool, and the ways in which an exchange ends early.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 
+#include "tests/support/full_backlog.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -17,35 +14,6 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 std::chrono::milliseconds since(SteadyClock::time_point start) { return std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start); }
-
-// Listens, and never accepts more than its backlog holds: a connection hangs in SYN_SENT.
-class FullBacklog {
-  public:
-    FullBacklog() : vendor_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        ::bind(vendor_, reinterpret_cast<sockaddr*>(&address), size);
-        ::listen(vendor_, 0);
-        ::getsockname(vendor_, reinterpret_cast<sockaddr*>(&address), &size);
-        port_ = ntohs(address.sin_port);
-        for (int& fd : fillers_) {
-            fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            static_cast<void>(::connect(fd, reinterpret_cast<sockaddr*>(&address), size));
-        }
-    }
-    ~FullBacklog() {
-        for (const int fd : fillers_) ::close(fd);
-        ::close(vendor_);
-    }
-    std::uint16_t port() const { return port_; }
-
-  private:
-    int vendor_;
-    int fillers_[4];
-    std::uint16_t port_ = 0;
-};
 
 }  // namespace
 
