@@ -4,7 +4,7 @@
 //
 //   bench_load --port N [--via direct|connect|absolute] [--tls-ca FILE] [--host NAME] [--authority NAME:PORT]
 //              [--mode closed|paced|fresh|idle] [--bytes 1024] [--post 0] [--connections 32] [--rate 3000]
-//              [--seconds 3] [--warmup-ms 700] [--requests N] [--resume 0|1] [--watch PID,PID] [--hold 0|1]
+//              [--window-ms 3000] [--warmup-ms 700] [--requests N] [--resume 0|1] [--watch PID,PID] [--hold 0|1]
 //              [--any-answer 0|1]
 //
 // closed   each connection asks again as soon as it is answered
@@ -337,7 +337,7 @@ int run(Options options) {
     plan.rate = options.number("rate", 3000);
     plan.requests = options.number("requests", 100'000'000);
     plan.warmup = std::chrono::milliseconds(options.number("warmup-ms", 700));
-    plan.window = std::chrono::seconds(options.number("seconds", 3));
+    plan.window = std::chrono::milliseconds(options.number("window-ms", 3000));
     plan.hold = options.number("hold", 0) == 1;
     plan.watch = options.text("watch", "");
     std::string trusted = options.text("tls-ca", "");

@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 speed_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
 memory_rows=down10g,up10g,million
 policy_rows=policy,outage # Sluice beside itself
-rounds=5 seconds=3 rows=$speed_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
+rounds=5 seconds=3 turns=10 rows=$speed_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
 connections=32 idle_connections=3000 rate=3000 proxy_cpu=1 load_cpu=0 keep=''
 
 usage() {
@@ -16,6 +16,7 @@ usage() {
 usage: tests/bench/run.sh [options]
   --rounds N             alternating rounds a row (default $rounds)
   --seconds S            length of one measurement, after 0.7 s of warm-up (default $seconds)
+  --turns N              in how many turns a busy row's seconds are had, the proxies alternating (default $turns)
   --rows LIST            of $speed_rows (the default)
                          and of $memory_rows (one round will do), and of
                          $policy_rows: Sluice beside itself
@@ -40,7 +41,7 @@ has() { [[ ",$2," == *",$1,"* ]]; }
 while (($#)); do
     case $1 in
     --help | -h) usage; exit 0 ;;
-    --rounds | --seconds | --rows | --only | --binary | --programs | --build | --connections | --idle-connections | --rate | \
+    --rounds | --seconds | --turns | --rows | --only | --binary | --programs | --build | --connections | --idle-connections | --rate | \
         --proxy-cpu | --load-cpu | --keep | -o)
         (($# > 1)) || die "$1 needs a value"
         name=${1##*-}
@@ -59,9 +60,10 @@ done
 for row in ${rows//,/ }; do has "$row" "$speed_rows,$memory_rows,$policy_rows" || die "unknown row $row"; done
 for subject in ${only//,/ }; do has "$subject" haproxy,nginx,sluice || die "unknown subject $subject"; done
 has "$output" text,json || die "-o is text or json"
-for number in "$rounds" "$seconds" "$connections" "$idle_connections" "$rate" "$proxy_cpu" "$load_cpu"; do
-    [[ $number =~ ^[0-9]+$ ]] || die "not a number: $number"
+for number in "$rounds" "$seconds" "$turns" "$connections" "$idle_connections" "$rate" "$proxy_cpu" "$load_cpu"; do
+    [[ $number =~ ^[1-9][0-9]*$|^0$ ]] || die "not a number: $number"
 done
+((rounds > 0 && seconds > 0 && turns > 0)) || die "--rounds, --seconds and --turns are at least 1"
 
 # ---- what it needs
 
@@ -94,25 +96,32 @@ build_what_is_not_given() {
 
 # ---- what it leaves behind: nothing
 
-work='' proxy_pid='' watched='' upstream_pid='' load_pid='' spoiled=0
+work='' upstream_pid='' load_pid='' spoiled=0
+declare -A proxy_pid watched # of the subjects that run
 
-stop_proxy() {
-    [[ -n $proxy_pid ]] || return 0
-    kill -TERM "$proxy_pid" 2>/dev/null || true
+stop_proxy() { # subject
+    local pid=${proxy_pid[$1]:-}
+    [[ -n $pid ]] || return 0
+    kill -TERM "$pid" 2>/dev/null || true
     for _ in {1..100}; do
-        kill -0 "$proxy_pid" 2>/dev/null || break
+        kill -0 "$pid" 2>/dev/null || break
         sleep 0.02
     done
     # Idle connections may make it linger; a worker must not outlive its master.
-    if kill -0 "$proxy_pid" 2>/dev/null; then tr , '\n' <<<"$watched" | xargs kill -KILL 2>/dev/null || true; fi
-    wait "$proxy_pid" 2>/dev/null || true
-    proxy_pid=''
+    if kill -0 "$pid" 2>/dev/null; then tr , '\n' <<<"${watched[$1]}" | xargs kill -KILL 2>/dev/null || true; fi
+    wait "$pid" 2>/dev/null || true
+    unset "proxy_pid[$1]" "watched[$1]"
+}
+
+stop_proxies() {
+    local subject
+    for subject in "${!proxy_pid[@]}"; do stop_proxy "$subject"; done
 }
 
 # shellcheck disable=SC2317 # called by the trap
 leave() {
     if [[ -n $load_pid ]]; then kill -TERM "$load_pid" 2>/dev/null || true; fi
-    stop_proxy
+    stop_proxies
     if [[ -n $upstream_pid ]]; then kill -TERM "$upstream_pid" 2>/dev/null || true; fi
     if [[ -n $keep ]]; then
         mkdir -p "$keep"
@@ -163,16 +172,34 @@ start_upstream() {
 
 # ---- the proxies
 
+# Each subject has ports and a state of its own: those of a row run side by side.
+declare -A tls_port plain_port admin_port
+
+pick_ports() {
+    local subject port
+    for subject in haproxy nginx sluice outage off full thousand; do
+        pick_port; tls_port[$subject]=$port
+        pick_port; plain_port[$subject]=$port
+        pick_port; admin_port[$subject]=$port
+    done
+}
+
+fill() { # subject, template
+    sed -e "s|@work@|$work|g" -e "s|@subject@|$1|g" -e "s|@tls_port@|${tls_port[$1]}|g" \
+        -e "s|@plain_port@|${plain_port[$1]}|g" -e "s|@admin_port@|${admin_port[$1]}|g" \
+        -e "s|@upstream_tls@|$upstream_tls|g" -e "s|@upstream_plain@|$upstream_plain|g" \
+        -e "s|@user_line@|$user_line|g" "$here/$2.in"
+}
+
 write_configurations() {
     local user_line=''
     [[ $(id -u) != 0 ]] || user_line="user root;" # its worker reads our private directory
     printf 'bench-token-%s' "$RANDOM$RANDOM" >"$work/token"
-    for template in haproxy.cfg nginx.conf sluice.yaml outage.yaml; do
-        sed -e "s|@work@|$work|g" -e "s|@tls_port@|$tls_port|g" -e "s|@plain_port@|$plain_port|g" \
-            -e "s|@admin_port@|$admin_port|g" -e "s|@upstream_tls@|$upstream_tls|g" \
-            -e "s|@upstream_plain@|$upstream_plain|g" -e "s|@user_line@|$user_line|g" \
-            "$here/$template.in" >"$work/$template"
-    done
+    pick_ports
+    fill haproxy haproxy.cfg >"$work/haproxy.cfg"
+    fill nginx nginx.conf >"$work/nginx.conf"
+    fill sluice sluice.yaml >"$work/sluice.yaml"
+    fill outage outage.yaml >"$work/outage.yaml"
     write_policies
 }
 
@@ -183,47 +210,48 @@ write_policies() {
     full+='    breaker: {failure_rate: 50%, consecutive: 5, window: 30s}\n'
     full+='    limit: {rate: 1000k/s, burst: 100000, concurrency: 1024, when_full: {wait: 1s}}\n'
     full+='    idempotency: {generate: [POST]}\n    routes: [{match: "GET /bytes/**", timeout: {first_byte: 10s}}]\n'
-    sed "s|^    credential: key|$off&|" "$work/sluice.yaml" >"$work/off.yaml"
-    sed "s|^    credential: key|$full&|" "$work/sluice.yaml" >"$work/full.yaml"
-    cp "$work/full.yaml" "$work/thousand.yaml"
+    fill off sluice.yaml | sed "s|^    credential: key|$off&|" >"$work/off.yaml"
+    fill full sluice.yaml | sed "s|^    credential: key|$full&|" >"$work/full.yaml"
+    fill thousand sluice.yaml | sed "s|^    credential: key|$full&|" >"$work/thousand.yaml"
     for name in {1..1000}; do
         printf "  v$name:\n    hosts: [v$name.test, '*.v$name.test']\n    credential: key\n%b" "$full"
     done >>"$work/thousand.yaml"
 }
 
-answers_ready() {
-    local line=''
+answers_ready() { # subject
+    local line='' port=${admin_port[$1]}
     {
-        printf 'GET /ready HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$admin_port" >&9
+        printf 'GET /ready HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$port" >&9
         read -r -t 5 -u 9 line || true
-    } 9<>"/dev/tcp/127.0.0.1/$admin_port"
+    } 9<>"/dev/tcp/127.0.0.1/$port"
     [[ $line == 'HTTP/1.1 200 '* ]]
 }
 
 # A listening socket is not enough: nginx has it before its worker, Sluice before its CA is published.
-is_ready() { # subject
-    workers=$(cat /proc/"$proxy_pid"/task/*/children)
+is_ready() { # subject, process
+    workers=$(cat /proc/"$2"/task/*/children)
     case $1 in
-    haproxy) listens "$tls_port" ;;
-    nginx) [[ -n $workers ]] && listens "$tls_port" ;;
-    *) answers_ready 2>/dev/null ;;
+    haproxy) listens "${tls_port[$1]}" ;;
+    nginx) [[ -n $workers ]] && listens "${tls_port[$1]}" ;;
+    *) answers_ready "$1" 2>/dev/null ;;
     esac
 }
 
-# Each measurement has a fresh process: no heap grown by another row, and one proxy at a time on its core.
+# Each round has fresh processes: no heap grown by another row.
 start_proxy() { # subject
-    local command workers
+    local command workers pid
     case $1 in
     haproxy) command=(haproxy -db -f "$work/haproxy.cfg") ;;
     nginx) command=(nginx -p "$work" -e "$work/nginx.log" -c "$work/nginx.conf") ;;
     *) command=("$binary" run --config "$work/$1.yaml") ;;
     esac
     taskset -c "$proxy_cpu" "${command[@]}" >"$work/$1.out" 2>"$work/$1.err" 7>&- 8<&- &
-    proxy_pid=$! watched=$!
+    pid=$!
+    proxy_pid[$1]=$pid watched[$1]=$pid
     for _ in {1..500}; do
-        kill -0 "$proxy_pid" 2>/dev/null || break
-        if is_ready "$1"; then
-            watched=$(tr -s ' \n' , <<<"$proxy_pid $workers" | sed 's/,*$//')
+        kill -0 "$pid" 2>/dev/null || break
+        if is_ready "$1" "$pid"; then
+            watched[$1]=$(tr -s ' \n' , <<<"$pid $workers" | sed 's/,*$//')
             return
         fi
         sleep 0.02
@@ -239,15 +267,15 @@ start_proxy() { # subject
 route() { # subject, tls|plain
     case $1-$2 in
     direct-tls) route=(--port "$upstream_tls" --host localhost --tls-ca "$work/ca.crt") ;;
-    haproxy-tls | nginx-tls) route=(--port "$tls_port" --tls-ca "$work/ca.crt") ;;
-    haproxy-plain | nginx-plain) route=(--port "$plain_port" --host plain.test) ;;
-    sluice-tls | off-tls | full-tls | thousand-tls | outage-tls) route=(--port "$tls_port" --via connect --tls-ca "$work/state/public/ca.crt") ;;
-    sluice-plain) route=(--port "$tls_port" --via absolute --host plain.test) ;;
+    haproxy-tls | nginx-tls) route=(--port "${tls_port[$1]}" --tls-ca "$work/ca.crt") ;;
+    haproxy-plain | nginx-plain) route=(--port "${plain_port[$1]}" --host plain.test) ;;
+    *-tls) route=(--port "${tls_port[$1]}" --via connect --tls-ca "$work/state.$1/public/ca.crt") ;;
+    *-plain) route=(--port "${tls_port[$1]}" --via absolute --host plain.test) ;;
     esac
 }
 
-measure() { # row, round, subject
-    local kind=tls shape once=(--connections 1 --requests 1 --warmup-ms 0 --seconds 600)
+measure() { # row, number of the measurement, subject, milliseconds, milliseconds of warm-up
+    local kind=tls shape once=(--connections 1 --requests 1 --warmup-ms 0 --window-ms 600000)
     case $1 in
     tls1k | policy) shape=(--bytes 1024) ;;
     plain1k) kind=plain shape=(--bytes 1024) ;;
@@ -261,15 +289,13 @@ measure() { # row, round, subject
     idle) shape=(--mode idle --connections "$idle_connections") ;;
     down10g) shape=(--bytes 10737418240 "${once[@]}") ;;
     up10g) shape=(--bytes 16 --post 10737418240 "${once[@]}") ;;
-    million) shape=(--requests 1000000 --seconds 600) ;;
+    million) shape=(--requests 1000000 --window-ms 600000) ;;
     esac
-    watched=''
-    [[ $3 == direct ]] || start_proxy "$3"
     route "$3" "$kind"
     local result status=0
     # The last of an option counts: a shape has its own idea of some. In the background, so that a signal ends it at once.
-    taskset -c "$load_cpu" "$load" --connections "$connections" --seconds "$seconds" --watch "$watched" \
-        "${route[@]}" "${shape[@]}" >"$work/result" &
+    taskset -c "$load_cpu" "$load" --connections "$connections" --window-ms "$4" --warmup-ms "$5" \
+        --watch "${watched[$3]:-}" "${route[@]}" "${shape[@]}" >"$work/result" &
     load_pid=$!
     wait "$load_pid" || status=$?
     load_pid=''
@@ -280,9 +306,32 @@ measure() { # row, round, subject
         [[ ! -f $work/$3.err ]] || tail -n 3 "$work/$3.err" >&2
         spoiled=1
     fi
-    stop_proxy
     jq -c --arg row "$1" --argjson round "$2" --arg subject "$3" '{$row, $round, $subject} + .' <<<"$result" \
         >>"$work/results.jsonl"
+}
+
+# The proxies of a row run side by side and are asked in short turns: what the machine's neighbours do changes within
+# seconds, and two turns that follow each other are near enough for a ratio.
+measure_in_turns() { # row, round, subject...
+    local row=$1 round=$2 turn subject warmup=700
+    shift 2
+    for subject; do start_proxy "$subject"; done
+    for ((turn = 0; turn < turns; ++turn)); do
+        for subject; do measure "$row" $(((round - 1) * turns + turn)) "$subject" $((seconds * 1000 / turns)) $warmup; done
+        warmup=100
+    done
+    stop_proxies
+}
+
+# One after the other, each alone: what it costs to be woken at a rate, and what memory it takes.
+measure_alone() { # row, round, subject...
+    local row=$1 round=$2 subject
+    shift 2
+    for subject; do
+        [[ $subject == direct ]] || start_proxy "$subject"
+        measure "$row" "$round" "$subject" $((seconds * 1000)) 700
+        stop_proxies
+    done
 }
 
 # A vendor that is down beside one that is well, in one process: 2,000 requests/s for the one, 1,000 for the other. What the
@@ -291,17 +340,17 @@ measure_outage() { # round, kind: well, hang, reset, 503
     local paced=(--mode paced --bytes 1024 --connections "$connections") other beside status=0
     start_proxy outage
     route outage tls
-    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --seconds "$seconds" --watch "$watched" \
-        >"$work/alone" || status=1
+    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --window-ms $((seconds * 1000)) \
+        --watch "${watched[outage]}" >"$work/alone" || status=1
     taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --host "$2.test" --rate 2000 --any-answer 1 \
-        --warmup-ms 2500 --seconds $((seconds + 1)) >"$work/beside" &
+        --warmup-ms 2500 --window-ms $((seconds * 1000 + 1000)) >"$work/beside" &
     load_pid=$!
     sleep 1.5
-    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --warmup-ms 1200 --seconds "$seconds" \
-        --watch "$watched" >"$work/both" || status=1
+    taskset -c "$load_cpu" "$load" "${route[@]}" "${paced[@]}" --rate 1000 --warmup-ms 1200 --window-ms $((seconds * 1000)) \
+        --watch "${watched[outage]}" >"$work/both" || status=1
     wait "$load_pid" || status=1
     load_pid=''
-    stop_proxy
+    stop_proxies
     ((!status)) || { say "outage, $2: not every answer was right"; tail -n 2 "$work"/{alone,both,beside} >&2; spoiled=1; }
     jq -cn --argjson round "$1" --arg subject "$2" --argjson seconds "$seconds" --slurpfile alone "$work/alone" \
         --slurpfile both "$work/both" '
@@ -321,23 +370,20 @@ main() {
     trap leave EXIT
     trap 'exit 130' INT TERM
     make_certificates
-    pick_port; tls_port=$port
-    pick_port; plain_port=$port
-    pick_port; admin_port=$port
     start_upstream
     write_configurations
 
-    local row round subject
+    local row round subject subjects
+    IFS=, read -ra subjects <<<"$only"
     for row in ${rows//,/ }; do
         for ((round = 1; round <= rounds; ++round)); do
             say "$row, round $round of $rounds"
             case $row in
-            policy) for subject in off full thousand; do measure "$row" "$round" "$subject"; done ;;
+            policy) measure_in_turns "$row" "$round" off full thousand ;;
             outage) for subject in well hang reset 503; do measure_outage "$round" "$subject"; done ;;
-            *)
-                [[ $row != latency ]] || measure "$row" "$round" direct
-                for subject in ${only//,/ }; do measure "$row" "$round" "$subject"; done
-                ;;
+            latency) measure_alone "$row" "$round" direct "${subjects[@]}" ;;
+            idle | down10g | up10g | million) measure_alone "$row" "$round" "${subjects[@]}" ;;
+            *) measure_in_turns "$row" "$round" "${subjects[@]}" ;;
             esac
         done
     done
