@@ -1,15 +1,14 @@
 #include "proxy/base/secret.hpp"
 
-#include <string.h>
-
 #include <algorithm>
 #include <utility>
 
 namespace sluice {
 
 void wipe(std::string& bytes) {
-    bytes.resize(bytes.capacity());  // the spare room may hold what an earlier, longer value left there
-    explicit_bzero(bytes.data(), bytes.size());
+    bytes.clear();
+    bytes.resize(bytes.capacity());  // zeros, in the spare room too: it may hold what an earlier, longer value left there
+    asm volatile("" : : "r"(bytes.data()) : "memory");  // somebody may look: the zeros are not written in vain
     bytes.clear();
 }
 

@@ -602,6 +602,7 @@ void Scrubber::begin(std::shared_ptr<const Needles> needles) {
 }
 
 void Scrubber::end() {
+    if (!needles_) return;
     needles_.reset();
     finds_ = 0;
     wipe(held_);

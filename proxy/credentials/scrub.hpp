@@ -116,7 +116,7 @@ class Scrubber {
     void begin(std::shared_ptr<const Needles> needles);
     /// `last`: nothing comes after `piece`, so nothing is held back.
     Passed feed(std::string_view piece, bool last);
-    /// Forgets everything but `finds`, and wipes.
+    /// Forgets everything, and wipes.
     void end();
 
     std::uint64_t finds() const { return finds_; }

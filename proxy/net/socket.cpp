@@ -3,11 +3,26 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 namespace sluice {
+
+namespace {
+
+// libc's recv and send are cancellation points: two atomic operations a call in a process of several threads, and nobody cancels one here. The
+// sanitizers know libc's only.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(SYS_recvfrom) || !defined(SYS_sendto)
+ssize_t receive(int fd, void* into, std::size_t size, int flags) { return ::recv(fd, into, size, flags); }
+ssize_t transmit(int fd, const void* from, std::size_t size, int flags) { return ::send(fd, from, size, flags); }
+#else
+ssize_t receive(int fd, void* into, std::size_t size, int flags) { return ::syscall(SYS_recvfrom, fd, into, size, flags, nullptr, nullptr); }
+ssize_t transmit(int fd, const void* from, std::size_t size, int flags) { return ::syscall(SYS_sendto, fd, from, size, flags, nullptr, 0); }
+#endif
+
+}  // namespace
 
 // Lives as long as the Socket, or as a coroutine that waits in it: whoever closes the socket must not take the slot away that somebody else waits in.
 struct Socket::State : Polled {
@@ -81,7 +96,7 @@ Io Socket::read(std::span<char> into) {
     if (!state_) return {Io::Kind::failed, 0, std::make_error_code(std::errc::not_connected)};
     if (!state_->readable) return {};
     for (;;) {
-        const ssize_t got = ::recv(fd(), into.data(), into.size(), MSG_DONTWAIT);
+        const ssize_t got = receive(fd(), into.data(), into.size(), MSG_DONTWAIT);
         if (got > 0) {
             // A short read drained it: what comes later is a new edge, and asking again would only cost an EAGAIN. But
             // the end itself has still to be read where its edge has already come.
@@ -109,7 +124,7 @@ Io Socket::write(std::span<const iovec> pieces) {
     constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     for (;;) {
         const ssize_t sent =
-            pieces.size() == 1 ? ::send(fd(), pieces[0].iov_base, wanted, flags) : ::sendmsg(fd(), &message, flags);
+            pieces.size() == 1 ? transmit(fd(), pieces[0].iov_base, wanted, flags) : ::sendmsg(fd(), &message, flags);
         if (sent >= 0) {
             if (static_cast<std::size_t>(sent) < wanted) state_->writable = false;
             return {Io::Kind::some, static_cast<std::size_t>(sent), {}};
