@@ -64,12 +64,13 @@ void Poller::wait(Duration at_most) {
     resume_waiting();
 }
 
-// None comes in meanwhile: there is no batch that it could wait for.
+// None comes in meanwhile: there is no batch that it could wait for. All at one time, which is when the batch was told: they do little but send.
 void Poller::resume_waiting() {
+    if (after_.empty()) return;
+    const Clock::Hold time;
     for (AfterBatch*& waiting : after_) {
         if (!waiting) continue;
         coroutine::Frame* const frame = std::exchange(waiting, nullptr)->frame_;
-        const Clock::Hold time;
         frame->self.resume();
     }
     after_.clear();
