@@ -366,6 +366,23 @@ void let_go(Exchange& ex) {
     learn_from_answer(ex);
 }
 
+bool keep_answer(Exchange& ex) {
+    RoundTrip& trip = *ex.trip;
+    if (!trip.response_body) return true;
+    std::string text;
+    while (text.size() <= worth_draining) {
+        const auto chunk = trip.response_body->next_ready();
+        if (!chunk || !chunk->has_value() || (*chunk)->trailers) return false;
+        text.append((*chunk)->data);
+        if (!(*chunk)->last) continue;
+        trip.response_framing = {Framing::Kind::length, text.size()};
+        ex.rewritten.hold(std::move(text));
+        trip.response_body = &ex.rewritten;
+        return true;
+    }
+    return false;
+}
+
 void leave_attempt(Exchange& ex) {
     if (ex.winner && ex.trip) ex.traffic.from_vendor += ex.trip->traffic->from_vendor;
     ex.trip.reset();

@@ -19,6 +19,9 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint);
 /// An answer that nobody wants: what it says is learnt, and a small one read to its end, so that its connection can be used again.
 void let_go(Exchange& ex);
 
+/// Keeps an answer that is wanted later, if at all, beyond `Transport::finish` of its trip: where it is at hand as a whole, small and without trailers. False: it is not, and part of it is lost.
+bool keep_answer(Exchange& ex);
+
 /// After `Transport::finish`: gives back what else the attempt had.
 void leave_attempt(Exchange& ex);
 

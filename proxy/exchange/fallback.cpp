@@ -45,13 +45,13 @@ void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& 
 
 Failure cannot_have(std::string why) { return {Origin::sluice, Reason::bad_request, Replay::safe, std::move(why), {}}; }
 
-bool edits_body(const Exchange& ex, const RequestHead& request) { return ex.body && !ex.serving->fallback->rewrite.request_body.empty() && is_json(request.fields); }
-
 Failure too_large(const Exchange& ex) {
     return cannot_have("the request's body is larger than retry.buffer (" + std::to_string(ex.retry().buffer) + " bytes), so it cannot be rewritten");
 }
 
 }  // namespace
+
+bool edits_body(const Exchange& ex, const RequestHead& request) { return ex.body && !ex.serving->fallback->rewrite.request_body.empty() && is_json(request.fields); }
 
 Result<RequestHead> request_for_fallback(const Exchange& ex) {
     const FallbackSpec& fallback = *ex.serving->fallback;
@@ -67,18 +67,20 @@ Result<RequestHead> request_for_fallback(const Exchange& ex) {
     return request;
 }
 
-Task<Result<void>> begin_fallback(Exchange& ex, RequestHead request) {
+Task<Result<void>> edit_body(Exchange& ex, RequestHead& request) {
+    Result<bool> whole = co_await read_body(ex);
+    if (!whole) co_return std::move(whole.error());
+    if (!*whole) co_return too_large(ex);
+    Result<std::string> edited = edited_body(ex.replay.kept(), ex.serving->fallback->rewrite.request_body, Origin::application);
+    if (!edited) co_return cannot_have(std::move(edited.error().detail));
+    request.fields.remove(Known::expect);   // which is answered
+    ex.framing = {Framing::Kind::length, edited->size()};
+    ex.replay.replace(std::move(*edited));
+    co_return Result<void>{};
+}
+
+void begin_fallback(Exchange& ex, RequestHead request) {
     const FallbackSpec& fallback = *ex.serving->fallback;
-    if (edits_body(ex, request)) {
-        Result<bool> whole = co_await read_body(ex);
-        if (!whole) co_return std::move(whole.error());
-        if (!*whole) co_return too_large(ex);
-        Result<std::string> edited = edited_body(ex.replay.kept(), fallback.rewrite.request_body, Origin::application);
-        if (!edited) co_return cannot_have(std::move(edited.error().detail));
-        request.fields.remove(Known::expect);   // which is answered
-        ex.framing = {Framing::Kind::length, edited->size()};
-        ex.replay.replace(std::move(*edited));
-    }
     give_unused_back(ex, Core::now());
     ex.sends = 0;
     ex.unused = ex.may_have_cost = false;
@@ -100,7 +102,6 @@ Task<Result<void>> begin_fallback(Exchange& ex, RequestHead request) {
     ex.limits.timeout.total = total;
     ex.limits.timeout.total_written = written;
     if (ex.serving->fallback) ex.pristine = ex.request;
-    co_return Result<void>{};
 }
 
 Task<Result<BodySource*>> rewrite_answer(Exchange& ex, BodySource* body, Framing& framing) {

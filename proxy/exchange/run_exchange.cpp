@@ -275,21 +275,35 @@ Task<void> leave(Core& core, Exchange& ex) {
     leave_attempt(ex);
 }
 
+// The upload of an attempt lets go of the request's body; its answer is kept, where that is simple, until it is known whether somebody can stand in.
+Task<void> set_aside(Core& core, Exchange& ex) {
+    const bool kept = keep_answer(ex);
+    if (!kept) {
+        co_await leave(core, ex);
+        co_return;
+    }
+    co_await core.transport.finish(*ex.trip);
+    give_seats_back(ex);
+}
+
 // The fallback's turn. Nothing: the exchange is at its vendor now. Else that one cannot have the request, `ex.detail` says why, and what stood before it stands again: the answer that is still at hand, or the failure in `last`.
 Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan, Result<void>& last) {
     Result<RequestHead> request = request_for_fallback(ex);
     Result<void> begun;
     if (!request) {
         begun = std::move(request.error());
-    } else {
-        if (ex.trip) co_await leave(core, ex);
-        begun = co_await begin_fallback(ex, std::move(*request));
+    } else if (edits_body(ex, *request)) {
+        if (ex.trip) co_await set_aside(core, ex);
+        begun = co_await edit_body(ex, *request);
     }
     if (begun) {
+        if (ex.trip) co_await leave(core, ex);
+        begin_fallback(ex, std::move(*request));
         begin_at_vendor(core, ex);
         co_return std::nullopt;
     }
     if (begun.error().origin == Origin::application) {   // the rest of its body did not come
+        if (ex.trip) co_await leave(core, ex);
         last = std::move(begun);
         co_return Step{Step::Kind::give_up};
     }

@@ -219,16 +219,40 @@ TEST_CASE("an answer that came before the request's body is delivered where that
     CHECK(answer->status() == 503);
     CHECK(answer->body == "sorry");
 
-    Wire other = proxy.connected("one.example");   // nobody could know: the answer is let go, and only its status is left
+}
+
+TEST_CASE("an answer that came before the request's body is delivered where that body turns out to be none that can be rewritten, if it was at hand as a whole") {
+    const bool whole = GENERATE(true, false), broken = GENERATE(true, false);
+    CAPTURE(whole, broken);
+    std::atomic<bool> answered{false};
+    FakeVendor two(always(answer_with("200 OK", "", "two")));
+    FakeVendor one([&](Wire& wire) {   // answers at the head
+        while (wire.read_head()) {
+            wire.write("HTTP/1.1 503 Service Unavailable\r\nX-From: one\r\nContent-Length: " + std::to_string(whole ? 5 : 50) + "\r\n\r\nsorry");
+            answered = true;
+            wire.read_all();
+        }
+    });
+    TestProxy proxy(with_fallback(std::to_string(one.port()), sets_a_member, two));
+    Wire other = proxy.connected("one.example");
     other.write("PUT / HTTP/1.1\r\nHost: one.example\r\n" + json + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n");
-    REQUIRE(eventually([&] { return one.connections() == 2; }));
-    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_upstream_connections{vendor="one",state="active"})") == 0; }));
-    other.write("7d0\r\n" + std::string(2000, 'x') + "\r\n0\r\n\r\n");
-    const auto failure = other.read_response();
-    REQUIRE(failure);
-    CHECK(failure->status() == 502);
-    CHECK(failure->reason() == "upstream_protocol");
-    CHECK_THAT(failure->body, Catch::Contains("vendor 'one' answered 503; vendor 'two' cannot stand in: the request's body is larger"));
+    REQUIRE(eventually([&] { return answered && proxy.metric(R"(sluice_upstream_connections{vendor="one",state="active"})") == 0; }));
+    other.write(broken ? "1\r\n!\r\n0\r\n\r\n" : "7d0\r\n" + std::string(2000, 'x') + "\r\n0\r\n\r\n");
+    const auto answer = other.read_response();
+    REQUIRE(answer);
+    CHECK(two.connections() == 0);
+    const std::string why = broken ? "vendor 'two' cannot stand in: the request's body is no JSON" : "vendor 'two' cannot stand in: the request's body is larger";
+    if (whole) {
+        CHECK(answer->status() == 503);
+        CHECK(answer->body == "sorry");
+        CHECK(answer->field("x-from") == "one");
+        CHECK(answer->field("sluice-outcome") == "vendor");
+        CHECK(proxy.logs(why));
+    } else {
+        CHECK(answer->status() == 502);
+        CHECK(answer->reason() == "upstream_protocol");
+        CHECK_THAT(answer->body, Catch::Contains("vendor 'one' answered 503; " + why));
+    }
 }
 
 TEST_CASE("answers without members pass through a rewrite as they are") {
