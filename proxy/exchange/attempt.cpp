@@ -14,6 +14,7 @@ namespace sluice {
 
 namespace {
 
+constexpr unsigned overloaded = 529;   // as Anthropic and others say it
 constexpr std::string_view grpc_type = "application/grpc";
 constexpr std::size_t worth_draining = 64 * 1024;   // of an answer that nobody wants, so that its connection can be used again
 
@@ -142,9 +143,20 @@ void hear_answer(Exchange& ex) {
 // A body of the request that showed itself malformed before anything of it had gone out: that is a refusal, and no attempt of ours.
 bool is_withdrawn(const Result<void>& done) { return !done && done.error().origin == Origin::application && !done.error().gone && done.error().replay == Replay::safe; }
 
+// Of an answer, as its breaker, the limits and `retry.on` judge it.
+std::string_view result_of_answer(const Exchange& ex) {
+    constexpr unsigned resource_exhausted = 8;
+    const unsigned status = ex.response.status;
+    const auto grpc = status == 200 ? read_grpc_status(ex.response.fields) : std::nullopt;
+    if (status == 429 || status == overloaded || grpc == resource_exhausted) return "throttled";
+    const Breaker::Seen seen = seen_of(status, grpc, false);
+    const bool failed = seen == Breaker::Seen::failure || seen == Breaker::Seen::failure_of_rate || ex.retry().on.names(status);
+    return failed ? "failed" : "ok";
+}
+
 // Of an attempt, as it is counted: each that was begun, so that a vendor's own count can be held against ours.
 std::string_view result_of(const Exchange& ex, const Result<void>& done) {
-    if (done) return "ok";
+    if (done) return ex.tunnel ? "ok" : result_of_answer(ex);
     if (done.error().gone || ex.application->stopped()) return "abandoned";
     return name_of(done.error().reason);
 }
@@ -297,7 +309,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     if (is_withdrawn(done))
         --ex.attempts;
     else
-        core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done));
+        core.journal.attempted(*ex.serving, gate.endpoint(), result_of(ex, done), done && !ex.tunnel ? ex.phases.first_byte : std::nullopt);
     note_sent(ex, done);
     sample_adaptive_limits(ex, done, now);
     if (!done)

@@ -228,6 +228,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         if (rival == winner || rival->application.cancelled || !rival->ex.trip) continue;   // who was cut off ends by itself
         if (*rival->done) let_go(rival->ex);
         co_await core.transport.finish(*rival->ex.trip);
+        ex.traffic.from_vendor += rival->ex.traffic.from_vendor;
     }
     if (!winner) co_return cut_short(ex);
     join_replay(*winner, rivals);

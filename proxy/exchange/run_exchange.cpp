@@ -20,6 +20,9 @@ namespace sluice {
 
 namespace {
 
+// With the vendor that serves: what was read of the application is not sent yet.
+Traffic traffic_of(const Exchange& ex) { return {ex.sends > 0 ? ex.traffic.to_vendor : 0, ex.traffic.from_vendor}; }
+
 // Metrics and log: exactly one, on every path.
 class Record {
   public:
@@ -53,7 +56,8 @@ class Record {
         record.reported = ex_.vendor == &ex_.config->unmatched_vendor && ex_.config->unmatched == Unmatched::report && ex_.reason != Reason::not_allowed;
         record.phases = ex_.phases;
         record.duration = std::chrono::steady_clock::now() - ex_.phases.started;   // what this very event took is in it
-        record.traffic = ex_.traffic;
+        record.serving = ex_.serving;
+        record.traffic = traffic_of(ex_);
         record.scrubbed = ex_.scrubbed_in_head + ex_.scrubbed.finds();
         core_.journal.record(record);
     }
@@ -298,6 +302,7 @@ Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan,
     }
     if (begun) {
         if (ex.trip) co_await leave(core, ex);
+        core.journal.carried(*ex.serving, traffic_of(ex));
         begin_fallback(ex, std::move(*request));
         begin_at_vendor(core, ex);
         co_return std::nullopt;

@@ -160,7 +160,8 @@ struct CredentialDesk {
 
 /// Everything that telemetry is told of an exchange; views are valid during the call only.
 struct ExchangeRecord {
-    const Vendor* vendor = nullptr;            // null: before any could be told (a bad head, a foreign host): `_other`
+    const Vendor* vendor = nullptr;            // that the application named; null: before any could be told (a bad head, a foreign host): `_other`
+    const Vendor* serving = nullptr;           // whose endpoints were used last: `vendor`, or who stood in for it
     const Route* route = nullptr;
     std::string_view request_id;
     std::string_view method;
@@ -178,15 +179,16 @@ struct ExchangeRecord {
     bool reported = false;                     // let through by `unmatched: report`
     Phases phases;
     Duration duration{};
-    Traffic traffic;
-    std::uint64_t scrubbed = 0;                // secrets that were masked in the answer
+    Traffic traffic;                           // with `serving`
+    std::uint64_t scrubbed = 0;                // secrets that were masked in the answer, of `serving`
 };
 
-/// Metrics and log: exactly one record an exchange, on every path.
+/// Metrics and log: exactly one record an exchange, on every path. What the application asked for is told of the vendor that it named; what was done with a vendor, of that one: also where it stood in.
 struct Journal {
     virtual void began(const Vendor& vendor) = 0;                 // `inflight`
     virtual void ended(const Vendor& vendor) = 0;
-    virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) = 0;   // as its breaker is named, "" where it has none; "ok", "abandoned" (nobody waited for it any more) or a reason
+    virtual void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result, std::optional<Duration> first_byte) = 0;   // as its breaker is named, "" where it has none; "ok", "failed" or "throttled" (an answer that says so), "abandoned" (nobody waited for it any more) or a reason; from the request being sent to the head of the answer, where there was one
+    virtual void carried(const Vendor& vendor, const Traffic& traffic) = 0;   // with a vendor that another one now stands in for
     virtual void waited(const Vendor& vendor, Duration time) = 0;   // for a place under a limit, got or not: `limit_wait_seconds`
     virtual void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) = 0;   // a breaker, by itself
     virtual void used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) = 0;   // as an answer's usage says

@@ -94,11 +94,14 @@ std::string code_label(unsigned code) {
     return code == RequestKey::other_code ? std::string(other) : std::to_string(code);
 }
 
-constexpr std::size_t ok_result = 0, other_result = reason_count + 1, abandoned_result = reason_count + 2;
+constexpr std::size_t ok_result = 0, other_result = reason_count + 1, abandoned_result = reason_count + 2,
+                      failed_result = reason_count + 3, throttled_result = reason_count + 4;
 
 std::size_t index_of_result(std::string_view result) {
     if (result == "ok") return ok_result;
     if (result == "abandoned") return abandoned_result;
+    if (result == "failed") return failed_result;
+    if (result == "throttled") return throttled_result;
     for (std::size_t i = 0; i < reason_count; ++i) {
         if (name_of(static_cast<Reason>(i)) == result) return i + 1;
     }
@@ -108,6 +111,8 @@ std::size_t index_of_result(std::string_view result) {
 std::string_view result_label(std::size_t index) {
     if (index == ok_result) return "ok";
     if (index == abandoned_result) return "abandoned";
+    if (index == failed_result) return "failed";
+    if (index == throttled_result) return "throttled";
     return index == other_result ? other : name_of(static_cast<Reason>(index - 1));
 }
 
@@ -145,11 +150,6 @@ VendorMeters& WorkerMeters::of(VendorSeries* vendor) {
 
 namespace {
 
-// By the vendor: else the application saw nothing, or the status of our own that goes with the reason.
-bool was_answered(const ExchangeRecord& record) {
-    return record.status != 0 && !(record.reason && record.status == status_of(*record.reason));
-}
-
 // The node of that name; where it has none, or there are too many, that of `_other`.
 template <class Node>
 Node& node_of(Chain<Node>& chain, VendorMeters::ByName<Node>& by_name, std::string_view name) {
@@ -174,8 +174,16 @@ VendorMeters::Endpoint& WorkerMeters::endpoint_of(const Vendor& vendor, std::str
     return node_of(meters.endpoints, meters.endpoint_by_name, endpoint);
 }
 
-void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
+void WorkerMeters::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result,
+                             std::optional<Duration> first_byte) {
     endpoint_of(vendor, endpoint).by_result[index_of_result(result)].add(1);
+    if (first_byte) of(vendor.series.get()).first_byte.observe(*first_byte);
+}
+
+void WorkerMeters::carried(const Vendor& vendor, const Traffic& traffic) {
+    VendorMeters& meters = of(vendor.series.get());
+    meters.to_vendor.add(traffic.to_vendor);
+    meters.from_vendor.add(traffic.from_vendor);
 }
 
 void WorkerMeters::moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) {
@@ -206,11 +214,10 @@ void WorkerMeters::record(const ExchangeRecord& record) {
         durations = &meters.durations.add(std::move(made));
     }
     durations->histogram.observe(record.duration);
-    if (record.phases.first_byte && was_answered(record)) meters.first_byte.observe(*record.phases.first_byte);
     if (record.reason) meters.rejected[static_cast<std::size_t>(*record.reason)].add(1);
-    meters.to_vendor.add(record.traffic.to_vendor);
-    if (record.scrubbed) meters.scrubbed.add(record.scrubbed);
-    meters.from_vendor.add(record.traffic.from_vendor);
+    if (record.serving == nullptr) return;
+    carried(*record.serving, record.traffic);
+    if (record.scrubbed) of(record.serving->series.get()).scrubbed.add(record.scrubbed);
 }
 
 VendorMeters::Requests& WorkerMeters::requests_of(VendorMeters& meters, std::size_t route,
@@ -354,7 +361,8 @@ MetricFamily histogram_family(const char* name, const char* help, TimeHistogram 
 
 MetricFamily attempts_family(const std::vector<VendorView>& vendors) {
     MetricFamily family{"sluice_attempts_total",
-                        "Tries at an endpoint, by how they ended: ok, abandoned (nobody waited for it any more), or the reason why not.",
+                        "Tries at an endpoint, by how they ended: ok, failed or throttled (an answer that says so), abandoned "
+                        "(nobody waited for it any more), or the reason why there was no answer.",
                         MetricType::Counter,
                         {}};
     for (const VendorView& vendor : vendors) {
@@ -483,7 +491,7 @@ void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors
     out.add(requests_family(vendors));
     out.add(durations_family(vendors));
     out.add(histogram_family("sluice_time_to_first_byte_seconds",
-                             "From the request being sent to the head of the vendor's answer, of the last attempt.",
+                             "From the request being sent to the head of the vendor's answer, of each attempt that had one.",
                              &VendorMeters::first_byte, vendors));
     out.add(histogram_family("sluice_limit_wait_seconds",
                              "Waits for a place under a limit, whether one was got or not.", &VendorMeters::wait,
@@ -510,7 +518,7 @@ void add_vendor_families(Exposition& out, const std::vector<VendorView>& vendors
         {{"false", sum_of<&VendorMeters::handshakes_full>}, {"true", sum_of<&VendorMeters::handshakes_resumed>}},
         vendors));
     out.add(plain_family(
-        {"sluice_bytes_total", "Bytes of bodies and tunnels, by direction.", MetricType::Counter, {}}, "direction",
+        {"sluice_bytes_total", "Bytes of bodies and tunnels with a vendor, by direction.", MetricType::Counter, {}}, "direction",
         {{"to_vendor", sum_of<&VendorMeters::to_vendor>}, {"from_vendor", sum_of<&VendorMeters::from_vendor>}},
         vendors));
     out.add(plain_family({"sluice_scrubbed_secrets_total",

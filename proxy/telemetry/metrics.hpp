@@ -6,7 +6,14 @@
 // its scheme, or the entry of `hosts`, or `_other`; `route` is the route's name or `_none`; `method` is a registered
 // one or
 // `_other`; `code` is what the application saw, 100 to 599, `_none` where it saw nothing, `_other` for a status that is
-// none; `direction` is `to_vendor` or `from_vendor`, of tokens `prompt` or `completion`; `result` is `ok` or a reason.
+// none; `direction` is `to_vendor` or `from_vendor`, of tokens `prompt` or `completion`; `result` is `ok`, `failed` (an
+// answer that its breaker counts as a failure, or whose status `retry.on` names), `throttled` (one that says too fast or
+// too much: 429, 529, gRPC's RESOURCE_EXHAUSTED), `abandoned` or a reason.
+//
+// Where a vendor stands in for another one, `vendor` is the one that the application named in what is counted of requests
+// (`requests_total`, `request_duration_seconds`, `rejected_total`, `inflight`), and the one it was done with in all the
+// rest: attempts, the time to the first byte, bytes, tokens, waits for its limits, secrets that were masked.
+//
 // `rejected_total` counts every exchange that has a reason, failures too: `requests_total` tells by its `outcome` which
 // of the two it was. An exchange that did not end yet is in `inflight` only. What is alive: live_families.
 //
@@ -93,7 +100,7 @@ struct VendorMeters {
     };
     struct Endpoint {
         std::string name;
-        std::array<Cell<std::uint64_t>, reason_count + 3> by_result;  // ok, the reasons, `_other`, abandoned
+        std::array<Cell<std::uint64_t>, reason_count + 5> by_result;  // ok, the reasons, `_other`, abandoned, failed, throttled
         std::array<Cell<std::uint64_t>, 3> moved_to;                  // by Breaker::State
         Endpoint* next = nullptr;
     };
@@ -156,7 +163,9 @@ class WorkerMeters {
 
     void began(const Vendor& vendor) { of(vendor.series.get()).inflight.add(1); }
     void ended(const Vendor& vendor) { of(vendor.series.get()).inflight.add(-1); }
-    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result);
+    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result,
+                   std::optional<Duration> first_byte);
+    void carried(const Vendor& vendor, const Traffic& traffic);
     void record(const ExchangeRecord& record);
     void waited(const Vendor& vendor, Duration time) { of(vendor.series.get()).wait.observe(time); }
     void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to);

@@ -118,8 +118,13 @@ void WorkerJournal::ended(const Vendor& vendor) {
     impl_->meters.ended(vendor);
 }
 
-void WorkerJournal::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) {
-    impl_->meters.attempted(vendor, endpoint, result);
+void WorkerJournal::attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result,
+                              std::optional<Duration> first_byte) {
+    impl_->meters.attempted(vendor, endpoint, result, first_byte);
+}
+
+void WorkerJournal::carried(const Vendor& vendor, const Traffic& traffic) {
+    impl_->meters.carried(vendor, traffic);
 }
 
 void WorkerJournal::waited(const Vendor& vendor, Duration time) {

@@ -66,7 +66,9 @@ class WorkerJournal final : public Journal {
 
     void began(const Vendor& vendor) override;
     void ended(const Vendor& vendor) override;
-    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result) override;
+    void attempted(const Vendor& vendor, std::string_view endpoint, std::string_view result,
+                   std::optional<Duration> first_byte) override;
+    void carried(const Vendor& vendor, const Traffic& traffic) override;
     void waited(const Vendor& vendor, Duration time) override;
     void moved(const Vendor& vendor, std::string_view endpoint, Breaker::State to) override;
     void used_tokens(const Vendor& vendor, std::uint64_t prompt, std::uint64_t completion) override;

@@ -255,6 +255,26 @@ TEST_CASE("an answer that came before the request's body is delivered where that
     }
 }
 
+// ---- what is counted
+
+TEST_CASE("what a vendor that stands in has done is counted as its own, and the request as one to the vendor that it stands in for") {
+    const bool reached = GENERATE(true, false);
+    CAPTURE(reached);
+    FakeVendor one(always(answer_with("503 Service Unavailable", "", "sorry"))), two(always(answer_with("200 OK", "", "two")));
+    TestProxy proxy(with_fallback(reached ? std::to_string(one.port()) : closed_port(), sets_a_member, two));
+    CHECK(put(proxy, "{}").body == "two");
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_bytes_total{vendor="two",direction="from_vendor"})") == 3; }));   // counted last
+    CHECK(proxy.metric(R"(sluice_requests_total{vendor="one",route="_none",method="PUT",code="200",outcome="fallback"})") == 1);
+    const auto metric = [&](const std::string& name, const std::string& vendor, const std::string& more = "") { return std::max(0.0, proxy.metric("sluice_" + name + "{vendor=\"" + vendor + "\"" + more + "}")); };
+    CHECK(metric("request_duration_seconds_count", "one", ",route=\"_none\"") == 1);
+    CHECK(metric("request_duration_seconds_count", "two", ",route=\"_none\"") == 0);
+    CHECK(metric("time_to_first_byte_seconds_count", "one") == reached);
+    CHECK(metric("time_to_first_byte_seconds_count", "two") == 1);
+    CHECK(metric("bytes_total", "one", ",direction=\"to_vendor\"") == (reached ? 2 : 0));
+    CHECK(metric("bytes_total", "one", ",direction=\"from_vendor\"") == (reached ? 5 : 0));
+    CHECK(metric("bytes_total", "two", ",direction=\"to_vendor\"") == std::string(R"({"x":1})").size());
+}
+
 TEST_CASE("answers without members pass through a rewrite as they are") {
     const std::string body = GENERATE(as<std::string>{}, "", "[1, 2]", "null", "{\"id\":1}");
     CAPTURE(body);

@@ -839,6 +839,28 @@ TEST_CASE("injected faults reach the application as a vendor's own would") {
     CHECK(SteadyClock::now() - begun >= 300ms);
 }
 
+// ---- how an attempt is counted
+
+TEST_CASE("an attempt is counted by what its answer was taken for: ok, failed or throttled") {
+    struct Row {
+        std::string status, fields;
+        const char* result;
+    };
+    const Row row = GENERATE(Row{"200 OK", "", "ok"}, Row{"404 Not Found", "", "ok"}, Row{"507 Insufficient Storage", "", "ok"}, Row{"429 Too Many Requests", "", "throttled"}, Row{"529 Overloaded", "", "throttled"},
+                             Row{"500 Internal Server Error", "", "failed"}, Row{"503 Service Unavailable", "", "failed"}, Row{"501 Not Implemented", "", "failed"},
+                             Row{"200 OK", "Content-Type: application/grpc\r\ngrpc-status: 14\r\n", "failed"}, Row{"200 OK", "Content-Type: application/grpc\r\ngrpc-status: 8\r\n", "throttled"},
+                             Row{"200 OK", "Content-Type: application/grpc\r\ngrpc-status: 0\r\n", "ok"});
+    CAPTURE(row.status, row.fields);
+    FakeVendor vendor(always(answer_with(row.status, row.fields)));
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "retry: {max: 1, on: [+501], backoff: 1ms..1ms}\n"));
+    const Message answer = proxy.get("v.example");
+    for (const std::string result : {"ok", "failed", "throttled"}) {
+        const double counted = proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + vendor.authority() + "\",result=\"" + result + "\"}");
+        CHECK(std::max(0.0, counted) == (result == row.result ? std::stod(answer.field("sluice-attempts")) : 0));
+    }
+    CHECK(proxy.metric(R"(sluice_time_to_first_byte_seconds_count{vendor="v"})") == std::stod(answer.field("sluice-attempts")));
+}
+
 TEST_CASE("injected faults open the vendor's breaker, but are none of its own failures: they do not stop themselves") {
     FakeVendor vendor(always(answer_with("200 OK")), vendor_ca());
     const std::string fault = GENERATE("status 503", "reset");

@@ -255,7 +255,7 @@ TEST_CASE("workers count and log at once while others scrape, and nothing is los
                 for (int i = 0; i < exchanges; ++i) {
                     record.status = 200 + i % 100;  // new series while the others scrape
                     journal->began(*record.vendor);
-                    journal->attempted(*record.vendor, "api.pay.example", "ok");
+                    journal->attempted(*record.vendor, "api.pay.example", "ok", {});
                     journal->record(record);
                     journal->ended(*record.vendor);
                     if (i % 64 == 0) journal->flush();

@@ -46,7 +46,7 @@ struct Fixture {
 
     ExchangeRecord exchange(unsigned status = 200) const {
         ExchangeRecord record;
-        record.vendor = &pay;
+        record.vendor = record.serving = &pay;
         record.route = &pay.routes[0];
         record.method = "GET";
         record.status = status;
@@ -100,6 +100,34 @@ TEST_CASE_METHOD(Fixture, "an exchange is counted by vendor, route, method, stat
     CHECK(value(R"(sluice_requests_total{vendor="pay",route="_none",method="POST",code="504",outcome="failed"})") == 1);
     CHECK(value(R"(sluice_rejected_total{vendor="pay",reason="timeout_first_byte"})") == 1);
     CHECK(family("sluice_requests_total").first == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "an exchange that another vendor served is counted as the one's that was named, and what was done as the other's") {
+    worker.attempted(pay, "one.example", "failed", 20ms);
+    worker.carried(pay, {10, 3});
+    worker.attempted(llm, "two.example", "connect_failed", {});
+    worker.attempted(llm, "two.example", "ok", 300ms);
+    ExchangeRecord record = exchange();
+    record.outcome = Outcome::fallback;
+    record.serving = &llm;
+    record.traffic = {12, 500};
+    record.scrubbed = 2;
+    worker.record(record);
+
+    CHECK(value(R"(sluice_requests_total{vendor="pay",route="charges",method="GET",code="200",outcome="fallback"})") ==
+          1);
+    CHECK(family("sluice_requests_total").first == 1);
+    CHECK(family("sluice_request_duration_seconds_count").first == 1);
+    CHECK(value(R"(sluice_bytes_total{vendor="pay",direction="to_vendor"})") == 10);
+    CHECK(value(R"(sluice_bytes_total{vendor="pay",direction="from_vendor"})") == 3);
+    CHECK(value(R"(sluice_bytes_total{vendor="llm",direction="to_vendor"})") == 12);
+    CHECK(value(R"(sluice_bytes_total{vendor="llm",direction="from_vendor"})") == 500);
+    CHECK(value(R"(sluice_time_to_first_byte_seconds_sum{vendor="pay"})") == 0.02);
+    CHECK(value(R"(sluice_time_to_first_byte_seconds_count{vendor="llm"})") == 1);
+    CHECK(value(R"(sluice_time_to_first_byte_seconds_sum{vendor="llm"})") == 0.3);
+    CHECK(value(R"(sluice_scrubbed_secrets_total{vendor="llm"})") == 2);
+    CHECK(value(R"(sluice_scrubbed_secrets_total{vendor="pay"})") == 0);
+    CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="one.example",result="failed"})") == 1);
 }
 
 TEST_CASE_METHOD(Fixture, "an exchange of no vendor is counted as _other, without its host or path") {
@@ -205,8 +233,8 @@ TEST_CASE_METHOD(Fixture, "durations fall into the first bucket that is not belo
     }));
     ExchangeRecord record = exchange();
     record.duration = duration;
-    record.phases.first_byte = duration;
     worker.record(record);
+    worker.attempted(pay, "", "ok", duration);
 
     const auto check = [&](const std::string& name, const std::string& labels) {
         CHECK(value(name + "_bucket{" + labels + ",le=\"" + first + "\"}") == 1);
@@ -220,8 +248,11 @@ TEST_CASE_METHOD(Fixture, "durations fall into the first bucket that is not belo
     check("sluice_time_to_first_byte_seconds", R"(vendor="pay")");
 }
 
-TEST_CASE_METHOD(Fixture, "an exchange that saw no first byte has no time to it") {
-    worker.record(exchange(503));
+TEST_CASE_METHOD(Fixture, "an attempt that was not answered has no time to its first byte") {
+    ExchangeRecord record = exchange(503);
+    record.phases.first_byte = 1ms;  // of waiting in vain
+    worker.record(record);
+    worker.attempted(pay, "", "timeout_first_byte", {});
     CHECK(family("sluice_time_to_first_byte_seconds_count").first == 0);
 }
 
@@ -259,12 +290,12 @@ TEST_CASE_METHOD(Fixture, "bytes, connections and handshakes are counted by vend
 }
 
 TEST_CASE_METHOD(Fixture, "attempts are counted by endpoint and result, and one at nobody's endpoint as _other") {
-    worker.attempted(pay, "api.eu1.pay.example", "ok");
-    worker.attempted(pay, "api.eu1.pay.example", "ok");
-    worker.attempted(pay, "api.eu1.pay.example", "connect_failed");
-    worker.attempted(pay, "api.eu1.pay.example", "no word of ours");
-    worker.attempted(pay, "api.eu1.pay.example", "abandoned");
-    worker.attempted(config->unmatched_vendor, "", "ok");
+    worker.attempted(pay, "api.eu1.pay.example", "ok", {});
+    worker.attempted(pay, "api.eu1.pay.example", "ok", {});
+    worker.attempted(pay, "api.eu1.pay.example", "connect_failed", {});
+    worker.attempted(pay, "api.eu1.pay.example", "no word of ours", {});
+    worker.attempted(pay, "api.eu1.pay.example", "abandoned", {});
+    worker.attempted(config->unmatched_vendor, "", "ok", {});
 
     CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="ok"})") == 2);
     CHECK(value(R"(sluice_attempts_total{vendor="pay",endpoint="api.eu1.pay.example",result="connect_failed"})") == 1);
@@ -276,7 +307,7 @@ TEST_CASE_METHOD(Fixture, "attempts are counted by endpoint and result, and one 
 TEST_CASE_METHOD(Fixture, "endpoints and faults that come and go with policies make no series without end, and none goes uncounted") {
     const int many = 3 * static_cast<int>(WorkerMeters::max_names);
     for (int i = 0; i < many; ++i) {
-        worker.attempted(pay, "api-" + std::to_string(i) + ".pay.example", "ok");
+        worker.attempted(pay, "api-" + std::to_string(i) + ".pay.example", "ok", {});
         worker.injected(pay, "delay " + std::to_string(i) + "ms");
     }
     for (const std::string name : {"sluice_attempts_total", "sluice_chaos_injected_total"}) {
@@ -305,10 +336,9 @@ TEST_CASE_METHOD(Fixture,
 TEST_CASE_METHOD(Fixture, "each family is told of once, with a help and a type that fits its name") {
     worker.began(pay);
     ExchangeRecord record = exchange();
-    record.phases.first_byte = 1ms;
     record.reason = Reason::bad_request;
     worker.record(record);
-    worker.attempted(pay, "", "ok");
+    worker.attempted(pay, "", "ok", 1ms);
     worker.moved(pay, "api.pay.example", Breaker::State::open);
     worker.injected(pay, "reset");
     worker.used_tokens(pay, 1, 1);
