@@ -179,15 +179,18 @@ Task<Injected> inject(Core& core, Exchange& ex, RoundTrip& trip, const ChaosFaul
         trip.response_framing = {Framing::Kind::length, 0};
         trip.response_body = nullptr;
         co_return Injected{true, {}};
-    case ChaosFault::Kind::delay: {
-        const TimePoint until = std::min(later(Core::now(), fault.delay), ex.limits.total);
+    case ChaosFault::Kind::delay: {   // a part of the time that a slow vendor would take over its answer
+        const TimePoint over = later(Core::now(), fault.delay), first_byte = later(Core::now(), ex.limits.timeout.first_byte);
+        const TimePoint until = std::min(std::min(over, first_byte), ex.limits.total);
         const bool here = co_await pause(core, ex, until);
         if (!here) {
             Failure gone = Failure::application_gone();
             gone.replay = Replay::safe;
             co_return Injected{true, std::move(gone)};
         }
-        if (until == ex.limits.total) co_return failure(Reason::timeout_total, Replay::safe, "delayed beyond the total time");
+        if (until == ex.limits.total) co_return failure(Reason::timeout_total, Replay::unsafe, "delayed beyond the total time");
+        if (until == first_byte) co_return failure(Reason::timeout_first_byte, Replay::unsafe, "delayed beyond the time to the first byte");
+        trip.delayed = fault.delay;
         co_return Injected{};
     }
     case ChaosFault::Kind::hang: {
@@ -304,6 +307,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     if (!over) {
         Task<Result<void>> going = ex.tunnel ? core.transport.open_stream(trip) : core.transport.round_trip(trip);
         done = co_await std::move(going);
+        if (!done && trip.delayed > Duration{}) gate.injected();   // without the delay it might have been in time
     }
     const TimePoint now = Core::now();
     if (is_withdrawn(done))

@@ -20,7 +20,7 @@ namespace sluice {
 struct ChaosFault {
     enum class Kind : unsigned char {
         status,        // "status 429": answered in the vendor's place
-        delay,         // "delay 500ms": before the request is sent
+        delay,         // "delay 500ms": before the request is sent, of the time that there is for its answer
         reset,         // the connection is reset
         hang,          // no answer, until a deadline ends it
         slow_body,     // "slow_body 1KiB/s": the body comes at that rate

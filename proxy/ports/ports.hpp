@@ -108,6 +108,7 @@ struct RoundTrip {
     BodySource* request_body = nullptr;     // null: none
     bool upgrade = false;                   // asks for a websocket: a 101 is welcome, `request_body` is raw and pulled only after it
     Limits limits;
+    Duration delayed{};                     // of `first_byte`, before this: by chaos, as if the vendor had been slow
     Activity* activity = nullptr;
     ReplySink* application = nullptr;       // for interim answers ...
     const Needles* needles = nullptr;       // ... in which these are masked; null: none

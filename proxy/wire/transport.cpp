@@ -251,19 +251,19 @@ Task<Result<void>> HttpTransport::receive(RoundTrip& trip, UpstreamConnection& c
         if (upload.failure && upload.failure->origin == Origin::application) co_return *upload.failure;   // there will be no answer
         // While the request is still being sent only `idle` counts; the vendor's time to answer begins when it has it all.
         if (upload.ended != TimePoint{}) sent = upload.ended;
-        const TimePoint until = std::min(upload.running ? later(trip.activity->last, timeout.idle) : later(sent, timeout.first_byte), trip.limits.total);
+        const TimePoint until = std::min(upload.running ? later(trip.activity->last, timeout.idle) : later(sent, timeout.first_byte - trip.delayed), trip.limits.total);
         Failure fault;
         upload.receiving = true;
         const H1Channel::Got got = co_await connection.channel.read_head(*trip.response, until, fault);
         upload.receiving = false;
-        if (!upload.running) trip.phases->first_byte = Loop::now() - std::max(sent, upload.ended);   // in vain, unless it is a head
+        if (!upload.running) trip.phases->first_byte = Loop::now() - std::max(sent, upload.ended) + trip.delayed;   // in vain, unless it is a head
         if (upload.failure && upload.failure->origin == Origin::application) continue;
         switch (got) {
         case H1Channel::Got::head: {
             connection.answered = true;
             const unsigned status = trip.response->status;
             if (status >= 200 || status == 101) {
-                trip.phases->first_byte = Loop::now() - sent;
+                trip.phases->first_byte = Loop::now() - sent + trip.delayed;
                 co_return accept_head(trip, connection);
             }
             if (status < 100 || ++interim > max_interim_answers)

@@ -815,7 +815,7 @@ TEST_CASE("injected faults reach the application as a vendor's own would") {
         unsigned status;
         std::string reason;
     };
-    for (const Row& row : {Row{"status 429", 429, ""}, Row{"reset", 502, "upstream_reset"}, Row{"hang", 504, "timeout_first_byte"}, Row{"tls_failure", 502, "tls_failed"}, Row{"dns_failure", 502, "dns_failed"}}) {
+    for (const Row& row : {Row{"status 429", 429, ""}, Row{"reset", 502, "upstream_reset"}, Row{"hang", 504, "timeout_first_byte"}, Row{"delay 300ms", 504, "timeout_first_byte"}, Row{"tls_failure", 502, "tls_failed"}, Row{"dns_failure", 502, "dns_failed"}}) {
         INFO(row.fault);
         TestProxy proxy(chaotic(row.fault));
         const Message answer = proxy.get("v.example", "/", "X-Chaos: yes\r\n");
@@ -833,10 +833,20 @@ TEST_CASE("injected faults reach the application as a vendor's own would") {
     const auto start = SteadyClock::now();
     CHECK(slow.get("v.example", "/", "X-Chaos: yes\r\n").body.size() == 1000);
     CHECK(SteadyClock::now() - start >= 100ms);
-    TestProxy late(chaotic("delay 300ms"));
+    TestProxy late("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "chaos: {enabled: true, inject: [{fault: delay 100ms, header: X-Chaos}]}\n"));
     const auto begun = SteadyClock::now();
     CHECK(late.get("v.example", "/", "X-Chaos: yes\r\n").status() == 200);
-    CHECK(SteadyClock::now() - begun >= 300ms);
+    CHECK(SteadyClock::now() - begun >= 100ms);
+    CHECK(late.metric(R"(sluice_time_to_first_byte_seconds_sum{vendor="v"})") >= 0.1);
+}
+
+TEST_CASE("an injected delay is a part of the time that the vendor has for its answer") {
+    FakeVendor vendor([](Wire& wire) { while (wire.read_request()) wire.read_all(); });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "timeout: {first_byte: 3s}\nretry: {max: 0}\nchaos: {enabled: true, inject: [{fault: delay 2900ms}]}\n"));
+    const auto start = SteadyClock::now();
+    CHECK(proxy.get("v.example").reason() == "timeout_first_byte");
+    CHECK(SteadyClock::now() - start < 5s);   // not the sum of both
+    CHECK(vendor.connections() == 1);
 }
 
 // ---- how an attempt is counted
