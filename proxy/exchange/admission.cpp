@@ -207,7 +207,9 @@ bool take_seats_at_once(Exchange& ex) {
     return true;
 }
 
-Task<Result<void>> take_seats(Core& core, Exchange& ex) {
+namespace {
+
+Task<Result<void>> wait_for_seats(Core& core, Exchange& ex) {
     for (HeldLimit& held : ex.held) {
         if (!held.limit->state.spec().seats) continue;
         const auto attempt = [&](TimePoint, TimePoint) -> std::optional<Full> {
@@ -223,6 +225,25 @@ Task<Result<void>> take_seats(Core& core, Exchange& ex) {
         co_return got;
     }
     co_return Result<void>{};
+}
+
+}  // namespace
+
+Task<Result<void>> take_seats(Core& core, Exchange& ex) {
+    const bool paid = std::any_of(ex.held.begin(), ex.held.end(), [](HeldLimit& held) { return latest(held).rate.cost > 0; });
+    put_rate_back(ex, Core::now());
+    Result<void> got = co_await wait_for_seats(core, ex);
+    if (!got || !paid || retake_rate_at_once(ex, Core::now())) co_return got;
+    const bool alone = ex.held.size() == 1;   // whoever else wants the seat needs that rate, too; of other limits there may be some who do not
+    if (!alone) give_seats_back(ex);
+    got = co_await retake_rate(core, ex);
+    if (got && !alone) got = co_await wait_for_seats(core, ex);   // with a place of the rate: one of the two has to be held, or neither may ever be had
+    if (!got) give_seats_back(ex);
+    co_return got;
+}
+
+void hand_rate_over(Exchange& from, Exchange& to) {
+    for (std::size_t i = 0; i < from.held.size(); ++i) latest(to.held[i]).rate = std::exchange(latest(from.held[i]).rate, {});
 }
 
 void give_seats_back(Exchange& ex) {

@@ -27,7 +27,10 @@ Task<Result<void>> retake_rate(Core& core, Exchange& ex);
 /// The further attempt is not made after all.
 void give_again_back(Exchange& ex, TimePoint now);
 
-/// Seats for one attempt; likewise. Tunnels and upgrades take none.
+/// Its place of the rate becomes that of an attempt beside it, and back: both hold the same limits.
+void hand_rate_over(Exchange& from, Exchange& to);
+
+/// Seats for one attempt; likewise. Tunnels and upgrades take none. Who waits for one sends nothing, and holds no place of the rate meanwhile: it is taken again with the seat.
 bool take_seats_at_once(Exchange& ex);
 Task<Result<void>> take_seats(Core& core, Exchange& ex);
 void give_seats_back(Exchange& ex);

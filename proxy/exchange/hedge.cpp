@@ -126,6 +126,7 @@ void account(Exchange& ex, const std::vector<RivalPtr>& rivals) {
         ex.may_have_cost |= rival->ex.may_have_cost;
     }
     ex.sends += sends;
+    hand_rate_over(rivals.front()->ex, ex);
     const std::size_t used = std::max(sends, 1u);
     for (std::size_t i = rivals.size(); i > used; --i) give_again_back(rivals[i - 1]->ex, Core::now());
 }
@@ -186,7 +187,9 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         rivals.push_back(std::move(rival));
         core.spawn_detached(run_rival(core, rivals.back()));
     };
-    start(rival_of(ex, race), endpoint);
+    RivalPtr first = rival_of(ex, race);
+    hand_rate_over(ex, first->ex);
+    start(std::move(first), endpoint);
     TimePoint hedge_at = later(Core::now(), hedge_after(ex, Core::now()));
     RivalPtr winner = winner_of(ex, rivals);
     while (!winner) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
+#include <semaphore>
 #include <set>
 
 #include "tests/support/proxy.hpp"
@@ -1007,4 +1008,67 @@ TEST_CASE("a retry takes its place of the rate when its wait is over, so that no
     }
     CHECK(proxy.get("v.example").reason() == "rate_limited");
     CHECK(script.seen.size() == burst);
+}
+
+TEST_CASE("who waits for a seat holds no place of the rate meanwhile") {
+    const std::string hedge = GENERATE(as<std::string>{}, "", "hedge: {after: 1h}\n");
+    CAPTURE(hedge);
+    std::counting_semaphore<8> go{0};
+    std::atomic<int> inside{0};
+    FakeVendor vendor([&](Wire& wire) {
+        while (wire.read_request()) {
+            ++inside;
+            if (!go.try_acquire_for(10s)) return;
+            wire.write(answer_with("200 OK"));
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, hedge + "limit: {name: calls, rate: 1/h, burst: 2, concurrency: 1, when_full: {wait: 1m}}\n"));
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="calls.rate"})"); };
+    Wire first = proxy.connected("v.example"), second = proxy.connected("v.example");
+    first.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return inside == 1; }));
+    CHECK(left() == 1);
+    second.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="calls"})") == 1; }));
+    CHECK(left() == 1);
+    go.release();
+    REQUIRE(eventually([&] { return inside == 2; }));
+    CHECK(left() == 0);
+    go.release();
+    for (Wire* wire : {&first, &second}) CHECK(wire->read_response()->status() == 200);
+    CHECK(left() == 0);
+}
+
+TEST_CASE("a place of the rate that one who waits for a seat does not hold is another's, and nothing is sent beyond the rate") {
+    std::counting_semaphore<8> go{0};
+    Seen seen;
+    std::atomic<int> inside{0};
+    FakeVendor vendor([&](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            const bool held = request->start_line.find("/held") != std::string::npos;
+            seen.add(std::move(*request));
+            ++inside;
+            if (held && !go.try_acquire_for(10s)) return;
+            wire.write(answer_with("200 OK"));
+        }
+    });
+    const unsigned burst = GENERATE(2u, 3u);
+    CAPTURE(burst);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false,
+                                               "limit: {name: calls, rate: 1/h, burst: " + std::to_string(burst) + "}\nroutes:\n  - {match: \"* /held\", limit: {name: seats, concurrency: 1, when_full: {wait: 1m}}}\n"));
+    Wire first = proxy.connected("v.example"), second = proxy.connected("v.example");
+    first.write("GET /held HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return inside == 1; }));
+    second.write("GET /held HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="seats"})") == 1; }));
+    CHECK(proxy.get("v.example", "/other").status() == 200);
+    go.release(2);
+    CHECK(first.read_response()->status() == 200);
+    const auto waited = second.read_response();
+    REQUIRE(waited);
+    CHECK(waited->status() == (burst == 3 ? 200 : 429));
+    CHECK(waited->reason() == (burst == 3 ? "" : "rate_limited"));
+    CHECK(seen.size() == burst);
+    CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="calls.rate"})") == 0);
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="seats.seats"})") == 1; }));
 }
