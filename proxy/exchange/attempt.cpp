@@ -39,6 +39,11 @@ bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now
     return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
 }
 
+// That the application left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
+bool nobody_waited(const Exchange& ex, const Failure& failure, TimePoint now) {
+    return failure.gone || ex.application->stopped() || (ex.left_at < now && is_timeout(failure.reason));
+}
+
 void tell_chaos(Core& core, const Exchange& ex, ChaosState::Seen outcome) {
     const Vendor& vendor = *ex.serving;
     if (vendor.chaos.enabled && vendor.live->chaos->seen(vendor.chaos, outcome, Core::now())) core.journal.chaos_stopped(vendor);
@@ -80,8 +85,7 @@ class Gate {
     }
 
     void failed(const Failure& failure, TimePoint now) {
-        // That it left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
-        const bool left = failure.gone || ex_.application->stopped() || (ex_.left_at < now && is_timeout(failure.reason));
+        const bool left = nobody_waited(ex_, failure, now);
         const bool elsewhere = ran_out_elsewhere(ex_, failure, now);
         leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, ex_.left_at) - ex_.let_through));
     }
@@ -108,7 +112,7 @@ class Gate {
 };
 
 void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint now) {
-    if (!done && (done.error().origin != Origin::vendor || ran_out_elsewhere(ex, done.error(), now))) return;
+    if (!done && (done.error().origin != Origin::vendor || nobody_waited(ex, done.error(), now) || ran_out_elsewhere(ex, done.error(), now))) return;
     for (HeldLimit& held : ex.held) {
         if (!held.limit->adaptive || !held.seat) continue;
         const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503;

@@ -160,6 +160,17 @@ TEST_CASE("an attempt that is still dialling when another has won holds up neith
     proxy.join();
 }
 
+TEST_CASE("an attempt that was cut off while it dialled takes no seats from its vendor") {
+    FullBacklog full;
+    FakeVendor second(always(answer_with("200 OK")));
+    TestProxy proxy("vendors:\n  v:\n    hosts: [v.example]\n    addresses: [127.0.0.0/8]\n    timeout: {connect: 1s}\n    retry: {budget: 100%}\n    hedge: {after: 1ms}\n    endpoints: [{url: \"http://127.0.0.1:" +
+                    std::to_string(full.port()) + "\"}, {url: \"http://127.0.0.1:" + std::to_string(second.port()) + "\"}]\n    limit: {name: found, concurrency: {min: 1, max: 8}, when_full: {wait: 10s}}\n");
+    constexpr int requests = 24;   // with as many that were cut off as it takes to be believed
+    for (int i = 0; i < requests; ++i) CHECK(proxy.get("v.example").status() == 200);
+    CHECK(eventually([&] { return proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(full.port()) + "\",result=\"abandoned\"}") == requests; }));
+    CHECK(proxy.metric(R"(sluice_limit_capacity{vendor="v",limit="found.seats"})") == 8);
+}
+
 TEST_CASE("where both attempts fail the application sees one failure, and retries go on as without hedging") {
     std::atomic<int> requests{0};
     FakeVendor vendor(
