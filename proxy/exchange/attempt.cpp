@@ -115,7 +115,7 @@ void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint no
     if (!done && (done.error().origin != Origin::vendor || nobody_waited(ex, done.error(), now) || ran_out_elsewhere(ex, done.error(), now))) return;
     for (HeldLimit& held : ex.held) {
         if (!held.limit->adaptive || !held.seat) continue;
-        const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503;
+        const bool dropped = !done || ex.response.status == 429 || ex.response.status == 503 || ex.response.status == overloaded;
         const unsigned before = held.limit->adaptive->limit();
         held.limit->adaptive->sample(now - ex.let_through, held.place.seats_in_use(), dropped, now);
         if (held.limit->adaptive->limit() > before) held.place.sitters().wake_head();

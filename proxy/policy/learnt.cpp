@@ -15,6 +15,8 @@ TimePoint point_of(std::int64_t count) {
 /// Units beyond this are as good as without end; products of it with an hour's nanoseconds stay in 64 bits.
 constexpr std::uint64_t most_units = 1'000'000;
 
+constexpr unsigned forgiven_overloads = 2;
+
 bool is_nearly_spent(const QuotaHint& hint) {
     return hint.limit ? *hint.remaining <= *hint.limit / 5 : *hint.remaining <= 10;
 }
@@ -117,6 +119,7 @@ void LearntPace::learn(const VendorSignal& signal, TimePoint now) {
         return;
     }
     if (!signal.limited && strikes_.load(std::memory_order_relaxed) > 0) strikes_.store(0);
+    if (!signal.overloaded && overloads_.load(std::memory_order_relaxed) > 0) overloads_.store(0);
     if (!signal.quotas.empty()) learn_spacings(signal.quotas, at);
     if (signal.retry_after) {
         close_for(asked_until_, *signal.retry_after, at);
@@ -126,8 +129,14 @@ void LearntPace::learn(const VendorSignal& signal, TimePoint now) {
     for (const QuotaHint& hint : signal.quotas) {
         if (hint.remaining && hint.reset_after && close_for(quota_until_, lesson_of(hint).closed, at)) closed = true;
     }
-    if (!signal.limited || closed || closed_until() > at) return;
-    close_for(quota_until_, std::chrono::seconds(1 << std::min(strikes_.fetch_add(1), 5u)), at);
+    if (closed || closed_until() > at) return;
+    const auto close_longer = [&](unsigned before) { close_for(quota_until_, std::chrono::seconds(1 << std::min(before, 5u)), at); };
+    if (signal.limited) {
+        close_longer(strikes_.fetch_add(1));
+    } else if (signal.overloaded) {
+        const unsigned before = overloads_.fetch_add(1);
+        if (before >= forgiven_overloads) close_longer(before - forgiven_overloads);
+    }
 }
 
 TimePoint LearntPace::ready_at(TimePoint now) const {
@@ -167,6 +176,7 @@ void LearntPace::reset() {
 void LearntPace::forget() {
     quota_until_.store(0);
     strikes_.store(0);
+    overloads_.store(0);
     for (Spacing* spacing : {&requests_, &tokens_}) {
         spacing->apart.store(0);
         spacing->until.store(0);

@@ -19,12 +19,14 @@ struct VendorSignal {
     std::optional<Duration> retry_after;  // Retry-After and its like; goes before what the quotas say of their reset
     QuotaHints quotas;
     std::uint32_t resource = 0;  // whose quotas they are (GitHub's `x-ratelimit-resource`, hashed); 0: not told
+    bool overloaded = false;     // refused because the calls of all its callers are too many: a 529
 
     /// What of it is about the vendor as a whole. A Retry-After of an answer that refused nobody for its rate (a 503, a
     /// 529) is about the endpoint that gave it: where another endpoint or another vendor can serve meanwhile, whether
     /// that one is left alone is its breaker's to say.
     VendorSignal of_vendor() const {
         VendorSignal signal = *this;
+        signal.overloaded = false;
         if (!limited) signal.retry_after.reset();
         return signal;
     }
@@ -45,7 +47,9 @@ class LearntPace {
     /// - else what was learnt of the spacing of that kind is forgotten;
     /// - `limited`, and not a word of how long: closed for 1 s, doubling with each such answer up to 32 s, begun anew
     /// once
-    ///   an answer is not limited.
+    ///   an answer is not limited;
+    /// - `overloaded`, likewise, from the third such answer in a row on: single ones come from a vendor that serves
+    ///   all the others, who need not wait for them.
     /// Of a vendor that counts resources apart, the quotas of the one that most of the last answers were about are
     /// learnt from, so that a spent search holds nothing else back; who wants another one paced gives its route a
     /// limit. A Retry-After is about all of them.
@@ -97,6 +101,7 @@ class LearntPace {
     std::atomic<std::int64_t> quota_until_{0};  // closed by what that resource's answers say
     std::atomic<std::int64_t> asked_until_{0};  // closed by a Retry-After
     std::atomic<unsigned> strikes_{0};          // limited without a word of how long
+    std::atomic<unsigned> overloads_{0};        // overloaded, in a row
     Spacing requests_, tokens_;
 };
 

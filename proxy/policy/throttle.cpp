@@ -75,6 +75,7 @@ void ThrottleReader::start(unsigned status, const Fields& head, WallTime now) {
     if (const auto resource = head.find("x-ratelimit-resource"))
         signal_.resource = static_cast<std::uint32_t>(std::hash<std::string_view>{}(*resource)) | 1;
     if (has_pace(status)) signal_.retry_after = read_retry_after(head, now);
+    signal_.overloaded = status == 529;
     // GitHub refuses for its limits with 403 too; only together with one of these does it mean that.
     signal_.limited = status == 429 || (status == 403 && (signal_.retry_after || is_spent(signal_.quotas)));
     if (is_error_) {

@@ -1,5 +1,5 @@
 // Does an answer say "too fast", and for how long? Read from its status, its head, the first 64 KiB of the body that
-// passes by, and its trailers: 429, Retry-After, the quota families (http/ratelimit_headers), and the forms that are
+// passes by, and its trailers: 429, 529, Retry-After, the quota families (http/ratelimit_headers), and the forms that are
 // not a 429: AWS error codes (`x-amzn-ErrorType`, `__type`, `code`, `<Code>`), Google's RESOURCE_EXHAUSTED with
 // RetryInfo.retryDelay, Shopify GraphQL's THROTTLED with throttleStatus, gRPC's RESOURCE_EXHAUSTED with
 // grpc-retry-pushback-ms or a RetryInfo among its details, GitHub's 403. Pure, bounded, one thread; what is malformed

@@ -196,6 +196,35 @@ TEST_CASE("a 429 that says nothing more closes for longer each time, until an an
     CHECK(pace.ready_at(now) == now + 1s);
 }
 
+TEST_CASE("a vendor that is overloaded is left alone from its third such answer in a row on, and single ones hold nobody back") {
+    VendorSignal overloaded;
+    overloaded.overloaded = true;
+    LearntPace pace;
+    TimePoint now = start;
+    for (int i = 0; i < 10; ++i) {
+        pace.learn(overloaded, now);
+        pace.learn(overloaded, now);
+        pace.learn({}, now);
+        CHECK(pace.ready_at(now) <= now);
+    }
+    for (int i = 0; i < 2; ++i) pace.learn(overloaded, now);
+    for (const Duration closed : {1s, 2s, 4s, 8s, 16s, 32s, 32s}) {
+        pace.learn(overloaded, now);
+        pace.learn(overloaded, now);  // of calls that were on their way: counted once
+        CHECK(pace.ready_at(now) == now + closed);
+        now += closed;
+    }
+    pace.learn({}, now);
+    pace.learn(overloaded, now);
+    CHECK(pace.ready_at(now) <= now);
+    for (int i = 0; i < 2; ++i) pace.learn(overloaded.of_vendor(), now);  // another endpoint can serve
+    CHECK(pace.ready_at(now) <= now);
+    for (int i = 0; i < 2; ++i) pace.learn(overloaded, now);
+    pace.reset();
+    pace.learn(overloaded, now);
+    CHECK(pace.ready_at(now) <= now);
+}
+
 TEST_CASE("everything can be forgotten") {
     LearntPace pace;
     pace.learn(limited(10s), start);

@@ -51,6 +51,7 @@ TEST_CASE("an answer says too fast in many ways") {
         {429, "Retry-After: Thu, 16 Jul 2026 08:00:30 GMT", "", true, 30s},
         {503, "Retry-After: 20", "", false, 20s},
         {529, "retry-after-ms: 1500", "", false, 1500ms},
+        {529, json, R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})", false},
         {301, "Retry-After: 20", "", false},
         {200, "Retry-After: 20", "", false},
         // GitHub
@@ -110,6 +111,7 @@ TEST_CASE("an answer says too fast in many ways") {
             const VendorSignal signal = read(answer, piece);
             CHECK(signal.limited == answer.limited);
             CHECK(signal.retry_after == answer.retry_after);
+            CHECK(signal.overloaded == (answer.status == 529));
         }
     }
 }
