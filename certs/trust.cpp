@@ -336,31 +336,6 @@ std::string version_fault(const SSL* ssl) {
     return "the vendor offers only " + offered + ", the policy asks for " + least.substr(4) + " at least";
 }
 
-/// Alerts that the vendor sent (RFC 8446 6.2) have reasons of their own: 1000 + the alert.
-std::string alert_fault(int alert) {
-    switch (alert) {
-        case SSL_AD_HANDSHAKE_FAILURE:
-            return "the vendor refused the handshake: no cipher in common (forward secrecy and AEAD are asked for), or "
-                   "it "
-                   "wants a client certificate";
-        case SSL_AD_CERTIFICATE_REQUIRED:
-            return "the vendor wants a client certificate: tls.client";
-        case SSL_AD_UNKNOWN_CA:
-        case SSL_AD_BAD_CERTIFICATE:
-        case SSL_AD_UNSUPPORTED_CERTIFICATE:
-        case SSL_AD_CERTIFICATE_UNKNOWN:
-        case SSL_AD_ACCESS_DENIED:
-        case SSL_AD_CERTIFICATE_EXPIRED:
-        case SSL_AD_CERTIFICATE_REVOKED:
-            return std::string("the vendor does not accept our client certificate (alert: ") +
-                   SSL_alert_desc_string_long(alert) + ")";
-        case SSL_AD_UNRECOGNIZED_NAME:
-            return "the vendor does not serve this name";
-        default:
-            return std::string("the vendor broke off the handshake (alert: ") + SSL_alert_desc_string_long(alert) + ")";
-    }
-}
-
 std::string handshake_fault(const SSL* ssl) {
     auto error = ERR_peek_error();
     if (ERR_GET_LIB(error) != ERR_LIB_SSL) error = ERR_peek_last_error();
@@ -373,7 +348,7 @@ std::string handshake_fault(const SSL* ssl) {
             return "what answers there does not speak TLS";
         if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
             return "the vendor closed the connection during the TLS handshake";
-        if (reason > SSL_AD_REASON_OFFSET) return alert_fault(reason - SSL_AD_REASON_OFFSET);
+        if (reason > SSL_AD_REASON_OFFSET) return alert_fault(ssl, reason - SSL_AD_REASON_OFFSET);  // RFC 8446 6.2
     }
     const char* words = ERR_reason_error_string(error);
     return std::string("the TLS handshake failed: ") + (words ? words : "OpenSSL gives no reason");
@@ -457,6 +432,41 @@ void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host) {
     const auto* made_under = SSL_SESSION_get0_id_context(session, &size);
     const auto sessions = session_context(*rules, host);
     if (std::equal(sessions.begin(), sessions.end(), made_under, made_under + size)) SSL_set_session(ssl, session);
+}
+
+bool refuses_certificate(int alert) {
+    switch (alert) {
+        case SSL_AD_CERTIFICATE_REQUIRED:
+        case SSL_AD_UNKNOWN_CA:
+        case SSL_AD_BAD_CERTIFICATE:
+        case SSL_AD_UNSUPPORTED_CERTIFICATE:
+        case SSL_AD_CERTIFICATE_UNKNOWN:
+        case SSL_AD_ACCESS_DENIED:
+        case SSL_AD_CERTIFICATE_EXPIRED:
+        case SSL_AD_CERTIFICATE_REVOKED: return true;
+        default: return false;
+    }
+}
+
+std::string alert_fault(const SSL* ssl, int alert) {
+    const std::string_view name = SSL_alert_desc_string_long(alert);
+    const std::string words = " (alert " + (name == "unknown" ? std::to_string(alert) : std::string(name)) + ")";
+    if (refuses_certificate(alert)) {
+        if (SSL_get_certificate(ssl) == nullptr)
+            return "the vendor wants a client certificate, and the policy has none for it: write tls: {client: {cert: "
+                   "{file: ...}, key: {file: ...}}}" +
+                   words;
+        return "the vendor does not accept our client certificate (tls.client): is it one that the vendor knows, and "
+               "still valid?" +
+               words;
+    }
+    switch (alert) {
+        case SSL_AD_HANDSHAKE_FAILURE:
+            return "the vendor refused the handshake: no cipher in common (forward secrecy and AEAD are asked for), or "
+                   "it wants a client certificate (tls.client)";
+        case SSL_AD_UNRECOGNIZED_NAME: return "the vendor does not serve this name";
+        default: return "the vendor broke off TLS" + words;
+    }
 }
 
 std::string verification_fault(SSL* ssl, const std::string& host) {

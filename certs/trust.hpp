@@ -54,4 +54,9 @@ void offer_session(SSL* ssl, SSL_SESSION* session, const std::string& host);
 /// call it before anything else of OpenSSL's. Names out of certificates are escaped and bounded.
 std::string verification_fault(SSL* ssl, const std::string& host);
 
+/// What the peer meant by a fatal alert, and what to do about it; of one that came after the handshake, too.
+std::string alert_fault(const SSL* ssl, int alert);
+/// Does it refuse our client certificate, or that we have none?
+bool refuses_certificate(int alert);
+
 }  // namespace sluice

@@ -51,6 +51,14 @@ struct StreamBio {
         BIO_set_init(bio, 1);
         return 1;
     }
+    // OpenSSL says of a fatal alert what it says of a close_notify: that the peer has ended.
+    static void note_alert(const SSL* ssl, int what, int alert) {
+        if (what != SSL_CB_READ_ALERT) return;
+        const int level = alert >> 8, description = alert & 0xff;
+        const bool ends_well = description == SSL_AD_CLOSE_NOTIFY || description == SSL_AD_USER_CANCELLED;
+        const bool fatal = level == SSL3_AL_FATAL || SSL_version(ssl) == TLS1_3_VERSION;   // RFC 8446 6
+        if (fatal && !ends_well) static_cast<Stream*>(BIO_get_data(SSL_get_rbio(ssl)))->alert_ = description;
+    }
     static BIO_METHOD* method() {
         static BIO_METHOD* const made = [] {
             BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sluice stream");
@@ -77,6 +85,7 @@ void Stream::start_tls(SslPtr ssl, std::string_view already) {
     BIO* bio = BIO_new(StreamBio::method());
     BIO_set_data(bio, this);
     SSL_set_bio(ssl_.get(), bio, bio);
+    SSL_set_info_callback(ssl_.get(), StreamBio::note_alert);
     if (loop().blocks.wipes()) SSL_set_options(ssl_.get(), SSL_OP_CLEANSE_PLAINTEXT);   // its own buffers too
 }
 
@@ -129,8 +138,8 @@ bool Stream::holds_nothing() const {
 
 // After a read that gave nothing. SSL_get_error would ask the thread's error queue, which then has to be cleared before each operation, at 200 instructions a time; the connection's own state tells as much.
 Io Stream::why_nothing() {
-    if ((SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0) return {Io::Kind::eof, 0, {}};
-    if (!eof_ && !error_ && SSL_want_read(ssl_.get())) return {};
+    if (alert_ == 0 && (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0) return {Io::Kind::eof, 0, {}};
+    if (!eof_ && !error_ && alert_ == 0 && SSL_want_read(ssl_.get())) return {};
     ERR_clear_error();
     return {Io::Kind::failed, 0, error_ ? error_ : std::make_error_code(std::errc::connection_aborted)};
 }

@@ -46,6 +46,9 @@ class Stream {
     /// Sends a ticket that still waits for an answer to go out with.
     void send_ticket();
 
+    /// The fatal alert that the peer has ended TLS with, as far as it was read (RFC 8446 6.2); 0: none. One that it sends for what ended a TLS 1.3 handshake is read after that handshake.
+    int alert() const { return alert_; }
+
     /// Plain bytes. `eof` of a TLS stream is a close_notify; without one it is `failed` with connection_aborted: a body cut short must not look whole.
     Io read(std::span<char> into);
     Socket::Readiness readable(TimePoint deadline) { return socket_.readable(deadline); }
@@ -103,6 +106,7 @@ class Stream {
     std::size_t ticket_bytes_ = 0;      // of those: a session ticket, in front
     std::error_code error_;             // of the socket, as OpenSSL met it
     bool eof_ = false;
+    int alert_ = 0;
 };
 
 }  // namespace sluice

@@ -78,6 +78,21 @@ Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields
         connection.channel.interrupt();
 }
 
+// What a vendor says of our client certificate ends its side of a TLS 1.3 handshake when ours is long over, and comes where its answer would (RFC 8446 4.4.2.4): it has not looked at the request.
+Task<Result<void>> with_tls_fault(UpstreamConnection& connection, Failure failure) {
+    Stream& stream = connection.channel.stream();
+    if (failure.reason != Reason::upstream_reset || connection.reused || connection.answered || !stream.encrypted()) co_return failure;
+    constexpr Duration soon = 100ms;   // where sending failed what was said before has come too, but nobody was told yet
+    if (stream.alert() == 0) co_await stream.readable(later(Loop::now(), soon));
+    stream.has_spoken();
+    if (stream.alert() == 0) co_return failure;
+    failure.reason = Reason::tls_failed;
+    failure.detail = alert_fault(stream.ssl(), stream.alert());
+    if (refuses_certificate(stream.alert())) failure.replay = Replay::safe;
+    if (connection.sessions) connection.sessions->forget(connection.key);
+    co_return failure;
+}
+
 }  // namespace
 
 void remember_sessions(SSL_CTX* context) { SSL_CTX_sess_set_new_cb(context, keep_session); }
@@ -200,10 +215,15 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
         if (done && !whole) start_upload(trip, on, trip.request_framing, held);
         if (done) done = co_await receive(trip, on, Loop::now());
         if (done) co_return done;
+        if (!reused) {
+            Failure failure = std::move(done.error());
+            done = co_await with_tls_fault(on, std::move(failure));
+            co_return done;
+        }
 
         // It died while it lay in the pool: nobody has to know.
         const bool died = done.error().reason == Reason::upstream_reset && !on.answered;
-        if (!reused || !died || !(replayable || (done.error().replay == Replay::safe && whole))) co_return done;
+        if (!died || !(replayable || (done.error().replay == Replay::safe && whole))) co_return done;
         trip.phases->first_byte.reset();
         co_await finish(trip);
     }

@@ -86,7 +86,8 @@ TEST_CASE("a vendor's pin, its least version of TLS and our certificate hold as 
         Row{"a certificate that is asked for", Says::certificate, TLS1_3_VERSION, true, ""},
         Row{"a certificate that is asked for, TLS 1.2", Says::certificate, TLS1_2_VERSION, true, ""},
         Row{"a certificate that nobody asks for", Says::certificate, TLS1_3_VERSION, false, ""},
-        Row{"no certificate where one is asked for", Says::nothing, TLS1_2_VERSION, true, "wants a client certificate"});
+        Row{"no certificate where one is asked for, TLS 1.2", Says::nothing, TLS1_2_VERSION, true, "client certificate"},
+        Row{"no certificate where one is asked for", Says::nothing, TLS1_3_VERSION, true, "the vendor wants a client certificate, and the policy has none for it: write tls: {client:"});
     INFO(row.what);
     AskingVendor asking(row.version, row.insists);
     const OurCertificate ours;
@@ -117,6 +118,26 @@ TEST_CASE("a vendor's pin, its least version of TLS and our certificate hold as 
         CHECK(answer.body.find(row.fault) != std::string::npos);
         CHECK(asking.seen.size() == 0);
     }
+}
+
+TEST_CASE("a vendor that wants a certificate that we do not have is not asked a second time, and another endpoint is") {
+    const std::string method = GENERATE(as<std::string>{}, "GET", "POST");
+    const bool elsewhere = GENERATE(false, true);
+    CAPTURE(method, elsewhere);
+    AskingVendor asking(TLS1_3_VERSION, true), content(TLS1_3_VERSION, false);
+    TestProxy proxy("vendors:\n  v: {hosts: [v.example], addresses: [127.0.0.0/8, \"::1\"], retry: {backoff: 1ms..1ms}, endpoints: [{url: \"https://" + asking.vendor.authority() + "\"}" +
+                    (elsewhere ? ", {url: \"https://" + content.vendor.authority() + "\"}" : "") + "], tls: {ca: {file: @dir/vendor-ca.crt}}}\n");
+    Wire app = proxy.connected("v.example");
+    app.write(method + " / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 2\r\n\r\n{}");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == (elsewhere ? 200 : 502));
+    CHECK(answer->reason() == (elsewhere ? "" : "tls_failed"));
+    CHECK(answer->field("sluice-attempts") == (elsewhere ? "2" : "1"));
+    CHECK(asking.vendor.connections() == 1);
+    CHECK(asking.seen.size() == 0);
+    CHECK(content.seen.size() == (elsewhere ? 1 : 0));
+    CHECK(proxy.metric("sluice_attempts_total{vendor=\"v\",endpoint=\"" + asking.vendor.authority() + "\",result=\"tls_failed\"}") == 1);
 }
 
 TEST_CASE("a client certificate in Vault is waited for, shown, and changed with its key without a restart") {
