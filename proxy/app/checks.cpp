@@ -194,8 +194,7 @@ int check_policy(const std::string& given, const std::string& against, Output ou
     }
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
-        streams.err << streams.err.paint(Colour::red, "no policy found") << ": looked for "
-                    << where_policies_are_looked_for() << "\n";
+        tell_none_found(streams.err);
         return code_of(Exit::bad_policy);
     }
     const Decoded decoded = load_policy(*path, PolicyInputs::system());
@@ -221,9 +220,10 @@ int explain_request(const std::string& given, const std::string& method, const s
         streams.err << "not a method: " << quoted(method) << " (for example GET)\n";
         return code_of(Exit::usage);
     }
-    const auto config = load_or_explain(given, streams.err);
+    PolicyPlaces places;
+    const auto config = load_or_explain(given, streams.err, places);
     if (!config) return code_of(Exit::bad_policy);
-    const Explanation explanation = explain(*config, method, url);
+    const Explanation explanation = explain(*config, places, method, url);
     switch (output) {
     case Output::json: print_json(streams.out, explanation_as_json(explanation)); break;
     case Output::text: print_explanation(streams.out, explanation); break;

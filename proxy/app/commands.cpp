@@ -195,7 +195,8 @@ class CommandLine {
     void add_explain() {
         CLI::App* command =
             add("explain", "Say what would become of a request, and which line of the policy decides it",
-                "Nothing is resolved, connected to or read but the policy.\n\n"
+                "Nothing is resolved, connected to or read but the policy. Behind each number is the line that it comes from; what\n"
+                "has none is built in.\n\n"
                 "Examples:\n"
                 "  sluice explain GET https://api.vendor.example/v1/things\n"
                 "  sluice explain POST /vendor/v1/things          # base-URL mode\n"

@@ -23,8 +23,9 @@ std::optional<std::string> find_policy(const std::string& given) {
     return std::nullopt;
 }
 
-std::string where_policies_are_looked_for() {
-    return "--config FILE, $SLUICE_CONFIG, ./" + std::string(here) + ", " + of_the_system;
+void tell_none_found(Console& err) {
+    err << err.paint(Colour::red, "no policy found") << ": looked for --config FILE, $SLUICE_CONFIG, ./" << here << ", "
+        << of_the_system << "; the smallest one is a file with `version: 1`\n";
 }
 
 void print_fault(Console& console, const Fault& fault) {
@@ -63,10 +64,21 @@ std::shared_ptr<const Config> load_or_explain(const std::string& given, Console&
     return load_to_run(given, err).config;
 }
 
+std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err, PolicyPlaces& places) {
+    const std::optional<std::string> path = find_policy(given);
+    if (!path) {
+        tell_none_found(err);
+        return {};
+    }
+    const Decoded decoded = load_policy(*path, PolicyInputs::system(), places);
+    for (const Fault& fault : decoded.faults) print_fault(err, fault);
+    return decoded.config;
+}
+
 Loaded load_to_run(const std::string& given, Console& err, PolicySource::Adjust adjust) {
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
-        err << err.paint(Colour::red, "no policy found") << ": looked for " << where_policies_are_looked_for() << "\n";
+        tell_none_found(err);
         return {};
     }
     auto source = std::make_shared<PolicySource>(*path, std::move(adjust));
