@@ -58,6 +58,7 @@ void sum_up(const std::string& path, const Decoded& decoded, Streams& streams) {
 // ---- against a running Sluice
 
 constexpr std::size_t most_shown = 100;  // characters of a value
+constexpr std::size_t lead_shown = 30;   // of them, before where it differs from the other one
 
 /// The policy that runs there, or why it cannot be had.
 struct Running {
@@ -110,14 +111,22 @@ std::string printable(std::string text) {
     return text;
 }
 
-std::string cut(const std::string& value) {
+/// What of a long value stands around `at`, where it differs.
+std::string cut(const std::string& value, std::size_t at) {
     if (value.empty()) return "not set";
-    return printable(value.size() <= most_shown ? value : value.substr(0, most_shown) + "...");
+    if (value.size() <= most_shown) return printable(value);
+    const std::size_t begin = at + most_shown / 2 <= most_shown ? 0 : std::min(at, value.size()) - lead_shown;
+    const std::string_view shown = std::string_view(value).substr(begin, most_shown);
+    return (begin > 0 ? "..." : "") + printable(std::string(shown)) + (begin + shown.size() < value.size() ? "..." : "");
 }
 
 void print_keys(const std::vector<KeyChange>& keys, const std::string& lead, Console& out) {
-    for (const KeyChange& change : keys)
-        out << lead << printable(change.key) << ": " << cut(change.from) << " -> " << cut(change.to) << "\n";
+    for (const KeyChange& change : keys) {
+        const auto [from, to] =
+            std::mismatch(change.from.begin(), change.from.end(), change.to.begin(), change.to.end());
+        const auto at = static_cast<std::size_t>(from - change.from.begin());
+        out << lead << printable(change.key) << ": " << cut(change.from, at) << " -> " << cut(change.to, at) << "\n";
+    }
 }
 
 void print_entries(const EntryChanges& entries, const std::string& map, Console& out) {

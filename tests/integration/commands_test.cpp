@@ -969,6 +969,35 @@ TEST_CASE("check --against says what a policy would change in a running Sluice, 
     CHECK(sluice_command({"check", "-c", taken, "--against", admin}).code == 0);
 }
 
+TEST_CASE("check --against shows where long values differ, wherever that is") {
+    const TemporaryDirectory secrets;
+    const std::string common(60, 'b');
+    const auto about = [&](const std::string& text) {
+        return "no_proxy: [" + text + ".example]\nvendors: {v: {hosts: [v.example]}}\n";
+    };
+    // Far behind what the two have in common, and right at the beginning.
+    TestProxy proxy(about("x" + common + "." + common + ".one"));
+    const std::string admin = "http://127.0.0.1:" + std::to_string(proxy.admin_port());
+    const std::string running = contents(proxy.directory().path() + "/policy.yaml");
+    const auto told = [&](std::string from, const std::string& to) {
+        std::string text = running;
+        text.replace(text.find(from), from.size(), to);
+        return sluice_command({"check", "-c", secrets.file("next.yaml", text), "--against", admin}).out;
+    };
+    const std::string late = told(".one.example", ".two.example");
+    INFO(late);
+    CHECK(holds(late, R"(b.one.example"] -> ...)"));
+    CHECK(holds(late, R"(b.two.example"])"));
+    const std::string early = told("[xbbb", "[ybbb");
+    INFO(early);
+    CHECK(holds(early, R"(~ no_proxy: ["xbbb)"));
+    CHECK(holds(early, R"(... -> ["ybbb)"));
+    const std::string longer = told(".one.example]", ".one.example, more.example]");
+    INFO(longer);
+    CHECK(holds(longer, R"(.one.example"] -> ...)"));
+    CHECK(holds(longer, R"(.one.example","more.example"])"));
+}
+
 TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody finds is a failure") {
     const TemporaryDirectory directory;
     const std::string fine = directory.file("fine.yaml", good), bad = directory.file("bad.yaml", "version: 1\nx: 1\n");
