@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
 #include <fstream>
 #include <future>
 #include <map>
@@ -543,6 +544,26 @@ TEST_CASE(
     }
 }
 
+namespace {
+
+/// What a refusal says to write: the vendor's keys between its back quotes.
+std::string advice_in(const std::string& problem) {
+    const std::string detail(boost::json::parse(problem).at("detail").as_string());
+    const auto from = detail.find('`'), to = detail.rfind('`');
+    REQUIRE(detail.find("make a vendor of it: `") != detail.npos);
+    return detail.substr(from + 1, to - from - 1);
+}
+
+bool loads(const std::string& vendor) {
+    INFO(vendor);
+    const Decoded decoded = decode_policy("version: 1\nstate: /x\nvendors:\n  v: {" + vendor + "}\n", "p.yaml",
+                                          PolicyInputs::system());
+    for (const Fault& fault : decoded.faults) WARN(fault.text());
+    return decoded.config != nullptr;
+}
+
+}  // namespace
+
 TEST_CASE("the guard stands before what is unmatched, too") {
     FakeVendor vendor(echo());
     for (const std::string word : {"tunnel", "report"}) {
@@ -556,6 +577,7 @@ TEST_CASE("the guard stands before what is unmatched, too") {
             CHECK(tunnel.status() == 403);
             CHECK(tunnel.reason() == "address_refused");
             if (authority.ends_with(":" + std::to_string(proxy.admin_port()))) continue;  // that is base-URL mode
+            CHECK(loads(advice_in(tunnel.body)));
             const Message plain =
                 proxy.raw("GET http://" + authority + "/ HTTP/1.1\r\nHost: " + authority + "\r\n\r\n");
             CHECK(plain.status() == 403);
