@@ -154,6 +154,11 @@ void print_changes(const std::string& against, const PolicyChanges& changes, Con
     print_keys(changes.refused, "  ! ", out);
 }
 
+std::string in_capitals(std::string text) {
+    for (char& c : text) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    return text;
+}
+
 std::string absolute(const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -172,7 +177,7 @@ Exit compare_with(const ListenAddress& admin, const Config& config, json::object
     const std::string against = "http://" + admin.text();
     const Running running = running_at(admin);
     if (!running.fault.empty()) {
-        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with " << against << ": " << running.fault
+        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with http://" << unanswered(admin, running.fault)
                     << "\n";
         return Exit::failure;
     }
@@ -206,7 +211,8 @@ int check_policy(const std::string& given, const std::string& against, Output ou
         tell_none_found(streams.err);
         return code_of(Exit::bad_policy);
     }
-    const Decoded decoded = load_policy(*path, PolicyInputs::system());
+    Decoded decoded = load_policy(*path, PolicyInputs::system());
+    say_why_unread(decoded);
     json::object all = output == Output::json ? check_as_json(*path, decoded) : json::object();
     if (output == Output::text) {
         for (const Fault& fault : decoded.faults) print_fault(streams.err, fault);
@@ -229,6 +235,8 @@ int explain_request(const std::string& given, const std::string& method, const s
         streams.err << "not a method: " << quoted(method) << " (for example GET)\n";
         return code_of(Exit::usage);
     }
+    if (const std::string upper = in_capitals(method); upper != method)
+        streams.err << "methods are case-sensitive: " << upper << " may be what is meant\n";
     PolicyPlaces places;
     const auto config = load_or_explain(given, streams.err, places);
     if (!config) return code_of(Exit::bad_policy);

@@ -38,7 +38,7 @@ class Explainer {
     void run(std::string_view url) {
         const std::string text = as_http(url);
         const Result<Target> target = parse_target(out_.method, text);
-        if (!target) return refuse(target.error().reason, target.error().detail);
+        if (!target) return refuse(target.error().reason, target.error().detail + meant(text));
         Asked asked{target->scheme, target->authority, without_query(target->rest)};
         switch (target->form) {
         case Target::Form::asterisk: return refuse(Reason::bad_request, "OPTIONS * names no vendor");
@@ -52,6 +52,14 @@ class Explainer {
     }
 
   private:
+    /// What people write for a target that is none.
+    std::string meant(const std::string& text) const {
+        const std::size_t scheme = text.find("://");
+        if (out_.method == "CONNECT") return " (a CONNECT names host:port, such as api.vendor.example:443)";
+        if (scheme != text.npos || text.empty() || text.starts_with('/')) return {};
+        return " (did you mean 'https://" + text + "'?)";
+    }
+
     static std::string without_query(std::string_view rest) {
         const std::string path(rest.substr(0, rest.find('?')));
         return path.empty() ? "/" : path;
@@ -69,8 +77,8 @@ class Explainer {
         }
         out_.unmatched = true;
         if (config_.unmatched == Unmatched::deny) {
-            refuse(Reason::unknown_vendor, "no vendor of the policy has the host " + authority.text() +
-                                               "; write it under the `hosts` of one");
+            refuse(Reason::unknown_vendor,
+                   "no vendor of the policy has the host " + authority.text() + "; write it under the `hosts` of one");
             return false;
         }
         out_.vendor = &config_.unmatched_vendor;
@@ -104,6 +112,9 @@ class Explainer {
         out_.way = Explanation::Way::base_url;
         const std::size_t end = asked.path.find('/', 1);
         const std::string name = asked.path.substr(1, end == std::string::npos ? end : end - 1);
+        if (name.empty())
+            return refuse(Reason::unknown_vendor,
+                          "a path alone is base-URL mode, /<vendor>/<path>: it names no vendor");
         out_.vendor = config_.find(name);
         if (!out_.vendor) {
             std::vector<std::string_view> names;

@@ -359,8 +359,7 @@ void print_resilience(Console& console, const Explanation& explanation, const Ex
     if (const auto& hedge = effective.retry.hedge)
         print_line(console, "hedge", hedges_in_words(explanation, *hedge), lines.hedge().text());
     if (effective.idempotency.generates(explanation.method))
-        print_line(console, "idempotency",
-                   effective.idempotency.header + " is made where the application gives none",
+        print_line(console, "idempotency", effective.idempotency.header + " is made where the application gives none",
                    lines.idempotency().text());
     print_line(console, "breaker", describe_in_words(vendor.breaker), lines.breaker().text());
     const std::vector<DecidingLines> of_limits = lines.limits();

@@ -25,6 +25,9 @@ void tell_none_found(Console& err);
 void print_fault(Console& console, const Fault& fault);
 boost::json::array faults_as_json(const std::vector<Fault>& faults);
 
+/// Where the policy's own file could not be read: adds why.
+void say_why_unread(Decoded& decoded);
+
 /// For commands that need a sound policy: its faults (warnings too) go to `err`. Null where it is bad or missing: the
 /// command ends with Exit::bad_policy.
 std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err);

@@ -206,13 +206,38 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
         {{"breaker", "pay/../x", "open"}, "cannot be a vendor's name"},
         {{"breaker", "pay", "--endpoint", "api.pay.example"}, "give a state too"},
         {{"credential"}, "test"},
-        {{"credential", "test"}, "NAME"},
+        {{"credential", "test"}, "NAME is required; sluice credential --help says what there is"},
+        {{"check", "extra"}, "not expected: extra; sluice check --help says what there is"},
+        {{"--nonsense"}, "there is no \"--nonsense\" here; sluice --help says what there is"},
+        {{"credential", "get"}, "there is no \"get\" here; sluice credential --help says what there is"},
     }));
     const Ran ran = sluice_command(words);
     INFO(ran.err);
     CHECK(ran.code == 2);
     CHECK(holds(ran.err, said));
     CHECK(ran.out.empty());
+}
+
+TEST_CASE("what fails says why, and what to look at") {
+    const TemporaryDirectory directory;
+    const auto said = [&](const std::vector<std::string>& words) { return sluice_command(words).err; };
+    CHECK(holds(said({"check", "-c", directory.path()}), directory.path() + ": cannot be read: Is a directory\n"));
+    CHECK(holds(said({"status", "-c", directory.path() + "/none"}), "/none: cannot be read: No such file or directory\n"));
+    const std::string fine = directory.file("p.yaml", good);
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"status", "--admin", "127.0.0.1:1"},
+                                                  {"healthcheck", "--admin", "127.0.0.1:1"},
+                                                  {"breaker", "pay", "--admin", "127.0.0.1:1"},
+                                                  {"check", "-c", fine, "--against", "127.0.0.1:1"}}) {
+        INFO(words.front());
+        CHECK(holds(said(words), "127.0.0.1:1: Connection refused; is `sluice run` up, and is this its listen.admin?\n"));
+    }
+    CHECK(holds(said({"explain", "-c", fine, "get", "https://api.pay.example/v1/rates"}), "GET may be what is meant"));
+    const auto detail = [](const std::string& method, const std::string& url) { return text_at(explained(method, url), "detail"); };
+    CHECK(holds(detail("GET", "api.pay.example/v1/rates"), "(did you mean 'https://api.pay.example/v1/rates'?)"));
+    CHECK(holds(detail("CONNECT", "api.pay.example"), "host:port"));
+    CHECK(holds(detail("GET", "/"), "/<vendor>/<path>"));
+    CHECK(holds(detail("GET", "/pya/v1"), "(did you mean 'pay'?)"));
+    CHECK(holds(detail("GET", "https://nobody.example/"), "write it under the `hosts` of one"));
 }
 
 TEST_CASE("each command has help with examples") {
