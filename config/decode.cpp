@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "config/assemble.hpp"
+#include "config/places.hpp"
 
 namespace sluice {
 namespace {
@@ -53,6 +54,9 @@ class Load {
         return {nullptr, faults_.finish()};
     }
 
+    /// After `run`, which is over with everything that points at them.
+    PolicyPlaces take_places() { return {std::move(files_), std::move(nodes_), std::move(roots_)}; }
+
     Decoded fail(const std::string& path, const std::string& why) {
         faults_.add(path, why);
         return {nullptr, faults_.finish()};
@@ -86,6 +90,7 @@ class Load {
             faults_.add(file, {}, "the policy is empty: it needs at least 'version: 1'");
             return;
         }
+        roots_.push_back(tree.root);
         // Text that is no policy may be a secret's file, given by mistake.
         if (tree.root->kind == Node::Kind::scalar) reader_.mask(*tree.root);
         auto written = read_policy(reader_, *tree.root, false);
@@ -123,6 +128,7 @@ class Load {
         const YamlTree tree = parse_yaml(files_.back(), nodes_, bounds_, faults_);
         whole_.complete = whole_.complete && tree.sound;
         if (!tree.root || tree.root->kind == Node::Kind::null) return;  // a file of comments only
+        roots_.push_back(tree.root);
         if (tree.root->kind == Node::Kind::scalar) reader_.mask(*tree.root);
         if (auto written = read_policy(reader_, *tree.root, true)) take_named(*written, *tree.root);
     }
@@ -147,6 +153,7 @@ class Load {
     YamlBounds bounds_;
     std::deque<SourceFile> files_;  // neither these nor the nodes ever move: everything points at them
     std::deque<Node> nodes_;
+    std::vector<const Node*> roots_;
     std::unordered_set<std::string> included_;
     WrittenWhole whole_;
     std::size_t bytes_ = 0;
@@ -155,10 +162,17 @@ class Load {
 }  // namespace
 
 Decoded load_policy(const std::string& path, const PolicyInputs& inputs) {
+    PolicyPlaces unused;
+    return load_policy(path, inputs, unused);
+}
+
+Decoded load_policy(const std::string& path, const PolicyInputs& inputs, PolicyPlaces& places) {
     Load load{inputs};
     auto text = inputs.read_file(path);
     if (!text) return load.fail(path, "cannot be read");
-    return load.run(std::move(*text), path);
+    Decoded decoded = load.run(std::move(*text), path);
+    places = load.take_places();
+    return decoded;
 }
 
 Decoded decode_policy(std::string_view text, const std::string& name, const PolicyInputs& inputs) {

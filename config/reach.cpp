@@ -107,7 +107,7 @@ void check_timeouts(Reader& reader, const Place& at, WrittenTimeouts& timeouts) 
 }
 
 constexpr MapRule<WrittenTimeouts> timeouts_map{
-    "timeout", "When to give up: 504 timeout_<which>.", timeout_keys, {}, false, check_timeouts};
+    "timeout", "When to give up: 504 timeout_<which>.", timeout_keys, {}, false, check_timeouts, nullptr, {}, {}, "total"};
 
 constexpr ScalarRule<Duration> issuer_timeout{"a duration", "2s", duration_pattern,
                                               parse_between<1, 20 * in_ms::second>, true};
@@ -120,7 +120,7 @@ constexpr Key<WrittenTimeouts> issuer_timeout_keys[] = {
     key<&WrittenTimeouts::total, issuer_timeout>("total", "One call as a whole; built-in 5s. A fetch has 20s."),
 };
 constexpr MapRule<WrittenTimeouts> issuer_timeouts_map{
-    "issuer_timeout", "When to give a call of an issuer up.", issuer_timeout_keys, {}, false, check_timeouts};
+    "issuer_timeout", "When to give a call of an issuer up.", issuer_timeout_keys, {}, false, check_timeouts, nullptr, {}, {}, "total"};
 
 // ---- URLs
 

@@ -445,7 +445,7 @@ struct LimitsRule {
             if (!list) return {};
             return WrittenLimits{true, std::move(*list)};
         }
-        if (!reader.expect(Node::Kind::map, at, "a limit or a list of limits")) return {};
+        if (!reader.expect(Node::Kind::map, at, "a limit or a list of limits", {}, "rate")) return {};
         auto one = limit_map.read(reader, at);
         if (!one) return {};
         WrittenLimits limits;
@@ -569,8 +569,10 @@ constexpr Key<WrittenFallback> fallback_keys[] = {
     key<&WrittenFallback::vendor, line_rule>("vendor", "The other vendor, by name.", Presence::required),
     key<&WrittenFallback::rewrite, rewrite_map>("rewrite", "What changes on the way there and back; default nothing."),
 };
-constexpr MapRule<WrittenFallback> fallback_map{"fallback", "Another vendor, when every endpoint of this one is out.",
-                                                fallback_keys};
+constexpr MapRule<WrittenFallback> fallback_map{.name = "fallback",
+                                                .doc = "Another vendor, when every endpoint of this one is out.",
+                                                .keys = fallback_keys,
+                                                .brief = "vendor"};
 
 // ---- chaos
 

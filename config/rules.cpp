@@ -88,12 +88,19 @@ void Reader::mask(const Node& node) {
     for (const Node* item : node.items) mask(*item);
 }
 
-bool Reader::expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off) {
+bool Reader::expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off,
+                    std::string_view brief) {
     if (at.node.kind == kind) return true;
-    const bool meant = !off.empty() && at.node.kind == Node::Kind::scalar && means_off(at.node.text);
-    if (at.node.kind != Node::Kind::broken)
-        fault(at, "expected " + std::string(what) + ", found " + std::string(name_of(at.node.kind)),
-              meant ? "to turn it off write " + std::string(off) : "");
+    if (at.node.kind == Node::Kind::broken) return false;
+    const bool scalar = at.node.kind == Node::Kind::scalar;
+    std::string why, tail;
+    if (scalar && !off.empty() && means_off(at.node.text))
+        why = "to turn it off write " + std::string(off);
+    else if (scalar && kind == Node::Kind::sequence)
+        why = "put it in [ ]";
+    else if (scalar && !brief.empty() && at.node.text.find('@') == std::string::npos)  // a URL may hold a password
+        tail = " (did you mean " + shown("{" + std::string(brief) + ": " + at.node.text + "}") + "?)";
+    fault(at, "expected " + std::string(what) + ", found " + std::string(name_of(at.node.kind)), why, tail);
     return false;
 }
 

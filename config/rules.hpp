@@ -74,7 +74,9 @@ class Reader {
     /// The same, and text: what YAML reads as a boolean or (unless `numbers`) as a number needs quotes.
     std::optional<Scalar> text(const Place& at, std::string_view what, bool numbers);
     /// False: reported. `off`: what to write instead of `off`, `false`, `none` and the like.
-    bool expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off = {});
+    /// `brief`: the key of a map that a bare value is meant for.
+    bool expect(Node::Kind kind, const Place& at, std::string_view what, std::string_view off = {},
+                std::string_view brief = {});
     /// A path that is written there: a relative one starts from the directory of its file, and is made absolute.
     std::string beside(const Place& at, const std::string& path) const;
     /// "'5' is not a duration in ..." without showing what a variable held.
@@ -304,7 +306,8 @@ struct MapRule {
     void (*check)(Reader&, const Place&, T&) = nullptr;   // of the keys together
     void (*amend)(boost::json::object& shape) = nullptr;  // the same for the schema
     RefusedKeys elsewhere = {};
-    std::string_view off = {};  // how it is turned off, said to who writes `off` in its place
+    std::string_view off = {};    // how it is turned off, said to who writes `off` in its place
+    std::string_view brief = {};  // the key that is meant by who writes a bare value in its place
 
     const Key<T>* find(std::string_view key) const {
         for (const Key<T>& known : keys)
@@ -313,7 +316,7 @@ struct MapRule {
     }
 
     std::optional<T> read(Reader& reader, const Place& at) const {
-        if (!reader.expect(Node::Kind::map, at, "a map", off)) {
+        if (!reader.expect(Node::Kind::map, at, "a map", off, brief)) {
             if (private_values) reader.mask(at.node);
             return {};
         }

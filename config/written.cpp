@@ -158,8 +158,11 @@ constexpr Key<WrittenEndpoint> endpoint_keys[] = {
         Presence::required),
 };
 constexpr std::string_view later_endpoint_keys[] = {"region"};
-constexpr MapRule<WrittenEndpoint> endpoint_rule{
-    "endpoint", "Where a vendor is reached.", endpoint_keys, {later_endpoint_keys, not_yet}};
+constexpr MapRule<WrittenEndpoint> endpoint_rule{.name = "endpoint",
+                                                 .doc = "Where a vendor is reached.",
+                                                 .keys = endpoint_keys,
+                                                 .refused = {later_endpoint_keys, not_yet},
+                                                 .brief = "url"};
 constexpr ListRule<endpoint_rule> endpoints_rule{"a list of endpoints", 1, max_endpoints, "16 are the most"};
 
 constexpr Key<WrittenRoute> route_keys[] = {

@@ -117,7 +117,7 @@ HttpReply parsed(const std::string& answer) {
     const auto status =
         answer.starts_with("HTTP/1.1 ") ? parse_decimal(std::string_view(answer).substr(9, 3)) : std::nullopt;
     if (!status || end == std::string::npos) {
-        reply.fault = answer.empty() ? "it closed the connection without an answer" : "what answers is not Sluice";
+        reply.fault = answer.empty() ? "it closed the connection without an answer" : std::string(answers_otherwise);
         return reply;
     }
     reply.status = static_cast<unsigned>(*status);
@@ -173,6 +173,11 @@ std::string ask_ready(const ListenAddress& admin, Duration patience) {
     std::replace_if(
         said.begin(), said.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, ' ');
     return "it says " + std::to_string(reply.status) + (said.empty() ? "" : ": " + said);
+}
+
+std::string unanswered(const ListenAddress& admin, const std::string& fault) {
+    const bool heard = fault.starts_with("it says ");
+    return admin.text() + ": " + fault + (heard ? "" : "; is `sluice run` up, and is this its listen.admin?");
 }
 
 std::optional<ListenAddress> find_admin(const std::string& given, const std::string& text, Streams& streams,

@@ -22,11 +22,17 @@ struct HttpReply {
 /// those who call it by an address or as localhost, so no other name is one.
 std::optional<ListenAddress> admin_address(std::string_view text);
 
+/// HttpReply::fault of what speaks no HTTP/1.1.
+inline constexpr std::string_view answers_otherwise = "what answers is not Sluice";
+
 /// `GET path` with the listener's own address as Host.
 HttpReply http_get(const ListenAddress& listener, std::string_view path, Duration patience);
 
 /// `POST path` likewise, with a body that is JSON.
 HttpReply http_post(const ListenAddress& listener, std::string_view path, std::string_view json, Duration patience);
+
+/// Where a question came to nothing: "127.0.0.1:15000: Connection refused", and what to look at.
+std::string unanswered(const ListenAddress& admin, const std::string& fault);
 
 /// "" when /ready answers 200; otherwise why not, in words.
 std::string ask_ready(const ListenAddress& admin, Duration patience);

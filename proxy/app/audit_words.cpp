@@ -93,6 +93,10 @@ AuditRecord audit_of_mint(const KeeperNotice& minted, std::string_view why, Wall
     return record;
 }
 
+AuditRecord audit_of_secret(const SecretNotice& read, WallTime now) {
+    return AuditRecord("credential", now).add("credential", read.credential).add("state", name_of(read.state));
+}
+
 AuditRecord audit_of_forced(const Vendor& vendor, const ForcedBreaker& forced, WallTime now) {
     return AuditRecord("breaker_forced", now)
         .add("vendor", vendor.name)

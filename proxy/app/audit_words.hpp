@@ -1,4 +1,4 @@
-// What the audit trail says of each event: every credential that was minted, and every word of an operator. The names
+// What the audit trail says of each event: every credential that was minted or changed, and every word of an operator. The names
 // are those of the log's lines. Pure, but for the process's own number.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "config/config.hpp"
 #include "proxy/app/breakers.hpp"
 #include "proxy/app/reload.hpp"
+#include "proxy/issuers/files.hpp"
 #include "proxy/issuers/keeper.hpp"
 #include "proxy/telemetry/audit_record.hpp"
 
@@ -20,6 +21,8 @@ AuditRecord audit_of_stop(WallTime now);
 AuditRecord audit_of_authority(const CertAuthority& authority, AuthoritySpec::Kind kind, WallTime now);
 /// `why`: "eager", "wanted", "renewal", "refused"; "command" by hand.
 AuditRecord audit_of_mint(const KeeperNotice& minted, std::string_view why, WallTime now);
+/// A secret that is read, not fetched: another one is at hand ("changed"), or one again ("available").
+AuditRecord audit_of_secret(const SecretNotice& read, WallTime now);
 AuditRecord audit_of_forced(const Vendor& vendor, const ForcedBreaker& forced, WallTime now);
 /// Of one that is in force now. `vendors`, `credentials`: what changed of them, in words.
 AuditRecord audit_of_reload(const Reloaded& reloaded, std::string_view why, std::string_view digest_before,

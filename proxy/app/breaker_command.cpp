@@ -81,6 +81,7 @@ int ask_breakers(const std::string& config, const std::string& admin_text, const
     const auto admin = find_admin(config, admin_text, streams, exit);
     if (!admin) return code_of(exit);
     const HttpReply reply = ask(*admin, question);
+    if (!reply.fault.empty()) return refuse(streams, unanswered(*admin, reply.fault), Exit::failure);
     if (reply.status != 200) return refuse(streams, admin->text() + ": " + refusal_in(reply), Exit::failure);
     try {
         const auto told = object_in(reply.body);

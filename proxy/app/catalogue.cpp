@@ -90,13 +90,24 @@ json::object vendor(const Vendor& vendor, const Config& config, const Credential
     return out;
 }
 
+json::object audit_trail(const AuditStanding& audit) {
+    json::object out{{"file", audit.file},
+                     {"failing", audit.failing},
+                     {"written", audit.counts.written},
+                     {"waiting", audit.waiting},
+                     {"lost", audit.counts.lost}};
+    if (!audit.fault.empty()) out["fault"] = audit.fault;
+    if (!audit.altered.empty()) out["altered"] = audit.altered;
+    return out;
+}
+
 }  // namespace
 
 std::string describe_vendors(const Config& config, const CredentialSlots& slots, const ClientContexts& contexts,
-                             TimePoint now) {
+                             const AuditStanding& audit, TimePoint now) {
     json::array all;
     for (const Vendor& entry : config.vendors) all.push_back(vendor(entry, config, slots, contexts, now));
-    return json::serialize(json::object{{"vendors", std::move(all)}}) + '\n';
+    return json::serialize(json::object{{"vendors", std::move(all)}, {"audit", audit_trail(audit)}}) + '\n';
 }
 
 }  // namespace sluice

@@ -58,6 +58,7 @@ void sum_up(const std::string& path, const Decoded& decoded, Streams& streams) {
 // ---- against a running Sluice
 
 constexpr std::size_t most_shown = 100;  // characters of a value
+constexpr std::size_t lead_shown = 30;   // of them, before where it differs from the other one
 
 /// The policy that runs there, or why it cannot be had.
 struct Running {
@@ -110,14 +111,22 @@ std::string printable(std::string text) {
     return text;
 }
 
-std::string cut(const std::string& value) {
+/// What of a long value stands around `at`, where it differs.
+std::string cut(const std::string& value, std::size_t at) {
     if (value.empty()) return "not set";
-    return printable(value.size() <= most_shown ? value : value.substr(0, most_shown) + "...");
+    if (value.size() <= most_shown) return printable(value);
+    const std::size_t begin = at + most_shown / 2 <= most_shown ? 0 : std::min(at, value.size()) - lead_shown;
+    const std::string_view shown = std::string_view(value).substr(begin, most_shown);
+    return (begin > 0 ? "..." : "") + printable(std::string(shown)) + (begin + shown.size() < value.size() ? "..." : "");
 }
 
 void print_keys(const std::vector<KeyChange>& keys, const std::string& lead, Console& out) {
-    for (const KeyChange& change : keys)
-        out << lead << printable(change.key) << ": " << cut(change.from) << " -> " << cut(change.to) << "\n";
+    for (const KeyChange& change : keys) {
+        const auto [from, to] =
+            std::mismatch(change.from.begin(), change.from.end(), change.to.begin(), change.to.end());
+        const auto at = static_cast<std::size_t>(from - change.from.begin());
+        out << lead << printable(change.key) << ": " << cut(change.from, at) << " -> " << cut(change.to, at) << "\n";
+    }
 }
 
 void print_entries(const EntryChanges& entries, const std::string& map, Console& out) {
@@ -145,6 +154,11 @@ void print_changes(const std::string& against, const PolicyChanges& changes, Con
     print_keys(changes.refused, "  ! ", out);
 }
 
+std::string in_capitals(std::string text) {
+    for (char& c : text) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    return text;
+}
+
 std::string absolute(const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -163,7 +177,7 @@ Exit compare_with(const ListenAddress& admin, const Config& config, json::object
     const std::string against = "http://" + admin.text();
     const Running running = running_at(admin);
     if (!running.fault.empty()) {
-        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with " << against << ": " << running.fault
+        streams.err << streams.err.paint(Colour::red, "cannot compare") << " with http://" << unanswered(admin, running.fault)
                     << "\n";
         return Exit::failure;
     }
@@ -194,11 +208,11 @@ int check_policy(const std::string& given, const std::string& against, Output ou
     }
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
-        streams.err << streams.err.paint(Colour::red, "no policy found") << ": looked for "
-                    << where_policies_are_looked_for() << "\n";
+        tell_none_found(streams.err);
         return code_of(Exit::bad_policy);
     }
-    const Decoded decoded = load_policy(*path, PolicyInputs::system());
+    Decoded decoded = load_policy(*path, PolicyInputs::system());
+    say_why_unread(decoded);
     json::object all = output == Output::json ? check_as_json(*path, decoded) : json::object();
     if (output == Output::text) {
         for (const Fault& fault : decoded.faults) print_fault(streams.err, fault);
@@ -221,9 +235,12 @@ int explain_request(const std::string& given, const std::string& method, const s
         streams.err << "not a method: " << quoted(method) << " (for example GET)\n";
         return code_of(Exit::usage);
     }
-    const auto config = load_or_explain(given, streams.err);
+    if (const std::string upper = in_capitals(method); upper != method)
+        streams.err << "methods are case-sensitive: " << upper << " may be what is meant\n";
+    PolicyPlaces places;
+    const auto config = load_or_explain(given, streams.err, places);
     if (!config) return code_of(Exit::bad_policy);
-    const Explanation explanation = explain(*config, method, url);
+    const Explanation explanation = explain(*config, places, method, url);
     switch (output) {
     case Output::json: print_json(streams.out, explanation_as_json(explanation)); break;
     case Output::text: print_explanation(streams.out, explanation); break;

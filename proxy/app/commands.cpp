@@ -37,7 +37,7 @@ class CommandLine {
     explicit CommandLine(Streams& streams) : streams_(streams) {
         app_.require_subcommand(1);
         app_.set_version_flag("--version", std::string("sluice ") + SLUICE_VERSION);
-        app_.failure_message(CLI::FailureMessage::help);
+        app_.footer("Each has --help, with examples. Exit codes: 0, 1 failure, 2 usage, 78 bad policy.");
         add_run();
         add_check();
         add_schema();
@@ -64,7 +64,9 @@ class CommandLine {
         try {
             app_.parse(argc, argv);
         } catch (const CLI::ParseError& error) {
-            return tell(error);
+            const std::string group = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
+            const int next = group.empty() ? 1 : 2;
+            return tell(error, group, argc > next ? argv[next] : "");
         }
         return chosen_();
     }
@@ -195,7 +197,8 @@ class CommandLine {
     void add_explain() {
         CLI::App* command =
             add("explain", "Say what would become of a request, and which line of the policy decides it",
-                "Nothing is resolved, connected to or read but the policy.\n\n"
+                "Nothing is resolved, connected to or read but the policy. Behind each number is the line that it comes from; what\n"
+                "has none is built in.\n\n"
                 "Examples:\n"
                 "  sluice explain GET https://api.vendor.example/v1/things\n"
                 "  sluice explain POST /vendor/v1/things          # base-URL mode\n"
@@ -212,7 +215,7 @@ class CommandLine {
         CLI::App* command =
             add("doctor", "Say what keeps this machine's applications from Sluice, and which clients ignore what",
                 "Run it as the application's user, in its environment. Asks the proxy one request, which it refuses, and\n"
-                "admin which credentials are not at hand.\n"
+                "admin which credentials are not at hand and whether the audit trail is written.\n"
                 "Exits 0 when nothing is wrong, else 1.\n\n"
                 "Examples:\n"
                 "  sluice doctor\n"
@@ -247,8 +250,8 @@ class CommandLine {
     void add_status() {
         CLI::App* command =
             add("status", "Show a running Sluice's vendors, and what of them is not at hand",
-                "Open breakers, limits that hold somebody up, chaos, and credentials that are not renewed though they still hold\n"
-                "are told too, and change nothing in that.\n"
+                "Open breakers, limits that hold somebody up, chaos, credentials that are not renewed though they still hold, and how\n"
+                "the audit trail fares are told too, and change nothing in that.\n"
                 "Exits 0 when it is ready and nothing is missing, else 1.\n\n"
                 "Examples:\n"
                 "  sluice status\n"
@@ -364,13 +367,25 @@ class CommandLine {
         return code_of(Exit::usage);
     }
 
-    /// Help and version are answers; everything else is usage.
-    int tell(const CLI::ParseError& error) {
+    /// Help and version are answers; everything else is usage: what is wrong, or what there is where nothing was chosen.
+    /// `word`: what stood after the command.
+    int tell(const CLI::ParseError& error, const std::string& command, const std::string& word) {
+        if (error.get_exit_code() != 0) {
+            std::string what = error.what();
+            const bool unchosen = what == "A subcommand is required";
+            if (unchosen && word.empty()) {
+                streams_.err << (command.empty() ? app_.help() : app_.get_subcommand(command)->help("sluice"));
+                return code_of(Exit::usage);
+            }
+            if (unchosen) what = "there is no " + sluice::quoted(word) + " here";
+            streams_.err << streams_.err.paint(Colour::red, what) << "; sluice " << (command.empty() ? "" : command + ' ')
+                         << "--help says what there is\n";
+            return code_of(Exit::usage);
+        }
         std::ostringstream out, err;
-        const int code = app_.exit(error, out, err);
+        app_.exit(error, out, err);
         streams_.out << out.str();
-        streams_.err << err.str();
-        return code == 0 ? code_of(Exit::fine) : code_of(Exit::usage);
+        return code_of(Exit::fine);
     }
 
     Streams& streams_;

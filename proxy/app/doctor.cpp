@@ -16,6 +16,7 @@
 #include "proxy/app/file_access.hpp"
 #include "proxy/app/policy_file.hpp"
 #include "proxy/app/table.hpp"
+#include "proxy/app/told_audit.hpp"
 #include "proxy/app/told_credential.hpp"
 #include "proxy/base/text.hpp"
 
@@ -104,9 +105,9 @@ Finding examine_proxy(const ListenAddress& listener) {
         return {"proxy", Health::note, "listen.proxy has port 0, so each run picks another",
                 "give it a port, or use `sluice exec`"};
     const HttpReply reply = http_get(proxy, "/", patience);
-    if (!reply.fault.empty())
+    if (!reply.fault.empty() && reply.fault != answers_otherwise)
         return {"proxy", Health::wrong, "nobody serves " + url + ": " + reply.fault, "sluice run"};
-    if (reply.head.find("\r\nsluice-outcome:") == std::string::npos)
+    if (!reply.fault.empty() || reply.head.find("\r\nsluice-outcome:") == std::string::npos)
         return {"proxy", Health::wrong, "what listens at " + url + " is not Sluice", "give listen.proxy another port"};
     return {"proxy", Health::fine, "answers at " + url, ""};
 }
@@ -119,8 +120,8 @@ Finding examine_admin(const ListenAddress& listener) {
     return {"admin", Health::wrong, admin.text() + ": " + fault, "sluice run; its log says more"};
 }
 
-/// As the running Sluice has them; nothing where it cannot be asked, which is told already.
-void examine_credentials(const ListenAddress& listener, std::vector<Finding>& findings) {
+/// Credentials and audit trail as the running Sluice has them; nothing where it cannot be asked, which is told already.
+void examine_running(const ListenAddress& listener, std::vector<Finding>& findings) {
     const ListenAddress admin = as_dialled(listener);
     if (admin.port == 0) return;
     const HttpReply reply = http_get(admin, "/vendors", patience);
@@ -131,6 +132,8 @@ void examine_credentials(const ListenAddress& listener, std::vector<Finding>& fi
     if (vendors && vendors->is_array())
         for (Finding& finding : examine_catalogue(vendors->get_array(), std::chrono::system_clock::now()))
             findings.push_back(std::move(finding));
+    if (error) return;
+    for (Finding& finding : examine_audit(told)) findings.push_back(std::move(finding));
 }
 
 void examine_published(const Config& config, std::vector<Finding>& findings) {
@@ -280,13 +283,23 @@ std::vector<Finding> examine_catalogue(const json::array& vendors, WallTime now)
     return findings;
 }
 
+std::vector<Finding> examine_audit(const json::value& vendors) {
+    const auto audit = audit_told(vendors);
+    if (!audit) return {};
+    if (!audit->altered.empty())
+        return {{"audit", Health::wrong, summed_up(*audit), "sluice audit verify, as Sluice's user"}};
+    if (audit->failing || audit->lost > 0)
+        return {{"audit", Health::note, summed_up(*audit), "let Sluice's user write there, and make room"}};
+    return {{"audit", Health::fine, summed_up(*audit), ""}};
+}
+
 int run_doctor(const std::string& given, Output output, Streams& streams) {
     const auto config = load_or_explain(given, streams.err);
     if (!config) return code_of(Exit::bad_policy);
     std::vector<Finding> findings = {{"policy", Health::fine, find_policy(given).value_or(""), ""},
                                      examine_proxy(config->listen.proxy),
                                      examine_admin(config->listen.admin)};
-    examine_credentials(config->listen.admin, findings);
+    examine_running(config->listen.admin, findings);
     examine_published(*config, findings);
     const std::string published = published_directory(*config);
     if (config->listen.proxy.port != 0 && !published.empty()) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
 #include <functional>
 #include <optional>
 #include <string>
@@ -30,6 +31,9 @@ std::vector<Finding> examine_variables(const Variables& expected, const Config& 
 
 /// What of the vendors of a running Sluice's /vendors has no credential, or will have none soon. Pure.
 std::vector<Finding> examine_catalogue(const boost::json::array& vendors, WallTime now);
+
+/// How its audit trail fares, as the same answer says; nothing where that says nothing. Pure.
+std::vector<Finding> examine_audit(const boost::json::value& vendors);
 
 /// Asks proxy and admin, which costs one refused request; reads nothing but the policy and what is published. Exit 0
 /// when nothing is wrong, else 1.

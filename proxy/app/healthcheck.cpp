@@ -10,7 +10,7 @@ int check_health(const std::string& config, const std::string& admin_text, Strea
     if (!admin) return code_of(exit);
     const std::string fault = ask_ready(*admin, 2s);
     if (fault.empty()) return code_of(Exit::fine);
-    streams.err << "not ready: " << admin->text() << ": " << fault << "\n";
+    streams.err << "not ready: " << unanswered(*admin, fault) << "\n";
     return code_of(Exit::failure);
 }
 

@@ -3,7 +3,12 @@
 #include <unistd.h>
 
 #include <boost/json/object.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "proxy/app/file_access.hpp"
 
 namespace sluice {
 
@@ -23,8 +28,9 @@ std::optional<std::string> find_policy(const std::string& given) {
     return std::nullopt;
 }
 
-std::string where_policies_are_looked_for() {
-    return "--config FILE, $SLUICE_CONFIG, ./" + std::string(here) + ", " + of_the_system;
+void tell_none_found(Console& err) {
+    err << err.paint(Colour::red, "no policy found") << ": looked for --config FILE, $SLUICE_CONFIG, ./" << here << ", "
+        << of_the_system << "; the smallest one is a file with `version: 1`\n";
 }
 
 void print_fault(Console& console, const Fault& fault) {
@@ -59,18 +65,42 @@ boost::json::array faults_as_json(const std::vector<Fault>& faults) {
     return all;
 }
 
+void say_why_unread(Decoded& decoded) {
+    if (decoded.config || decoded.faults.size() != 1) return;
+    Fault& fault = decoded.faults.front();
+    if (fault.line != 0 || fault.message != "cannot be read") return;
+    const int error = error_of_reading(fault.file);
+    const bool folder = error == 0 && std::filesystem::is_directory(fault.file);
+    if (error != 0 || folder)
+        fault.message += ": " + std::generic_category().message(folder ? EISDIR : error);
+    if (error == EACCES) fault.message += "; let this user read it";
+}
+
 std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err) {
     return load_to_run(given, err).config;
+}
+
+std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err, PolicyPlaces& places) {
+    const std::optional<std::string> path = find_policy(given);
+    if (!path) {
+        tell_none_found(err);
+        return {};
+    }
+    Decoded decoded = load_policy(*path, PolicyInputs::system(), places);
+    say_why_unread(decoded);
+    for (const Fault& fault : decoded.faults) print_fault(err, fault);
+    return decoded.config;
 }
 
 Loaded load_to_run(const std::string& given, Console& err, PolicySource::Adjust adjust) {
     const std::optional<std::string> path = find_policy(given);
     if (!path) {
-        err << err.paint(Colour::red, "no policy found") << ": looked for " << where_policies_are_looked_for() << "\n";
+        tell_none_found(err);
         return {};
     }
     auto source = std::make_shared<PolicySource>(*path, std::move(adjust));
-    const Decoded decoded = source->load();
+    Decoded decoded = source->load();
+    say_why_unread(decoded);
     for (const Fault& fault : decoded.faults) print_fault(err, fault);
     return {std::move(source), decoded.config};
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/decode.hpp"
+#include "config/places.hpp"
 #include "proxy/app/console.hpp"
 #include "proxy/app/policy_source.hpp"
 
@@ -17,16 +18,21 @@ namespace sluice {
 /// exists.
 std::optional<std::string> find_policy(const std::string& given);
 
-/// What find_policy looked for, for people.
-std::string where_policies_are_looked_for();
+/// What find_policy looked for, and what would do.
+void tell_none_found(Console& err);
 
 /// One fault with its source line and caret; red, or yellow where it is a warning.
 void print_fault(Console& console, const Fault& fault);
 boost::json::array faults_as_json(const std::vector<Fault>& faults);
 
+/// Where the policy's own file could not be read: adds why.
+void say_why_unread(Decoded& decoded);
+
 /// For commands that need a sound policy: its faults (warnings too) go to `err`. Null where it is bad or missing: the
 /// command ends with Exit::bad_policy.
 std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err);
+/// The same, and where each of its keys is written.
+std::shared_ptr<const Config> load_or_explain(const std::string& given, Console& err, PolicyPlaces& places);
 
 /// The same for commands that run: the policy, and where it is to be read again.
 struct Loaded {

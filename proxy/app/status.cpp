@@ -9,6 +9,7 @@
 
 #include "proxy/app/admin_client.hpp"
 #include "proxy/app/table.hpp"
+#include "proxy/app/told_audit.hpp"
 #include "proxy/app/told_credential.hpp"
 #include "proxy/base/text.hpp"
 
@@ -126,7 +127,10 @@ void print_as_json(Console& console, const ListenAddress& admin, const std::stri
     if (!fault.empty()) out["fault"] = fault;
     boost::system::error_code error;
     const json::value told = json::parse(vendors.body, error);
-    if (!error && told.is_object() && told.get_object().contains("vendors")) out["vendors"] = told.at("vendors");
+    if (!error && told.is_object() && told.get_object().contains("vendors")) {
+        out["vendors"] = told.at("vendors");
+        if (const json::value* audit = told.get_object().if_contains("audit")) out["audit"] = *audit;
+    }
     console << json::serialize(out) << "\n";
 }
 
@@ -141,6 +145,15 @@ std::optional<std::vector<Row>> rows_of(std::string_view body) {
     } catch (const std::exception&) {
         return {};
     }
+}
+
+void print_audit(Console& console, std::string_view body) {
+    boost::system::error_code error;
+    const json::value told = json::parse(json::string_view(body.data(), body.size()), error);
+    const auto audit = error ? std::nullopt : audit_told(told);
+    if (!audit) return;
+    const Colour colour = !audit->altered.empty() ? Colour::red : audit->failing ? Colour::yellow : Colour::green;
+    console << console.paint(colour, "audit") << "  " << summed_up(*audit) << "\n";
 }
 
 bool all_at_hand(const std::vector<Row>& rows) {
@@ -170,10 +183,11 @@ int print_status(const std::string& config, const std::string& admin_text, Outpu
         if (fault.empty()) {
             streams.out << streams.out.paint(Colour::green, "ready") << "  " << admin->text() << "\n";
         } else {
-            streams.err << streams.err.paint(Colour::red, "not ready") << ": " << admin->text() << ": " << fault
-                        << "\n";
+            streams.err << streams.err.paint(Colour::red, "not ready") << ": " << unanswered(*admin, fault) << "\n";
         }
-        if (rows) print_rows(streams.out, *rows);
+        if (!rows) break;
+        print_rows(streams.out, *rows);
+        print_audit(streams.out, vendors.body);
         break;
     }
     return code_of(fine ? Exit::fine : Exit::failure);

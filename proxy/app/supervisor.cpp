@@ -341,6 +341,7 @@ struct Supervisor::Impl {
                 telemetry->notice(gone ? Level::error : Level::warning, "credential",
                                   {{"credential", notice.credential}, {"state", state}, {"detail", notice.detail}});
             } else {
+                audit->add(audit_of_secret(notice, wall_now()));
                 telemetry->notice(Level::info, "credential", {{"credential", notice.credential}, {"state", state}});
             }
         });
@@ -662,7 +663,7 @@ struct Supervisor::Impl {
 
     std::string vendors_text() const {
         const Snapshot running = in_force();
-        return describe_vendors(*running->config, running->credentials, *running->contexts, now());
+        return describe_vendors(*running->config, running->credentials, *running->contexts, audit->standing(), now());
     }
 
     /// Under the mutex, so that no policy comes into force between what is forced and what is carried over.

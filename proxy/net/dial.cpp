@@ -70,12 +70,15 @@ class Refusals {
         if (may_be_allowed) to_allow_.push_back(address);
     }
 
-    Failure failure(const Authority& authority) const {
+    Failure failure(const Authority& authority, std::string_view whose) const {
         std::string detail = authority.text() + " is not dialled: ";
         detail += authority.is_address ? "" : authority.host + " resolves to ";
         detail += first_.text() + (authority.is_address ? " is " : ", ") + std::string(why_);
         if (!to_allow_.empty()) {
-            detail += "; where that is meant, the vendor's policy says `addresses: [" + listed(to_allow_) + "]`";
+            detail += "; where that is meant, ";
+            detail += whose.empty() ? "make a vendor of it: `hosts: [\"" + authority.text() + "\"], addresses: ["
+                                    : std::string(whose) + "'s policy says `addresses: [";
+            detail += listed(to_allow_) + "]`";
         }
         return failure_of(Origin::sluice, Reason::address_refused, std::move(detail));
     }
@@ -293,7 +296,8 @@ Dialler::Dialler(Loop& loop, Resolver& resolver, std::function<bool(const IpAddr
 
 /// The addresses that may be dialled, each once, in the order in which they are tried.
 Result<std::vector<IpAddress>> Dialler::choose(const Authority& authority, const std::vector<AddressRange>& addresses,
-                                               const std::vector<IpAddress>& resolved) const {
+                                               const std::vector<IpAddress>& resolved,
+                                               std::string_view whose) const {
     Refusals refusals;
     std::vector<IpAddress> allowed;
     for (const IpAddress& each : resolved) {
@@ -309,12 +313,12 @@ Result<std::vector<IpAddress>> Dialler::choose(const Authority& authority, const
             allowed.push_back(address);
         }
     }
-    if (allowed.empty()) return refusals.failure(authority);
+    if (allowed.empty()) return refusals.failure(authority, whose);
     return interleaved(allowed);
 }
 
 Task<Result<Dialled>> Dialler::dial(const Authority& authority, const std::vector<AddressRange>& addresses,
-                                    TimePoint deadline, Phases& phases) {
+                                    TimePoint deadline, Phases& phases, std::string_view whose) {
     const TimePoint started = Loop::now();
     Task<Result<std::vector<IpAddress>>> resolving = resolver_.resolve(authority.host, deadline);
     const Result<std::vector<IpAddress>> resolved = co_await std::move(resolving);
@@ -322,7 +326,7 @@ Task<Result<Dialled>> Dialler::dial(const Authority& authority, const std::vecto
     phases.dns = resolved_at - started;
     if (!resolved) co_return resolved.error();
 
-    Result<std::vector<IpAddress>> candidates = choose(authority, addresses, *resolved);
+    Result<std::vector<IpAddress>> candidates = choose(authority, addresses, *resolved, whose);
     if (!candidates) co_return candidates.error();
 
     Dialling dialling{loop_, authority, deadline, std::move(*candidates)};

@@ -31,16 +31,16 @@ class Dialler {
     Dialler(Loop& loop, Resolver& resolver, std::function<bool(const IpAddress&, std::uint16_t)> own_listener);
 
     /// Failures, all replay safe: dns_failed; address_refused (origin sluice, the detail names host, address and why,
-    /// and what to write: `addresses: [...]`) when no address is left that may be dialled (those that may not are left
+    /// and what to write: `addresses: [...]`, of `whose` policy; "" where nobody's holds, and a vendor has to be made) when no address is left that may be dialled (those that may not are left
     /// out while others remain); connect_failed (with the last error in words); timeout_connect; overloaded (origin
     /// sluice) when descriptors have run out. What was spent is written into `phases`, in the part that failed too. The
     /// arguments must outlive the task.
     Task<Result<Dialled>> dial(const Authority& authority, const std::vector<AddressRange>& addresses,
-                               TimePoint deadline, Phases& phases);
+                               TimePoint deadline, Phases& phases, std::string_view whose = "the vendor");
 
   private:
     Result<std::vector<IpAddress>> choose(const Authority& authority, const std::vector<AddressRange>& addresses,
-                                          const std::vector<IpAddress>& resolved) const;
+                                          const std::vector<IpAddress>& resolved, std::string_view whose) const;
 
     Loop& loop_;
     Resolver& resolver_;

@@ -136,8 +136,11 @@ Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal 
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // what is accepted has it from here
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
-        const bool taken = errno == EADDRINUSE;
-        fail("cannot listen on " + address.text() + (taken ? " (another process does; choose another address under `listen`, or port 0)" : ""));
+        const char* advice = errno == EADDRINUSE      ? " (another process does; choose another address under `listen`, or port 0)"
+                             : errno == EADDRNOTAVAIL ? " (this machine has no such address; choose another under `listen`)"
+                             : errno == EACCES        ? " (not this user's to take; choose a port above 1023 under `listen`)"
+                                                      : "";
+        fail("cannot listen on " + address.text() + advice);
     }
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + address.text());
     ListenAddress bound = address;
@@ -158,7 +161,7 @@ Listener Listener::unix_socket(asio::io_context& io, const std::string& path, bo
     const mode_t before = ::umask(for_all ? 0111 : 0117);   // from the first moment on
     const int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
     ::umask(before);
-    if (bound != 0) fail("cannot listen on " + path);
+    if (bound != 0) fail("cannot listen on " + path + (errno == ENOENT || errno == EACCES ? " (its directory has to be there, and this user's to write in; or choose another `listen.unix`)" : ""));
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + path);
     auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal), std::move(turned_away));
     impl->path = path;

@@ -19,6 +19,14 @@ constexpr Duration between_doubts = 250ms;   // of a worker
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
 Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
 
+// A Host that does not name whom a request is for. One that names nobody at all is malformed (RFC 9112 3.2); an empty one only where no target names an authority beside it (3.3). A port may be empty (RFC 3986 3.2.3).
+Refusal wrong_host(std::string_view host, bool target_names_it, std::string detail) {
+    if (host.empty() && !target_names_it) return bad_request("an empty Host, where only the Host says whom a request is for");
+    const std::string_view without_colon = host.substr(0, host.size() - (host.ends_with(':') ? 1 : 0));
+    if (!host.empty() && !parse_authority(without_colon, 1)) return bad_request("a Host that is no host and port");
+    return mismatch(std::move(detail));
+}
+
 bool is_own(const World& world, const Authority& authority) {
     const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
     for (const ListenAddress& own : world.own) {
@@ -305,7 +313,7 @@ std::optional<Refusal> Session::address(Exchange& ex) {
     ex.authority = std::move(target->authority);
     ex.request.target = std::move(rest);
     const auto host = ex.request.fields.find(Known::host);
-    if (host && !names(*host, ex.authority, default_port(ex.scheme))) return mismatch("the target names " + ex.authority.text(ex.scheme) + ", the Host field something else");
+    if (host && !names(*host, ex.authority, default_port(ex.scheme))) return wrong_host(*host, true, "the target names " + ex.authority.text(ex.scheme) + ", the Host field something else");
     return {};
 }
 
@@ -316,7 +324,7 @@ std::optional<Refusal> Session::address_inside(Exchange& ex, const Target& targe
     if (target.form == Target::Form::absolute && (target.authority != inside.authority || target.scheme != inside.scheme))
         return mismatch("the target names another authority than the CONNECT to " + name);
     const auto host = ex.request.fields.find(Known::host);
-    if (host && !names(*host, inside.authority, default_port(inside.scheme))) return mismatch("the Host field names another authority than the CONNECT to " + inside.authority.text());
+    if (host && !names(*host, inside.authority, default_port(inside.scheme))) return wrong_host(*host, target.form == Target::Form::absolute, "the Host field names another authority than the CONNECT to " + inside.authority.text());
     return {};
 }
 
@@ -325,8 +333,10 @@ std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view 
     const auto host = ex.request.fields.find(Known::host);
     const auto named = host ? parse_authority(*host, default_port(Scheme::http)) : Result<Authority>(Failure{});
     const bool through_file = entrance_ == Entrance::unix_socket && named && named->host == "localhost";
-    if (!through_file && (!named || !is_own(floor_.world, *named)))
-        return mismatch("a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)");
+    if (!through_file && (!named || !is_own(floor_.world, *named))) {
+        std::string detail = "a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)";
+        return host ? wrong_host(*host, false, std::move(detail)) : mismatch(std::move(detail));
+    }
     // Each of them: who sends two may be read by either.
     for (const Field field : ex.request.fields) {
         if (field.known == Known::origin && foreign_origin(floor_.world, field.value))
@@ -372,7 +382,7 @@ Task<Session::Next> Session::connect(Exchange& ex) {
     } else {
         ex.authority = std::move(target->authority);
         const auto host = ex.request.fields.find(Known::host);
-        if (host && !names(*host, ex.authority, ex.authority.port)) ex.refused_already = mismatch("CONNECT names " + ex.authority.text() + ", its Host field something else");
+        if (host && !names(*host, ex.authority, ex.authority.port)) ex.refused_already = wrong_host(*host, true, "CONNECT names " + ex.authority.text() + ", its Host field something else");
     }
     if (ex.refused_already) {
         attribute(ex, false);

@@ -21,11 +21,12 @@ constexpr std::string_view lost_event = "audit_lost";
 
 struct AuditTrail::Shared {
     Shared(std::string directory, Notify n, Options o)
-        : options(o), notify(std::move(n)), file(std::move(directory), o.bounds) {}
+        : options(o), notify(std::move(n)), file(std::move(directory), o.bounds), path(file.path()) {}
 
     const Options options;
     const Notify notify;
     AuditFile file;  // of the thread
+    const std::string path;
 
     mutable std::mutex mutex;  // of all below
     std::condition_variable changed;
@@ -34,6 +35,8 @@ struct AuditTrail::Shared {
     AuditCounts counts;
     std::uint64_t lost_untold = 0;  // in the trail
     bool failing = false, stopping = false, finished = false;
+    std::string last_fault, altered;
+    std::uint64_t being_written = 0;  // records
     bool left = false;  // whoever is to be notified is gone
 
     void run();
@@ -60,12 +63,20 @@ AuditCounts AuditTrail::counts() const {
     return shared_->counts;
 }
 
+AuditStanding AuditTrail::standing() const {
+    const std::lock_guard lock(shared_->mutex);
+    return {shared_->path,    shared_->counts,     shared_->waiting.size() + shared_->being_written,
+            shared_->failing, shared_->last_fault, shared_->altered};
+}
+
 /// How it came out. What was not written goes before what has come since.
 void AuditTrail::Shared::settle(std::vector<AuditRecord> batch, std::uint64_t lost, const std::string& fault) {
     const std::lock_guard lock(mutex);
     const bool news = failing != !fault.empty();
     failing = !fault.empty();
+    being_written = 0;
     if (failing) {
+        last_fault = fault;
         ++counts.failures;
         std::move(waiting.begin(), waiting.end(), std::back_inserter(batch));
         waiting = std::move(batch);
@@ -80,7 +91,9 @@ void AuditTrail::Shared::settle(std::vector<AuditRecord> batch, std::uint64_t lo
 void AuditTrail::Shared::alarm() {
     const std::string found = file.take_alarm();
     const std::lock_guard lock(mutex);
-    if (!found.empty() && notify && !left) notify({false, file.path(), found, 0, true});
+    if (found.empty()) return;
+    altered = found;
+    if (notify && !left) notify({false, file.path(), found, 0, true});
 }
 
 /// The end has come, and the disk still refuses.
@@ -101,6 +114,7 @@ void AuditTrail::Shared::run() {
         std::vector<AuditRecord> batch = std::exchange(waiting, {});
         const std::uint64_t lost = lost_untold;
         const bool last = stopping;
+        being_written = batch.size();
         lock.unlock();
         std::vector<AuditRecord> all = batch;
         if (lost > 0) {

@@ -29,6 +29,16 @@ struct AuditCounts {
     std::uint64_t written = 0, lost = 0, failures = 0;  // `failures`: times that the disk refused
 };
 
+/// How it fares, for people.
+struct AuditStanding {
+    std::string file;
+    AuditCounts counts;
+    std::uint64_t waiting = 0;  // records that are not on the disk yet
+    bool failing = false;       // the disk refuses now
+    std::string fault;          // why it refused the last time; "": it never did
+    std::string altered;        // what somebody changed, as far as a trail notices while it is written; "": nothing
+};
+
 class AuditTrail {
   public:
     using Notify = std::function<void(const AuditNotice&)>;
@@ -49,6 +59,7 @@ class AuditTrail {
     // Any thread:
     void add(AuditRecord record);
     AuditCounts counts() const;
+    AuditStanding standing() const;
 
   private:
     struct Shared;

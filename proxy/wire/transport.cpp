@@ -112,12 +112,22 @@ void HttpTransport::adopt(std::shared_ptr<const ClientContexts> contexts) {
     contexts_ = std::move(contexts);
 }
 
+namespace {
+
+// Who has to say that an address is meant: an issuer is reached by the rules of a credential, and a host that no vendor has by nobody's.
+std::string_view whose_addresses(const Vendor& vendor) {
+    if (vendor.name == "_other") return "";
+    return vendor.hosts.empty() && vendor.endpoints.empty() ? std::string_view(vendor.name) : std::string_view("the vendor");
+}
+
+}  // namespace
+
 // ---- connecting ------------------------------------------------------------------------------------------------------
 
 Task<Result<HttpTransport::ConnectionPtr>> HttpTransport::connect(RoundTrip& trip, const PoolKey& key, bool tls) {
     const TimePoint started = Loop::now();
     const TimePoint deadline = std::min(later(started, trip.limits.timeout.connect), trip.limits.total);
-    Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline, *trip.phases);
+    Result<Dialled> dialled = co_await dialler_.dial(trip.destination.authority, trip.vendor->addresses, deadline, *trip.phases, whose_addresses(*trip.vendor));
     if (!dialled) {
         Failure failure = std::move(dialled.error());
         if (failure.reason == Reason::timeout_connect)

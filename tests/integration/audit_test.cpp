@@ -6,6 +6,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "proxy/app/admin_client.hpp"
+#include "proxy/app/doctor.hpp"
 #include "tests/support/command.hpp"
 #include "tests/support/proxy.hpp"
 
@@ -170,6 +172,60 @@ TEST_CASE("a trail that cannot be written stops no traffic: it is told once, cou
     const Ran verified = sluice_command({"audit", "verify", path_of(proxy), path_of(proxy) + ".1"});
     INFO(verified.out << verified.err);
     CHECK(verified.code == 0);
+}
+
+TEST_CASE("a static secret that is rotated is in the audit trail, and the secret never is") {
+    TestProxy proxy("credentials:\n  key: {type: bearer, value: {file: @dir/key}}\n"
+                    "vendors:\n  pay: {hosts: [pay.example], credential: key}\n");
+    const auto put = [&](const std::string& secret) {
+        fs::rename(proxy.directory().file("next", secret), proxy.directory().path() + "/key");
+    };
+    put("first-secret-nobody-may-see");
+    const json::object first = awaited(proxy, "credential", 1).front();
+    CHECK(text_at(first, "credential") == "key");
+    CHECK(text_at(first, "state") == "available");
+    put("second-secret-nobody-may-see");
+    CHECK(text_at(awaited(proxy, "credential", 2).back(), "state") == "changed");
+    CHECK_FALSE(holds(read(path_of(proxy)), "nobody-may-see"));
+}
+
+TEST_CASE("status and doctor say how the audit trail fares") {
+    TestProxy proxy("vendors:\n  pay: {hosts: [pay.example]}\n");
+    const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port()), trail = path_of(proxy);
+    const auto status = [&] { return sluice_command({"status", "--admin", admin}); };
+    const auto health = [&] {
+        const auto found = examine_audit(json::parse(http_get({{{127, 0, 0, 1}, false}, proxy.admin_port()}, "/vendors", 10s).body));
+        REQUIRE(found.size() == 1);
+        return found.front().health;
+    };
+    awaited(proxy, "started", 1);
+    CHECK(health() == Health::fine);
+
+    // A folder in its place takes no lines.
+    fs::rename(trail, trail + ".away");
+    fs::create_directory(trail);
+    CHECK(force(proxy, "open").code == 0);
+    CHECK(eventually([&] { return holds(status().out, trail + ": NOT WRITTEN, cannot open "); }));
+    CHECK(status().code == 0);
+    CHECK(health() == Health::note);
+    fs::remove(trail);
+    fs::rename(trail + ".away", trail);
+    CHECK(eventually([&] { return holds(status().out, "; it could not be written for a while: cannot open "); }));
+
+    std::string text = read(trail);
+    text.replace(text.rfind("breaker_forced"), 14, "nothing");
+    std::ofstream(trail, std::ios::binary | std::ios::trunc) << text;
+    CHECK(force(proxy, "auto").code == 0);
+    CHECK(eventually([&] { return holds(status().out, "CHANGED BY SOMEBODY, see sluice audit verify: "); }));
+    CHECK(health() == Health::wrong);
+}
+
+TEST_CASE("what says nothing of an audit trail is left alone, and what says nonsense obeys no terminal") {
+    CHECK(examine_audit(json::parse(R"({"vendors":[]})")).empty());
+    CHECK(examine_audit(json::parse(R"([1])")).empty());
+    const auto odd = examine_audit(json::parse(R"({"audit":{"file":"a\u001b[2Jb","failing":7,"written":"x","lost":-1}})"));
+    REQUIRE(odd.size() == 1);
+    CHECK(odd.front().what == "a?[2Jb: 0 records since the start");
 }
 
 TEST_CASE("audit verify says that a chain is whole, or where it is not, to people and to machines") {

@@ -206,13 +206,38 @@ TEST_CASE("what is not understood ends in 2 and says what would be") {
         {{"breaker", "pay/../x", "open"}, "cannot be a vendor's name"},
         {{"breaker", "pay", "--endpoint", "api.pay.example"}, "give a state too"},
         {{"credential"}, "test"},
-        {{"credential", "test"}, "NAME"},
+        {{"credential", "test"}, "NAME is required; sluice credential --help says what there is"},
+        {{"check", "extra"}, "not expected: extra; sluice check --help says what there is"},
+        {{"--nonsense"}, "there is no \"--nonsense\" here; sluice --help says what there is"},
+        {{"credential", "get"}, "there is no \"get\" here; sluice credential --help says what there is"},
     }));
     const Ran ran = sluice_command(words);
     INFO(ran.err);
     CHECK(ran.code == 2);
     CHECK(holds(ran.err, said));
     CHECK(ran.out.empty());
+}
+
+TEST_CASE("what fails says why, and what to look at") {
+    const TemporaryDirectory directory;
+    const auto said = [&](const std::vector<std::string>& words) { return sluice_command(words).err; };
+    CHECK(holds(said({"check", "-c", directory.path()}), directory.path() + ": cannot be read: Is a directory\n"));
+    CHECK(holds(said({"status", "-c", directory.path() + "/none"}), "/none: cannot be read: No such file or directory\n"));
+    const std::string fine = directory.file("p.yaml", good);
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"status", "--admin", "127.0.0.1:1"},
+                                                  {"healthcheck", "--admin", "127.0.0.1:1"},
+                                                  {"breaker", "pay", "--admin", "127.0.0.1:1"},
+                                                  {"check", "-c", fine, "--against", "127.0.0.1:1"}}) {
+        INFO(words.front());
+        CHECK(holds(said(words), "127.0.0.1:1: Connection refused; is `sluice run` up, and is this its listen.admin?\n"));
+    }
+    CHECK(holds(said({"explain", "-c", fine, "get", "https://api.pay.example/v1/rates"}), "GET may be what is meant"));
+    const auto detail = [](const std::string& method, const std::string& url) { return text_at(explained(method, url), "detail"); };
+    CHECK(holds(detail("GET", "api.pay.example/v1/rates"), "(did you mean 'https://api.pay.example/v1/rates'?)"));
+    CHECK(holds(detail("CONNECT", "api.pay.example"), "host:port"));
+    CHECK(holds(detail("GET", "/"), "/<vendor>/<path>"));
+    CHECK(holds(detail("GET", "/pya/v1"), "(did you mean 'pay'?)"));
+    CHECK(holds(detail("GET", "https://nobody.example/"), "write it under the `hosts` of one"));
 }
 
 TEST_CASE("each command has help with examples") {
@@ -298,6 +323,7 @@ TEST_CASE("of a tunnel those timeouts are told that hold for it") {
     INFO(row.method << ' ' << row.url);
     auto timeout = explained(row.method, row.url, policy).at("timeout").as_object();
     timeout.erase("place");
+    timeout.erase("places");
     CHECK(boost::json::serialize(timeout) == row.json);
     const TemporaryDirectory directory;
     const Ran ran = sluice_command({"explain", "-c", directory.file("p.yaml", policy), row.method, row.url});
@@ -346,6 +372,7 @@ TEST_CASE("where no vendor has the host, the line of `unmatched` is what decided
 TEST_CASE("what no vendor has goes through where `unmatched` says so, but never to an inner address") {
     const std::string open = "version: 1\nstate: /x\nunmatched: tunnel\n";
     CHECK(explained("GET", "http://any.example/", open).at("allowed") == true);
+    CHECK(holds(text_at(explained("CONNECT", "10.0.0.7:443", open), "detail"), R"(make a vendor of it: `hosts: ["10.0.0.7:443"], addresses: [10.0.0.7]`)"));
     CHECK(text_at(explained("CONNECT", "any.example:443", open), "way") == "tunnel");
     CHECK(text_at(explained("GET", "http://169.254.169.254/latest/meta-data", open), "reason") == "address_refused");
     CHECK(text_at(explained("CONNECT", "[::ffff:127.0.0.1]:443", open), "reason") == "address_refused");
@@ -409,13 +436,148 @@ TEST_CASE("what keeps an application standing is explained with its effective nu
     const std::string nothing = directory.file("n.yaml", without.replace(words, 10, "on: []"));
     CHECK(holds(sluice_command({"explain", "-c", nothing, "GET", "https://a.example/x"}).out, "1 more on nothing; "));
     CHECK(holds(ran.out, "opens on 9 failures in a row"));
-    CHECK(holds(ran.out, "limit2: 2 at a time, waits 0s  " + policy + ":17\n"));
-    CHECK(holds(ran.out, "ON: fault reset, rate 2%"));
+    CHECK(holds(ran.out, "limit2: 2 at a time, no waiting  " + policy + ":17\n"));
+    CHECK(holds(ran.out, "ON: reset in 2%; stops above 50% failures"));
     CHECK(explained("CONNECT", "none.example:443", "version: 1\nstate: /x\nunmatched: tunnel\n").at("limit").as_array().empty());
     const std::string two = directory.file("two.yaml", "version: 1\nstate: /x\nvendors: {v: {retry: {max: 0}, hosts: [v.example], endpoints: [{url: \"https://a.example\"}, {url: \"https://b.example\"}]}}\n");
     CHECK(holds(sluice_command({"explain", "-c", two, "GET", "https://v.example/"}).out, "none; what could not be sent goes on elsewhere"));
     const std::string one = directory.file("one.yaml", "version: 1\nstate: /x\nvendors: {v: {hosts: [v.example]}}\n");
     CHECK_FALSE(holds(sluice_command({"explain", "-c", one, "GET", "https://v.example/"}).out, "goes on elsewhere"));
+}
+
+namespace {
+
+constexpr const char* layered = R"(version: 1
+state: /x
+defaults:
+  breaker: {window: 1m}
+  retry: {on: [connect], max: 1}
+  limit: {concurrency: 64}
+clients:
+  shop: {uid: 1, vendors: [v]}
+  mail: {uid: 2, vendors: [w]}
+vendors:
+  v:
+    hosts: [v.example]
+    endpoints:
+      - url: https://one.example/a
+      - url: https://two.example/b
+    breaker:
+      consecutive: 3
+      probes: 4
+    retry: {on: [+429]}
+    hedge: {after: 300ms}
+    timeout: {first_byte: 20s, idle: 1s}
+    limit:
+      - rate: 5/s
+        burst: 9
+      - {name: of-tenant, per: header X-Tenant, rate: 1/s}
+    fallback: {vendor: w, rewrite: {path: {/x/**: /y/**}}}
+    chaos:
+      enabled: false
+      inject: [{fault: reset, route: "GET /x/*"}, {fault: hang, first: 2}]
+    routes:
+      - match: "GET /x/*"
+        timeout: {total: 3s}
+        limit: [{concurrency: 2}, {rate: 7/s}]
+  w: {hosts: [w.example], allow: ["* /y/one"], limit: {rate: 5/s}}
+)";
+
+std::string explained_in_words(const std::string& method, const std::string& url, std::string policy) {
+    const TemporaryDirectory directory;
+    const Ran ran = sluice_command({"explain", "-c", directory.file("p.yaml", policy), method, url});
+    INFO(ran.err);
+    REQUIRE(ran.code == 0);
+    std::string out = ran.out;
+    const std::string before = directory.path() + '/';
+    for (auto at = out.find(before); at != out.npos; at = out.find(before)) out.erase(at, before.size());
+    return out;
+}
+
+std::int64_t line_of_key(const boost::json::value& map, std::string_view key) {
+    return map.at("places").at(key).at("line").to_number<std::int64_t>();
+}
+
+}  // namespace
+
+TEST_CASE("each number has the line of its own key, whichever map it is inherited from") {
+    const auto said = explained("GET", "https://v.example/x/one", layered);
+    CHECK(line_of_key(said.at("breaker"), "consecutive") == 17);
+    CHECK(line_of_key(said.at("breaker"), "probes") == 18);
+    CHECK(line_of_key(said.at("breaker"), "window") == 4);
+    CHECK_FALSE(said.at("breaker").at("places").as_object().contains("open_for"));  // built in
+    CHECK(line_of(said, "breaker") == 16);
+    CHECK(line_of_key(said.at("retry"), "max") == 5);
+    CHECK(line_of_key(said.at("timeout"), "total") == 32);
+    CHECK(line_of_key(said.at("timeout"), "first_byte") == 32);  // cut to it
+    CHECK(line_of_key(said.at("timeout"), "idle") == 21);
+    CHECK_FALSE(said.at("timeout").at("places").as_object().contains("connect"));
+    std::vector<std::int64_t> lines;
+    for (const auto& limit : said.at("limit").as_array())
+        lines.push_back(limit.at("place").at("line").to_number<std::int64_t>());
+    CHECK(lines == std::vector<std::int64_t>{23, 25, 6, 33, 33});
+
+    const std::string words = explained_in_words("GET", "https://v.example/x/one", layered);
+    INFO(words);
+    CHECK(holds(words, "p.yaml:17 (consecutive), p.yaml:4 (window), p.yaml:18 (probes)\n"));
+    CHECK(holds(words, "p.yaml:5 (max, on), p.yaml:19 (on)\n"));
+    CHECK(holds(words, "limit: 5/s (burst 9), no waiting  p.yaml:23\n"));
+    CHECK(holds(words, "64 at a time, no waiting  p.yaml:6 (concurrency)\n"));
+    const std::string other = explained_in_words("GET", "https://w.example/y/one", layered);
+    CHECK(holds(other, "5/s (burst 5), 64 at a time, no waiting\n              p.yaml:34 (rate), p.yaml:6 (concurrency)\n"));
+}
+
+TEST_CASE("a number of a vendor in a file of its own has its line there") {
+    const TemporaryDirectory directory;
+    directory.file("own.yaml", "vendors:\n  v:\n    hosts: [v.example]\n    breaker: {probes: 4}\n");
+    const std::string policy =
+        directory.file("p.yaml", "version: 1\nstate: /x\ninclude: [own.yaml]\ndefaults: {breaker: {window: 1m}}\n");
+    const auto said = boost::json::parse(
+        sluice_command({"explain", "-o", "json", "-c", policy, "GET", "https://v.example/"}).out);
+    CHECK(text_at(said.at("breaker").at("places").at("probes").as_object(), "file") == directory.path() + "/own.yaml");
+    CHECK(line_of_key(said.at("breaker"), "probes") == 4);
+    CHECK(text_at(said.at("breaker").at("places").at("window").as_object(), "file") == policy);
+}
+
+TEST_CASE("a tunnel's limits have the lines of those that are left") {
+    const std::string words = explained_in_words("CONNECT", "t.example:443",
+                                                 "version: 1\nstate: /x\nvendors:\n  t:\n    hosts: [t.example]\n    mode: tunnel\n"
+                                                 "    timeout: {idle: 1s}\n    limit:\n      - rate: 5/s\n");
+    INFO(words);
+    CHECK(holds(words, "limit: 5/s (burst 5), no waiting  p.yaml:9\n"));
+    CHECK(holds(words, "timeouts    connect 2s, idle 1h\n"));  // an hour is built in, whatever is written
+}
+
+TEST_CASE("every endpoint is explained, and the vendor that stands in") {
+    const auto said = explained("GET", "https://v.example/x/one", layered);
+    CHECK(text_at(said, "upstream") == "https://one.example/a/x/one");
+    CHECK(said.at("then") == boost::json::array{"https://two.example/b/x/one"});
+    CHECK(said.at("fallback").at("path") == "/y/one");
+    const std::string words = explained_in_words("GET", "https://v.example/x/one", layered);
+    INFO(words);
+    CHECK(holds(words, "  then        https://two.example/b/x/one  p.yaml:15\n"));
+    CHECK(holds(words, "  fallback    w: https://w.example/y/one, no credential; its own rules: sluice explain GET /w/y/one  p.yaml:26\n"));
+    CHECK(holds(explained_in_words("GET", "https://v.example/x/two", layered), "w: it cannot have this request: no allow rule of vendor 'w' matches GET /y/two"));
+    CHECK(holds(explained_in_words("POST", "https://v.example/y/one", layered), "; not once the POST was sent"));
+}
+
+TEST_CASE("what only some requests get is explained for those") {
+    const std::string get = explained_in_words("GET", "https://v.example/y/one", layered);
+    const std::string post = explained_in_words("POST", "https://v.example/y/one", layered);
+    INFO(get << post);
+    CHECK(holds(get, "  hedge       up to 1 more after 300ms"));
+    CHECK(holds(post, "  hedge       none: a POST is not idempotent"));
+    CHECK(holds(post, "; once sent, a POST only with an Idempotency-Key"));
+    CHECK_FALSE(holds(get, "once sent"));
+    CHECK(holds(get, "  clients     only shop  p.yaml:8 (shop)\n"));
+    CHECK(explained("GET", "https://w.example/y/one", layered).at("clients") == boost::json::array{"mail"});
+    CHECK(holds(get, "  chaos       off  p.yaml:28\n"));
+    std::string on = layered;
+    on.replace(on.find("enabled: false"), 14, "enabled: true");
+    CHECK(holds(explained_in_words("GET", "https://v.example/y/one", on), "ON: hang, the first 2; stops above"));
+    std::string alone = layered;
+    alone.replace(alone.find("vendors: [v]"), 12, "vendors: [w]");
+    CHECK(holds(explained_in_words("GET", "https://v.example/y/one", alone), "none of the policy's clients may ask for it"));
 }
 
 TEST_CASE("people read the explanation in lines with places") {
@@ -487,17 +649,20 @@ TEST_CASE("status shows what is at hand and what is not, and ends accordingly") 
         const std::string admin = "127.0.0.1:" + std::to_string(proxy.admin_port());
         const Ran table = sluice_command({"status", "--admin", admin});
         CHECK(table.code == 0);
-        CHECK(table.out ==
-              "ready  " + admin +
-                  "\n"
-                  "VENDOR  MODE       WHERE TO                 CREDENTIAL\n"
-                  "pay     intercept  api.pay.example          k\n"
-                  "maps    intercept  https://maps.example/v2  -\n");
+        const std::string vendors =
+            "ready  " + admin +
+            "\n"
+            "VENDOR  MODE       WHERE TO                 CREDENTIAL\n"
+            "pay     intercept  api.pay.example          k\n"
+            "maps    intercept  https://maps.example/v2  -\n";
+        CHECK(table.out.starts_with(vendors + "audit  " + proxy.directory().path() + "/state/audit.jsonl: "));
+        CHECK(eventually([&] { return holds(sluice_command({"status", "--admin", admin}).out, ".jsonl: 2 records since the start\n"); }));
         const Ran json = sluice_command({"status", "--admin", admin, "-o", "json"});
         CHECK(json.code == 0);
         const auto told = boost::json::parse(json.out);
         CHECK(told.at("ready") == true);
         CHECK(told.at("vendors").as_array().size() == 2);
+        CHECK(told.at("audit").at("failing") == false);
         CHECK_FALSE(holds(json.out, "s3cr3t"));
     }
     TestProxy without("credentials:\n  k: {type: bearer, value: {file: /nonexistent/key}}\n" + pay);
@@ -542,7 +707,7 @@ TEST_CASE("status remarks on what is not as on a good day, and is content all th
     CHECK(holds(ran.out, "\n  breaker of api.pay.example: open, forced by hand\n"));
     CHECK(holds(ran.out, "\n  chaos: faults are injected on purpose\n"));
     CHECK(holds(ran.out, "api.pay.example  -\n"));
-    CHECK(ran.out.ends_with("maps.example     -\n"));
+    CHECK(holds(ran.out, "maps.example     -\naudit  "));
 }
 
 TEST_CASE("breakers are shown and forced from the command line") {
@@ -830,6 +995,35 @@ TEST_CASE("check --against says what a policy would change in a running Sluice, 
 
     const std::string taken = proxy.directory().file("taken.yaml", replaced(same, "total: 10s", "total: 20s"));
     CHECK(sluice_command({"check", "-c", taken, "--against", admin}).code == 0);
+}
+
+TEST_CASE("check --against shows where long values differ, wherever that is") {
+    const TemporaryDirectory secrets;
+    const std::string common(60, 'b');
+    const auto about = [&](const std::string& text) {
+        return "no_proxy: [" + text + ".example]\nvendors: {v: {hosts: [v.example]}}\n";
+    };
+    // Far behind what the two have in common, and right at the beginning.
+    TestProxy proxy(about("x" + common + "." + common + ".one"));
+    const std::string admin = "http://127.0.0.1:" + std::to_string(proxy.admin_port());
+    const std::string running = contents(proxy.directory().path() + "/policy.yaml");
+    const auto told = [&](std::string from, const std::string& to) {
+        std::string text = running;
+        text.replace(text.find(from), from.size(), to);
+        return sluice_command({"check", "-c", secrets.file("next.yaml", text), "--against", admin}).out;
+    };
+    const std::string late = told(".one.example", ".two.example");
+    INFO(late);
+    CHECK(holds(late, R"(b.one.example"] -> ...)"));
+    CHECK(holds(late, R"(b.two.example"])"));
+    const std::string early = told("[xbbb", "[ybbb");
+    INFO(early);
+    CHECK(holds(early, R"(~ no_proxy: ["xbbb)"));
+    CHECK(holds(early, R"(... -> ["ybbb)"));
+    const std::string longer = told(".one.example]", ".one.example, more.example]");
+    INFO(longer);
+    CHECK(holds(longer, R"(.one.example"] -> ...)"));
+    CHECK(holds(longer, R"(.one.example","more.example"])"));
 }
 
 TEST_CASE("check --against: a bad policy is still bad, and a Sluice that nobody finds is a failure") {

