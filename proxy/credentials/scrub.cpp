@@ -105,6 +105,41 @@ Secret json_of(std::string_view secret, std::string_view as_number, bool slash, 
     return Secret(std::move(out));
 }
 
+struct Entity {
+    char of;
+    std::string_view as;
+};
+/// Of HTML and XML, as error pages have it: which characters become a reference, and which, is their library's own choice (HTML 13.1.4, XML 1.0 2.4).
+constexpr Entity amp{'&', "&amp;"}, lt{'<', "&lt;"}, gt{'>', "&gt;"}, quot{'"', "&quot;"}, apos{'\'', "&#39;"}, apos_hex{'\'', "&#x27;"}, slash_hex{'/', "&#x2F;"}, equals_hex{'=', "&#x3D;"}, tick_hex{'`', "&#x60;"};
+using Escaping = Entity[8];   // the rest of one is empty
+constexpr Escaping escapings[] = {
+    {amp, lt, gt},                                                             // what text must have: XML, Go's and Python's where no attribute is meant
+    {amp, lt, gt, quot},                                                       // Apache, PHP before 8.1
+    {amp, lt, gt, quot, apos},                                                 // Express, Rails, Spring, lodash, .NET
+    {amp, lt, gt, quot, {'\'', "&#039;"}},                                     // PHP
+    {amp, lt, gt, quot, {'\'', "&apos;"}},                                     // XML, Jetty
+    {amp, lt, gt, quot, apos_hex},                                             // Python, Django, React
+    {amp, lt, gt, {'"', "&#34;"}, apos},                                       // Go, Jinja
+    {amp, lt, gt, {'"', "&#34;"}, apos, {'+', "&#43;"}},                       // Go's templates
+    {amp, lt, gt, quot, apos_hex, {'+', "&#x2B;"}},                            // ASP.NET Core
+    {amp, lt, gt, quot, apos, {'/', "&#47;"}},                                 // Tomcat
+    {amp, lt, gt, quot, apos, slash_hex, tick_hex, equals_hex},                // Mustache
+    {amp, lt, gt, quot, apos_hex, tick_hex, equals_hex},                       // Handlebars
+    {amp, lt, gt, quot, apos_hex, slash_hex},                                  // OWASP's six
+};
+
+Secret html_of(std::string_view secret, const Escaping& entities) {
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        const auto* const entity = std::find_if(std::begin(entities), std::end(entities), [c](const Entity& one) { return one.of == c && !one.as.empty(); });
+        if (entity == std::end(entities))
+            out += c;
+        else
+            out += entity->as;
+    }
+    return Secret(std::move(out));
+}
+
 void add_forms(std::vector<Secret>& forms, const Secret& of) {
     const std::string_view secret = of.reveal();
     const auto add = [&forms](Secret form) {
@@ -129,6 +164,9 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
     add(json_of(secret, "\b\f\n\r\t", false, lower_digits));
     add(json_of(secret, "", true, lower_digits));                              // PHP
     add(json_of(secret, "\"&'+<>`", false, upper_digits));                     // System.Text.Json
+    add(json_of(secret, "&'<=>", false, lower_digits));                        // Gson
+    add(json_of(secret, "&'<>", false, lower_digits));                         // Flask, Django, where JSON stands in a page
+    for (const Escaping& entities : escapings) add(html_of(secret, entities));
 }
 
 }  // namespace
