@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -634,6 +635,16 @@ bool Needles::occurs_in(std::string_view text) const {
 
 // ---- a body
 
+namespace {
+
+// Where `to` has to grow, nothing of what it was is left behind.
+void replace_wiping(std::string& to, std::string_view by) {
+    if (to.capacity() < by.size()) wipe(to);
+    to.assign(by);
+}
+
+}  // namespace
+
 void Scrubber::begin(std::shared_ptr<const Needles> needles) {
     end();
     needles_ = std::move(needles);
@@ -643,9 +654,12 @@ void Scrubber::end() {
     if (!needles_) return;
     needles_.reset();
     finds_ = 0;
-    wipe(held_);
-    wipe(joined_);
-    for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) *buffer = std::string();   // most bodies need none of them
+    spans_.clear();
+    if (!std::exchange(used_, false)) return;
+    for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) {   // some are masked, but what an application logs in with may be in there
+        wipe(*buffer);
+        *buffer = std::string();
+    }
     spans_ = {};
 }
 
@@ -655,24 +669,27 @@ Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
     const std::size_t reach = needles_->reach() - 1;   // no find that begins in what is held goes further into the piece
     spans_.clear();
     if (held > 0) {
-        joined_.assign(held_).append(piece.substr(0, reach));
+        joined_.clear();
+        append_wiping(joined_, held_);
+        append_wiping(joined_, piece.substr(0, reach));
         finds_ += needles_->find(joined_, held, 0, spans_);
     }
     finds_ += needles_->find(piece, 0, held, spans_);
     std::size_t kept = last ? 0 : needles_->open_end(piece);
     if (!last && kept == piece.size()) kept = std::min(held + kept, reach);   // it goes on in what is held, all of which is of that class
     const std::string_view shown = masked(piece);
+    used_ = used_ || kept > 0 || shown.data() != piece.data();
 
     const std::size_t gone = held + piece.size() - kept;
     if (gone < held) {
-        released_.assign(shown_, 0, gone);
-        held_.erase(0, gone).append(piece);
-        shown_.erase(0, gone).append(shown);
+        replace_wiping(released_, std::string_view(shown_).substr(0, gone));
+        append_wiping(held_.erase(0, gone), piece);
+        append_wiping(shown_.erase(0, gone), shown);
         return {released_, {}};
     }
     released_.swap(shown_);
-    held_.assign(piece.substr(gone - held));
-    shown_.assign(shown.substr(gone - held));
+    replace_wiping(held_, piece.substr(gone - held));
+    replace_wiping(shown_, shown.substr(gone - held));
     return {released_, shown.substr(0, gone - held)};
 }
 
@@ -688,7 +705,10 @@ std::string_view Scrubber::masked(std::string_view piece) {
         done = span.end;
         if (begin < held) std::memset(shown_.data() + begin, '*', std::min(span.end, held) - begin);
         if (span.end <= held) continue;
-        if (shown.data() == piece.data()) shown = copy_.assign(piece);
+        if (shown.data() == piece.data()) {
+            replace_wiping(copy_, piece);
+            shown = copy_;
+        }
         const std::size_t from = std::max(begin, held);
         std::memset(copy_.data() + (from - held), '*', span.end - from);
     }

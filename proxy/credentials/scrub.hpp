@@ -128,6 +128,7 @@ class Scrubber {
     std::shared_ptr<const Needles> needles_;
     std::string held_, shown_;   // the same bytes: as they came, and masked
     std::string joined_, released_, copy_;
+    bool used_ = false;   // any of them: most bodies need none
     std::vector<Needles::Span> spans_;
     std::uint64_t finds_ = 0;
 };
