@@ -33,6 +33,8 @@ secret subject 'subject-token+of/an-exchange=='
 secret federated 'federated-token+of/a-cluster=='
 secret approle 'secret-id+of/an=approle'
 secret vault-session 'client-token+of/vault=='
+secret client-password 'password+of/a:client=%45'
+secret wrong-password 'guess-at+a/password=%46'
 secret vault-value 'kept-in+vault/<&>=%44'
 for n in 0 1 2 3 4; do printf 'rotated-refresh-%s %s-refresh-%s\n' $n "$(cat "$scratch/token")" $n; done >>"$scratch/secrets"
 
@@ -168,6 +170,31 @@ every_command() {
     say "$1.exec" "$SLUICE" exec --config "$scratch/exec.yaml" --log "$out/$1.exec.log" -- sh -c 'env; curl -si https://bearer.vendor.test/echo'
 }
 
+# Applications that log in, one of them with what it guesses.
+clients_log_in() {
+    local name page pid log=$out/clients.log
+    {
+        write_policy 0 0 | sed "s#^state: .*#state: $scratch/state-of-clients#"
+        printf 'clients:\n  shop: {password: {file: %s}, vendors: [bearer]}\n' "$scratch/client-password"
+    } >"$scratch/clients.yaml"
+    "$SLUICE" run --config "$scratch/clients.yaml" >"$log" 2>&1 &
+    pid=$!
+    pids+=("$pid")
+    eventually 20 grep -q '"event":"started"' "$log" || fail 'Sluice with clients does not start'
+    started=$(grep -m1 '"event":"started"' "$log")
+    for name in client wrong; do
+        ask "clients.$name" --header "Proxy-Authorization: Basic $(printf 'shop:%s' "$(cat "$scratch/$name-password")" | base64 -w0)" \
+            "http://$(grep -o '"proxy":"[^"]*"' <<<"$started" | cut -d'"' -f4)/bearer/echo"
+    done
+    same 'a client: status' "$(status clients.client)" 200
+    same 'a stranger: status' "$(status clients.wrong)" 407
+    for page in config vendors metrics; do
+        ask "clients.$page" "http://$(grep -o '"admin":"[^"]*"' <<<"$started" | cut -d'"' -f4)/$page"
+    done
+    kill "$pid"
+    wait "$pid" || fail 'Sluice with clients does not end well'
+}
+
 search() {
     local left
     left=$(/usr/bin/python3 "$interop/clients/leaks.py" "$@") || fail "secrets are told:
@@ -241,10 +268,11 @@ wait "$held" || fail 'what was in flight has failed'
 wait "$sluice_pid" || fail 'it does not end well'
 cp "$scratch/sluice.log" "$out/sluice.log"
 
+clients_log_in
 process_is_closed
 
 # Of what is written only the refresh tokens may be in `state`, and in a program's environment only what it was given.
-find "$scratch/state" "$scratch/state-of-exec" -type f -printf '%m %p\n' >"$scratch/state.files"
+find "$scratch/state" "$scratch/state-of-exec" "$scratch/state-of-clients" -type f -printf '%m %p\n' >"$scratch/state.files"
 ! grep -E '[.]key$|refresh' "$scratch/state.files" | grep -v '^600 ' || fail "others can read what is in \`state\`"
 while read -r _ file; do
     [[ $file == *refresh* ]] || cp "$file" "$out/state.$(tr / . <<<"$file")"
