@@ -295,10 +295,10 @@ void read(const Config& config, const CredentialSpec& spec, Trial& trial) {
         return;
     }
     const auto& secrets = state->attachment->secrets;
-    const auto encoded = secrets.empty() ? std::nullopt : as_in_target(secrets.front());
+    const auto* basic = std::get_if<BasicSpec>(&spec.kind);
+    const std::size_t own = basic && basic->username_source.written() ? 2 : 1;  // behind them: what is sent of them
     std::vector<std::string> sizes;
-    for (const Secret& secret : secrets)
-        if (!encoded || !encoded->same_as(secret.reveal())) sizes.push_back(bytes_text(secret.size()));
+    for (std::size_t i = 0; i < std::min(own, secrets.size()); ++i) sizes.push_back(bytes_text(secrets[i].size()));
     trial.what = "a secret of " + joined(sizes, " and ");
     trial.place = placed(spec, *state->attachment);
     warn_of_secrets(trial, *state->attachment);

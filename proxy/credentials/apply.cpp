@@ -44,12 +44,15 @@ class Maker {
         std::string both;
         both.reserve(username.size() + password.size() + 1);
         both.append(username).append(":").append(password);
-        std::string value = "Basic ";
+        constexpr std::string_view scheme = "Basic ";
+        std::string value(scheme);
         value.reserve(value.size() + (both.size() + 2) / 3 * 4);
         append_base64(value, both);
         wipe(both);
         Attachment made{FixedValue{FixedValue::Place::header, "Authorization", Secret(std::move(value))}, {pair.password}};
         if (username_is_secret) made.secrets.push_back(pair.username);
+        const std::string_view sent = std::get<FixedValue>(made.how).value.reveal();
+        made.secrets.emplace_back(std::string(sent.substr(scheme.size())));
         return made;
     }
 

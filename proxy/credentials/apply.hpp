@@ -11,7 +11,8 @@ namespace sluice {
 
 /// Makes the attachment of what was read or fetched. Fails (origin sluice, credential_unavailable) when a value cannot stand in its place: empty, CR, LF, NUL or
 /// other controls in a header value, ':' in a basic username; or when the type has no use for what was given. The detail names the credential, never the value.
-/// What may go into a path or query is among its `secrets` as it is sent there, too: whoever encodes that again shows another text than the secret.
+/// Behind the secrets themselves stands among its `secrets` what is sent of them encoded (in `Basic`, in a path or query): whoever encodes that again shows
+/// another text than the secret.
 Result<Attachment> make_attachment(const CredentialSpec& spec, const Minted& minted);
 
 /// A secret as it stands in a path or query; nothing: as it is.

@@ -17,6 +17,7 @@ std::string refusal(unsigned status, std::string_view body) {
     const auto reply = SecretJson::parse(body);
     const auto message = reply ? reply->text("message") : std::nullopt;
     if (message && !message->empty()) out += ": " + quoted_words(*message);
+    if (status < 300) out += ", and not 201 as GitHub does";
     if (status == 401) out += " (is the key this app's, and this machine's clock right?)";
     if (status == 404) out += " (is the app installed there, with this installation_id?)";
     return out;

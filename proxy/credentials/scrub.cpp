@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -105,6 +106,41 @@ Secret json_of(std::string_view secret, std::string_view as_number, bool slash, 
     return Secret(std::move(out));
 }
 
+struct Entity {
+    char of;
+    std::string_view as;
+};
+/// Of HTML and XML, as error pages have it: which characters become a reference, and which, is their library's own choice (HTML 13.1.4, XML 1.0 2.4).
+constexpr Entity amp{'&', "&amp;"}, lt{'<', "&lt;"}, gt{'>', "&gt;"}, quot{'"', "&quot;"}, apos{'\'', "&#39;"}, apos_hex{'\'', "&#x27;"}, slash_hex{'/', "&#x2F;"}, equals_hex{'=', "&#x3D;"}, tick_hex{'`', "&#x60;"};
+using Escaping = Entity[8];   // the rest of one is empty
+constexpr Escaping escapings[] = {
+    {amp, lt, gt},                                                             // what text must have: XML, Go's and Python's where no attribute is meant
+    {amp, lt, gt, quot},                                                       // Apache, PHP before 8.1
+    {amp, lt, gt, quot, apos},                                                 // Express, Rails, Spring, lodash, .NET
+    {amp, lt, gt, quot, {'\'', "&#039;"}},                                     // PHP
+    {amp, lt, gt, quot, {'\'', "&apos;"}},                                     // XML, Jetty
+    {amp, lt, gt, quot, apos_hex},                                             // Python, Django, React
+    {amp, lt, gt, {'"', "&#34;"}, apos},                                       // Go, Jinja
+    {amp, lt, gt, {'"', "&#34;"}, apos, {'+', "&#43;"}},                       // Go's templates
+    {amp, lt, gt, quot, apos_hex, {'+', "&#x2B;"}},                            // ASP.NET Core
+    {amp, lt, gt, quot, apos, {'/', "&#47;"}},                                 // Tomcat
+    {amp, lt, gt, quot, apos, slash_hex, tick_hex, equals_hex},                // Mustache
+    {amp, lt, gt, quot, apos_hex, tick_hex, equals_hex},                       // Handlebars
+    {amp, lt, gt, quot, apos_hex, slash_hex},                                  // OWASP's six
+};
+
+Secret html_of(std::string_view secret, const Escaping& entities) {
+    std::string out = roomy(secret);
+    for (const char c : secret) {
+        const auto* const entity = std::find_if(std::begin(entities), std::end(entities), [c](const Entity& one) { return one.of == c && !one.as.empty(); });
+        if (entity == std::end(entities))
+            out += c;
+        else
+            out += entity->as;
+    }
+    return Secret(std::move(out));
+}
+
 void add_forms(std::vector<Secret>& forms, const Secret& of) {
     const std::string_view secret = of.reveal();
     const auto add = [&forms](Secret form) {
@@ -129,6 +165,9 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
     add(json_of(secret, "\b\f\n\r\t", false, lower_digits));
     add(json_of(secret, "", true, lower_digits));                              // PHP
     add(json_of(secret, "\"&'+<>`", false, upper_digits));                     // System.Text.Json
+    add(json_of(secret, "&'<=>", false, lower_digits));                        // Gson
+    add(json_of(secret, "&'<>", false, lower_digits));                         // Flask, Django, where JSON stands in a page
+    for (const Escaping& entities : escapings) add(html_of(secret, entities));
 }
 
 }  // namespace
@@ -596,6 +635,16 @@ bool Needles::occurs_in(std::string_view text) const {
 
 // ---- a body
 
+namespace {
+
+// Where `to` has to grow, nothing of what it was is left behind.
+void replace_wiping(std::string& to, std::string_view by) {
+    if (to.capacity() < by.size()) wipe(to);
+    to.assign(by);
+}
+
+}  // namespace
+
 void Scrubber::begin(std::shared_ptr<const Needles> needles) {
     end();
     needles_ = std::move(needles);
@@ -605,9 +654,12 @@ void Scrubber::end() {
     if (!needles_) return;
     needles_.reset();
     finds_ = 0;
-    wipe(held_);
-    wipe(joined_);
-    for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) *buffer = std::string();   // most bodies need none of them
+    spans_.clear();
+    if (!std::exchange(used_, false)) return;
+    for (std::string* buffer : {&held_, &shown_, &joined_, &released_, &copy_}) {   // some are masked, but what an application logs in with may be in there
+        wipe(*buffer);
+        *buffer = std::string();
+    }
     spans_ = {};
 }
 
@@ -617,24 +669,27 @@ Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
     const std::size_t reach = needles_->reach() - 1;   // no find that begins in what is held goes further into the piece
     spans_.clear();
     if (held > 0) {
-        joined_.assign(held_).append(piece.substr(0, reach));
+        joined_.clear();
+        append_wiping(joined_, held_);
+        append_wiping(joined_, piece.substr(0, reach));
         finds_ += needles_->find(joined_, held, 0, spans_);
     }
     finds_ += needles_->find(piece, 0, held, spans_);
     std::size_t kept = last ? 0 : needles_->open_end(piece);
     if (!last && kept == piece.size()) kept = std::min(held + kept, reach);   // it goes on in what is held, all of which is of that class
     const std::string_view shown = masked(piece);
+    used_ = used_ || kept > 0 || shown.data() != piece.data();
 
     const std::size_t gone = held + piece.size() - kept;
     if (gone < held) {
-        released_.assign(shown_, 0, gone);
-        held_.erase(0, gone).append(piece);
-        shown_.erase(0, gone).append(shown);
+        replace_wiping(released_, std::string_view(shown_).substr(0, gone));
+        append_wiping(held_.erase(0, gone), piece);
+        append_wiping(shown_.erase(0, gone), shown);
         return {released_, {}};
     }
     released_.swap(shown_);
-    held_.assign(piece.substr(gone - held));
-    shown_.assign(shown.substr(gone - held));
+    replace_wiping(held_, piece.substr(gone - held));
+    replace_wiping(shown_, shown.substr(gone - held));
     return {released_, shown.substr(0, gone - held)};
 }
 
@@ -650,7 +705,10 @@ std::string_view Scrubber::masked(std::string_view piece) {
         done = span.end;
         if (begin < held) std::memset(shown_.data() + begin, '*', std::min(span.end, held) - begin);
         if (span.end <= held) continue;
-        if (shown.data() == piece.data()) shown = copy_.assign(piece);
+        if (shown.data() == piece.data()) {
+            replace_wiping(copy_, piece);
+            shown = copy_;
+        }
         const std::size_t from = std::max(begin, held);
         std::memset(copy_.data() + (from - held), '*', span.end - from);
     }

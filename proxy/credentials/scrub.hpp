@@ -17,9 +17,9 @@
 namespace sluice {
 
 /// What is looked for, compiled: each secret as it is, in base64 (RFC 4648 4 and 5, in all three alignments, without the characters that depend on what
-/// stands beside it), in hex, percent-encoded (RFC 3986, as forms, paths and JavaScript do it, and byte for byte) and escaped as JSON libraries do it, where that differs.
+/// stands beside it), in hex, percent-encoded (RFC 3986, as forms, paths and JavaScript do it, and byte for byte) and escaped as libraries do it for JSON, HTML and XML, where that differs.
 /// Not found: parts of a secret, as where a vendor cuts what it repeats or answers a range of it; base64 that is broken into lines, encodings of encodings,
-/// hex in mixed case, escapes that nobody needs in some places only (`%41` for A).
+/// hex in mixed case, escapes that nobody needs in some places only (`%41` or `&#65;` for A).
 class Needles {
   public:
     /// Bytes of a secret that is searched: a shorter one would be found by chance, a longer one fits into no head.
@@ -128,6 +128,7 @@ class Scrubber {
     std::shared_ptr<const Needles> needles_;
     std::string held_, shown_;   // the same bytes: as they came, and masked
     std::string joined_, released_, copy_;
+    bool used_ = false;   // any of them: most bodies need none
     std::vector<Needles::Span> spans_;
     std::uint64_t finds_ = 0;
 };

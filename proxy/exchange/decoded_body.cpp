@@ -1,5 +1,7 @@
 #include "proxy/exchange/decoded_body.hpp"
 
+#include <string.h>  // explicit_bzero
+
 #include <algorithm>
 #include <string>
 
@@ -28,6 +30,8 @@ void DecodedBody::begin(BodySource& inner, const Codings& codings) {
 }
 
 void DecodedBody::end() {
+    for (Stage& stage : stages_)   // what was decoded had not been searched yet
+        explicit_bzero(stage.out.get(), std::min<std::uint64_t>(stage.room, &stage == &stages_.back() ? made_ : between_));
     stages_.clear();
     in_ = {};
     last_ = over_ = false;

@@ -32,7 +32,8 @@ class Stream {
     SSL* ssl() const { return ssl_.get(); }
     bool encrypted() const { return ssl_ != nullptr; }
 
-    /// From now on OpenSSL's buffers (34 KiB) stay from message to message: for connections that turn out to be busy. SSL_MODE_RELEASE_BUFFERS, with which they begin, allocates them anew each time.
+    /// From now on OpenSSL's buffers (34 KiB) stay from message to message, with what came in last: for connections that turn out to be busy. SSL_MODE_RELEASE_BUFFERS, with which they begin, allocates them anew
+    /// each time, and they are wiped before they go.
     void keep_buffers();
     /// Gives them back, where nothing is in them: for connections that rest.
     void release_buffers();
@@ -107,6 +108,7 @@ class Stream {
     std::error_code error_;             // of the socket, as OpenSSL met it
     bool eof_ = false;
     int alert_ = 0;
+    bool keeps_buffers_ = false;
 };
 
 }  // namespace sluice

@@ -494,6 +494,7 @@ Task<void> Session::linger() {
         const Wait waited = co_await stream.readable(until);
         if (waited != Wait::ready) break;
     }
+    block->wipe();   // it may have been requests, with what these log in with
     floor_.loop.blocks.give(std::move(block));
     channel_.close();
 }

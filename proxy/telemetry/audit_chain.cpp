@@ -13,8 +13,6 @@ namespace {
 
 namespace json = boost::json;
 
-// A number that is counted on from must not run over.
-constexpr std::uint64_t most_seq = std::uint64_t{1} << 62;
 constexpr std::size_t most_word = 64;
 
 std::string text_at(const json::object& object, std::string_view key) {
@@ -53,7 +51,7 @@ std::optional<AuditLine> read_audit_line(std::string_view line) {
     AuditLine read{static_cast<std::uint64_t>(seq->get_int64()), text_at(*object, "time"), text_at(*object, "event"),
                    text_at(*object, "previous"), text_at(*object, "skipped_sha256")};
     const auto is_word = [](const std::string& text) { return !text.empty() && text.size() <= most_word; };
-    if (read.seq > most_seq || !is_word(read.time) || !is_word(read.event) || !is_audit_hash(read.previous)) return {};
+    if (read.seq > most_audit_seq || !is_word(read.time) || !is_word(read.event) || !is_audit_hash(read.previous)) return {};
     return read;
 }
 
@@ -67,7 +65,7 @@ AuditTail read_audit_tail(std::string_view bytes, bool whole) {
         const std::size_t begin = before == all.npos ? 0 : before + 1;
         if (before == all.npos && !whole) return tail;  // the line begins somewhere before
         const std::string_view line = all.substr(begin, end - begin);
-        if (const auto read = read_audit_line(line)) {
+        if (const auto read = read_audit_line(line); read && read->seq <= most_followed_seq) {
             tail.head = AuditHead{read->seq, audit_hash(line)};
             tail.unreadable = end < all.size();
             if (!tail.unreadable) return tail;

@@ -22,6 +22,10 @@ inline constexpr std::size_t most_audit_line = 128 * 1024;
 /// Of a file's end, as much as is looked at to go on after it: a whole line, behind as much as a crash may have left.
 inline constexpr std::size_t audit_tail = 256 * 1024;
 
+/// A record of a higher number is none. What comes after one that nobody can have counted to would soon be none either,
+/// so a chain is not gone on with there, but from the record before it.
+inline constexpr std::uint64_t most_audit_seq = std::uint64_t{1} << 62, most_followed_seq = most_audit_seq / 2;
+
 /// Two that Sluice writes about the chain itself: it goes on after something that is no record (a line that a crash
 /// tore), whose hash it names; and it had to begin anew, because no record was left to go on from.
 inline constexpr std::string_view resumed_event = "audit_resumed";

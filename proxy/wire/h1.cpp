@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "proxy/exchange/pull.hpp"
 #include "proxy/wire/h1_head.hpp"
@@ -11,11 +12,6 @@
 namespace sluice {
 
 // ---- input ---------------------------------------------------------------------------------------------------------
-
-void WipeAndFree::operator()(char* bytes) const {
-    if (wiped > 0) explicit_bzero(bytes, wiped);
-    delete[] bytes;
-}
 
 std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
     if (!data_) {
@@ -30,8 +26,9 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
         begin_ = 0;
     }
     if (end_ == capacity_ && capacity_ < limit) {
-        std::unique_ptr<char[], WipeAndFree> larger(std::make_unique_for_overwrite<char[]>(limit).release(), {loop.blocks.wipes() ? limit : 0});
+        std::unique_ptr<char[]> larger = std::make_unique_for_overwrite<char[]>(limit);
         std::memcpy(larger.get(), data_, end_);
+        wipe();
         loop.blocks.give(std::move(block_));
         bulk_.reset();
         large_ = std::move(larger);
@@ -41,7 +38,13 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
     return {data_ + end_, capacity_ - end_};
 }
 
+void InputBuffer::wipe() {
+    const std::size_t written = std::exchange(written_, 0);
+    if (!bulk_ && written > 0) explicit_bzero(data_, written);
+}
+
 void InputBuffer::release(Loop& loop) {
+    wipe();
     if (block_) loop.blocks.give(std::move(block_));
     large_.reset();
     bulk_.reset();

@@ -16,31 +16,37 @@
 
 namespace sluice {
 
-struct WipeAndFree {
-    std::size_t wiped = 0;   // bytes, from the first
-    void operator()(char* bytes) const;
-};
-
-/// Received bytes that are not parsed yet: one pooled block, or a larger buffer while a head needs it or a body keeps coming.
+/// Received bytes that are not parsed yet: one pooled block, or a larger buffer while a head needs it or a body keeps coming. What was in it is wiped when it is given back: heads hold what applications log in
+/// with, and answers what a vendor repeats. Only the larger ones of bodies are not, which cost a twentieth more so.
 class InputBuffer {
   public:
+    InputBuffer() = default;
+    InputBuffer(const InputBuffer&) = delete;
+    ~InputBuffer() { wipe(); }
+
     std::string_view view() const { return {data_ + begin_, end_ - begin_}; }
     bool empty() const { return begin_ == end_; }
     void consume(std::size_t n) { begin_ += n; }
     /// Room for at least one byte, moving what is there to the front, or growing to `limit` bytes; empty: the limit is reached.
     std::span<char> room(Loop& loop, std::size_t limit);
-    void filled(std::size_t n) { end_ += n; }
+    void filled(std::size_t n) {
+        end_ += n;
+        if (written_ < end_) written_ = end_;
+    }
     /// Nothing is in it: the next reads may be larger, if a buffer for that is to be had.
     void widen(Loop& loop);
     /// Gives the block back; nothing may be in it.
     void release(Loop& loop);
 
   private:
+    void wipe();
+
     std::unique_ptr<Block> block_;
-    std::unique_ptr<char[], WipeAndFree> large_;
+    std::unique_ptr<char[]> large_;
     BulkPool::Buffer bulk_{nullptr, {nullptr}};
     char* data_ = nullptr;
     std::size_t capacity_ = 0, begin_ = 0, end_ = 0;
+    std::size_t written_ = 0;   // from the first byte to the last that was ever filled
 };
 
 /// Both sides' common part: a stream, what was received of it, and the body that is being read.

@@ -1,5 +1,7 @@
 #include "proxy/wire/h1_reply.hpp"
 
+#include <string.h>  // explicit_bzero
+
 namespace sluice {
 
 void H1Reply::begin(std::string_view method, unsigned minor, bool keep_alive) {
@@ -10,11 +12,19 @@ void H1Reply::begin(std::string_view method, unsigned minor, bool keep_alive) {
     began_ = false;
 }
 
+// A vendor may have repeated in it what it was sent: nothing of that stays behind, not where the text had to grow either.
+void H1Reply::stage_head(const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor) {
+    constexpr std::size_t of_ours = 512;   // the status, the framing, Connection
+    scratch_.reserve(head.phrase.size() + head.fields.wire_size() + of_ours);
+    append_response_head(scratch_, head, framing, keep_alive, upgrade, bodiless, minor);
+    channel_.stream().stage(scratch_);
+    explicit_bzero(scratch_.data(), scratch_.size());
+    scratch_.clear();
+}
+
 Task<Result<void>> H1Reply::inform(const ResponseHead& head) {
     if (minor_ == 0) co_return Result<void>{};   // HTTP/1.0 knows no interim answers
-    scratch_.clear();
-    append_response_head(scratch_, head, {}, true, false, false, minor_);
-    channel_.stream().stage(scratch_);
+    stage_head(head, {}, true, false, false, minor_);
     Activity activity{Loop::now()};
     const Limits limits{Timeouts{.idle = 10s}};
     co_return co_await push(channel_.stream(), Origin::application, {}, limits, activity);
@@ -36,10 +46,8 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
     if (out.kind == Framing::Kind::until_close || !channel_.body_done() || draining_) keep_alive_ = false;
 
     Stream& stream = channel_.stream();
-    scratch_.clear();
-    append_response_head(scratch_, head, out, keep_alive_, false, bodiless, minor_);
+    stage_head(head, out, keep_alive_, false, bodiless, minor_);
     began_ = true;
-    stream.stage(scratch_);
     const bool whole = !body || (first && first->last);   // most answers come in one piece
     if (body && whole) stage_chunk(stream, out, *first);
     if (!whole) {
@@ -58,11 +66,9 @@ Task<Result<void>> H1Reply::deliver(const ResponseHead& head, const Framing& fra
 
 Task<Result<void>> H1Reply::deliver_stream(const ResponseHead& head, BodySource& body, const Limits& limits, Activity& activity) {
     keep_alive_ = false;
-    scratch_.clear();
-    append_response_head(scratch_, head, {}, true, !connect_, false, 1);
+    stage_head(head, {}, true, !connect_, false, 1);
     began_ = true;
     Stream& stream = channel_.stream();
-    stream.stage(scratch_);
     Result<void> done = co_await pump(stream, Origin::application, body, {Framing::Kind::until_close, 0}, limits, activity);
     if (done) stream.end_writing();
     co_return done;

@@ -22,6 +22,8 @@ class H1Reply final : public ReplySink {
     bool stopped() const override { return stopped_; }
 
   private:
+    void stage_head(const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor);
+
     H1Channel& channel_;
     const bool& draining_;
     const bool& stopped_;

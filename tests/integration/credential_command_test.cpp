@@ -1,5 +1,8 @@
 // `sluice credential test`, with a token endpoint of the test's own; and what status, doctor, /ready and /vendors say of
 // credentials that are fetched.
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
 #include <boost/json/parse.hpp>
 #include <catch2/catch.hpp>
 #include <condition_variable>
@@ -10,6 +13,7 @@
 #include "proxy/app/credential_advice.hpp"
 #include "proxy/app/doctor.hpp"
 #include "tests/support/command.hpp"
+#include "tests/support/issuer.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -145,12 +149,13 @@ TEST_CASE("what an issuer answers instead of a token is explained, with what to 
         {denied(400, "invalid_scope"), "invalid_scope", "correct `scope`"},
         {denied(400, "invalid_grant"), "invalid_grant", "check `scope` and `params`"},
         {denied(400, "unauthorized_client"), "unauthorized_client", "may not use this grant"},
-        {answer(200, "<html>Log in</html>", "Content-Type: text/html\r\n"), "not a JSON object", "login or error page: is credentials.pay.token_url the token endpoint?"},
+        {answer(200, "<html>Log in</html>", "Content-Type: text/html\r\n"), "not a JSON object", "login or error page: is credentials.pay.token_url the issuer's own?"},
         {answer(302, "", "Location: https://elsewhere.example/\r\n"), "answered 302", "A redirect is never followed"},
         {answer(404, "nothing"), "answered 404", "Is the path in credentials.pay.token_url"},
         {answer(503, "later"), "answered 503", "The issuer is in trouble"},
         {answer(429, "later"), "answered 429", "asked too often"},
         {granted(",\"expires_in\":-5"), "over already", ""},
+        {answer(200, "{}"), "there is no access_token", "is credentials.pay.token_url the issuer's own?"},
         {"nonsense\r\n\r\n", "cannot be asked", "does not speak HTTP"},
     }));
     const FakeVendor issuer(always(response), vendor_ca());
@@ -161,6 +166,99 @@ TEST_CASE("what an issuer answers instead of a token is explained, with what to 
     CHECK(holds(ran.err, what));
     CHECK(holds(ran.err, advice));
     CHECK_FALSE(holds(ran.out, "good"));
+}
+
+namespace {
+
+std::string pem_of_a_key(int bits) {
+    const KeyPtr key(EVP_RSA_gen(static_cast<unsigned>(bits)));
+    BIO* bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(bio, &data);
+    std::string pem(data, static_cast<std::size_t>(size));
+    BIO_free(bio);
+    return pem;
+}
+
+std::string on_one_line(std::string pem) {
+    for (std::size_t at = 0; (at = pem.find('\n', at)) != pem.npos;) pem.replace(at, 1, "\\n");
+    return pem;
+}
+
+/// Answers a login to Vault well, and everything else so.
+FakeVendor::Serve after_login(const std::string& response) {
+    return [response](Wire& wire) {
+        while (const auto request = wire.read_request())
+            wire.write(request->start_line.find("/login") == std::string::npos ? response
+                                                                               : answer(200, R"({"auth":{"client_token":"hvs.of-this-test","lease_duration":3600,"renewable":false}})"));
+    };
+}
+
+}  // namespace
+
+TEST_CASE("whatever kind of issuer refuses, the words are about what its credential has") {
+    const std::string github = "type: github_app, api_url: @url, app_id: 12, installation_id: 7, key: {file: @dir/key.pem}";
+    const std::string gcp = "type: gcp, source: service_account, key: {file: @dir/google.json}, scope: [all]";
+    const std::string azure = "type: azure_workload_identity, authority_host: @url, tenant: t, client_id: me, scope: all/.default, token_file: @dir/subject";
+    const std::string vault = "type: vault, address: @url, auth: {approle: {role_id: me, secret_id: {file: @dir/subject}}}, path: kv/llm, field: key";
+    const std::string aws = "type: aws_sigv4, region: eu-central-1, service: s3, source: environment, assume_role: {arn: 'arn:aws:iam::123456789012:role/r'}, sts_url: @url";
+    const std::string exchange = "type: oauth2_token_exchange, token_url: @url/token, subject_token: {file: @dir/subject}";
+    const std::string assertion = "type: oauth2_jwt_bearer, token_url: @url/token, key: {file: @dir/key.pem}, issuer: me";
+    const std::string page = answer(200, "<html>Log in</html>", "Content-Type: text/html\r\n");
+    const auto sts = [](const std::string& code) {
+        return answer(403, "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code><Message>so it is</Message></Error></ErrorResponse>", "Content-Type: text/xml\r\n");
+    };
+    struct Row {
+        std::string credential, response, what, advice;
+        bool logged_in = false;
+    };
+    const std::vector<Row> rows = {
+        {exchange, denied(400, "invalid_grant"), "invalid_grant", "The subject token is not accepted"},
+        {assertion, denied(400, "invalid_grant"), "invalid_grant", "The assertion is not accepted"},
+        {github, answer(401, R"({"message":"so it is"})"), "answered 401: so it is", "Is credentials.k.key a key of the app"},
+        {github, answer(404, R"({"message":"Not Found"})"), "answered 404: Not Found", "Compare installation_id"},
+        {github, answer(422, R"({"message":"no such permission"})"), "no such permission", "`permissions` or `repositories`"},
+        {github, page, "answered 200, and not 201", "is not GitHub's API"},
+        {gcp, denied(400, "invalid_grant"), "invalid_grant", "Was the key deleted or disabled there"},
+        {gcp, answer(404, "nothing"), "answered 404", "Is the path in the file that credentials.k.key names"},
+        {gcp, page, "not a JSON object", "is the file that credentials.k.key names the issuer's own?"},
+        {azure, denied(401, "invalid_client"), "invalid_client", "the token's iss, sub and aud with its federated credential"},
+        {azure, denied(400, "invalid_scope"), "invalid_scope", "ends in /.default"},
+        {azure, page, "not a JSON object", "is credentials.k.authority_host the issuer's own?"},
+        {vault, answer(400, R"({"errors":["invalid role or secret ID"]})"), "invalid role or secret ID (the login by approle)", "check what credentials.k.auth shows"},
+        {vault, answer(404, R"({"errors":[]})"), "(the login by approle)", "Is that way to log in mounted there?"},
+        {vault, page, "its body is not JSON", "is credentials.k.address the issuer's own?"},
+        {vault, answer(403, R"({"errors":["permission denied"]})"), "permission denied", "Let a policy of the login read credentials.k.path", true},
+        {vault, answer(404, R"({"errors":[]})"), "there is nothing at this path", "A value of KV version 2 has `data` in it", true},
+        {vault, answer(200, R"({"data":{"other":"x"}})"), "there is no 'key' there, but other", "in credentials.k.field", true},
+        {aws, sts("SignatureDoesNotMatch"), "SignatureDoesNotMatch", "Do access key and secret belong together"},
+        {aws, sts("AccessDenied"), "AccessDenied", "Let the role's trust policy name who assumes it"},
+        {aws, sts("ExpiredToken"), "ExpiredToken", "has ended"},
+        {aws, page, "answered 200 but", "is credentials.k.sts_url right?"},
+    };
+    const Variable id("AWS_ACCESS_KEY_ID", "AKID"), key("AWS_SECRET_ACCESS_KEY", client_secret), session("AWS_SESSION_TOKEN");
+    const TemporaryDirectory directory;
+    const std::string pem = pem_of_a_key(2048);
+    directory.file("ca.pem", vendor_ca().pem());
+    directory.file("key.pem", pem);
+    directory.file("subject", client_secret);
+    for (const Row& row : rows) {
+        const FakeVendor issuer(row.logged_in ? after_login(row.response) : always(row.response), vendor_ca());
+        const std::string url = "https://localhost:" + std::to_string(issuer.port());
+        directory.file("google.json", R"({"type":"service_account","client_email":"me@p.test","private_key_id":"1","token_uri":")" + url + R"(/token","private_key":")" + on_one_line(pem) + "\"}");
+        std::string credential = row.credential;
+        for (const auto& [name, value] : {std::pair<std::string, std::string>{"@url", url}, {"@dir", directory.path()}})
+            for (std::size_t at = 0; (at = credential.find(name, at)) != credential.npos;) credential.replace(at, name.size(), value);
+        const Ran ran = sluice_command({"credential", "test", "k", "-c",
+                                        directory.file("p.yaml", "version: 1\nstate: " + directory.path() + "/state\ncredentials:\n  k: {" + credential +
+                                                                     ", addresses: [127.0.0.0/8, '::1/128'], tls: {ca: {file: " + directory.path() + "/ca.pem}}}\nvendors:\n  pay: {hosts: [pay.example], credential: k}\n")});
+        INFO(row.credential << "\n" << ran.out << ran.err);
+        CHECK(ran.code == 1);
+        CHECK(holds(ran.err, row.what));
+        CHECK(holds(ran.err, row.advice));
+        CHECK_FALSE(holds(ran.out + ran.err, client_secret));
+    }
 }
 
 TEST_CASE("what keeps an issuer from being asked is explained, with what to do") {

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <semaphore>
 #include <set>
 #include <sstream>
 
@@ -16,10 +17,13 @@ namespace {
 // Grants tok-1-SECRETSECRET, tok-2-... for client credentials, and rotates refresh tokens.
 class TokenEndpoint {
   public:
-    enum class Mood { good, refuses, garbage, hangs };
+    enum class Mood { good, waits, refuses, garbage, hangs };   // `waits` until the gate lets it
 
     TokenEndpoint() : vendor_([this](Wire& wire) { serve(wire); }, vendor_ca()) {}
-    ~TokenEndpoint() { mood = Mood::refuses; }
+    ~TokenEndpoint() {
+        mood = Mood::refuses;
+        gate.release(1000);
+    }
 
     std::string yaml(const std::string& name, const std::string& more = "", const std::string& type = "oauth2_client_credentials") const {
         std::string yaml = "  " + name + ":\n    type: " + type + "\n    token_url: https://" + vendor_.authority() + "/token\n    client_id: us\n    client_secret: {file: @dir/client-secret}\n    addresses: [127.0.0.0/8, \"::1\"]\n    tls: {ca: {file: @dir/vendor-ca.crt}}\n";
@@ -42,6 +46,7 @@ class TokenEndpoint {
     std::string authority() const { return vendor_.authority(); }
 
     std::atomic<Mood> mood = Mood::good;
+    std::counting_semaphore<> gate{0};
     std::atomic<int> lifetime = 3600, calls = 0;
     std::atomic<bool> rotates = false, worthless = false;   // `worthless`: the vendor does not take what is granted
 
@@ -51,6 +56,7 @@ class TokenEndpoint {
             const int call = ++calls;
             std::string status = "200 OK", body;
             switch (mood) {
+            case Mood::waits: gate.acquire(); [[fallthrough]];
             case Mood::good: {
                 const std::string token = "tok-" + std::to_string(call) + "-SECRETSECRET";
                 const std::lock_guard lock(mutex_);
@@ -78,23 +84,25 @@ class TokenEndpoint {
     FakeVendor vendor_;
 };
 
-// 200 to who shows a token that was granted, else 401; says what it was shown.
-FakeVendor::Serve guarded(const TokenEndpoint& endpoint, Seen* seen = nullptr) {
-    return [&endpoint, seen](Wire& wire) {
+// 200 to who shows a token that was granted, else `refusal`; says what it was shown.
+FakeVendor::Serve guarded(const TokenEndpoint& endpoint, Seen* seen = nullptr, const std::string& refusal = "401 Unauthorized") {
+    return [&endpoint, seen, refusal](Wire& wire) {
         while (auto request = wire.read_request()) {
             if (seen) seen->add(*request);
             const std::string shown = request->field("authorization");
             const bool good = shown.starts_with("Bearer ") && endpoint.knows(shown.substr(7));
             const std::string body = "you showed " + shown + " and said " + request->body;
-            wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nX-Shown: " + shown + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+            wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : refusal) + "\r\nX-Shown: " + shown + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
         }
     };
 }
 
 struct Setting {
+    explicit Setting(const std::string& refusal = "401 Unauthorized") : vendor(guarded(endpoint, &seen, refusal), vendor_ca()) {}
+
     TokenEndpoint endpoint;
     Seen seen;
-    FakeVendor vendor{guarded(endpoint, &seen), vendor_ca()};
+    FakeVendor vendor;
 
     std::string policy(const std::string& more_of_credential = "", const std::string& more_of_vendor = "", const std::string& type = "oauth2_client_credentials") const {
         return "credentials:\n" + endpoint.yaml("pay-oauth", more_of_credential, type) + "vendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: pay-oauth\n" + more_of_vendor);
@@ -158,6 +166,32 @@ TEST_CASE("many that wait on several workers cause one fetch", "[multi-worker]")
     for (std::thread& application : applications) application.join();
     CHECK(good == 30);
     CHECK(setting.endpoint.calls == 1);
+}
+
+TEST_CASE("many that wait on several workers for a token that has ended cause one fetch, and are all served", "[multi-worker]") {
+    Setting setting;
+    setting.endpoint.lifetime = 2;
+    TestProxy proxy(setting.policy(), 3);
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    setting.endpoint.mood = TokenEndpoint::Mood::waits;
+    REQUIRE(eventually([&] { return proxy.metric("sluice_credential_available{credential=\"pay-oauth\"}") == 0; }));
+    const std::size_t seen = setting.seen.size();
+    const int calls = setting.endpoint.calls;   // with the one that waits
+    setting.endpoint.lifetime = 3600;
+    std::vector<std::thread> applications;
+    std::atomic<int> begun = 0, good = 0;
+    for (int i = 0; i < 60; ++i)
+        applications.emplace_back([&] {
+            ++begun;
+            good += proxy.get("pay.example").status() == 200;
+        });
+    CHECK(eventually([&] { return begun == 60; }));
+    CHECK(setting.seen.size() == seen);   // nobody with the one that has ended
+    setting.endpoint.gate.release();
+    for (std::thread& application : applications) application.join();
+    CHECK(good == 60);
+    CHECK(setting.endpoint.calls == calls);
 }
 
 TEST_CASE("tokens that end are renewed under load, and not one request fails", "[multi-worker]") {
@@ -225,6 +259,26 @@ TEST_CASE("a token that the vendor refuses is renewed once, and the request sent
     CHECK(answer->body.ends_with("and said money"));
     CHECK(answer->field("sluice-attempts") == "2");
     CHECK(setting.endpoint.calls == 2);
+}
+
+TEST_CASE("what `refresh_on` names is a refusal, and nothing else is") {
+    const auto [status, words, renewed] = GENERATE(table<std::string, std::string, bool>({
+        {"403 Forbidden", "refresh_on: [403, 498]", true},
+        {"498 Token expired", "refresh_on: [403, 498]", true},
+        {"401 Unauthorized", "refresh_on: [403, 498]", false},
+        {"403 Forbidden", "", false},
+        {"401 Unauthorized", "refresh_on: []", false},
+    }));
+    Setting setting(status);
+    TestProxy proxy(setting.policy(words));
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    setting.endpoint.revoke_all();
+    const Message answer = proxy.get("pay.example");
+    INFO(status << " " << words);
+    CHECK(answer.status() == (renewed ? 200u : static_cast<unsigned>(std::stoi(status))));
+    CHECK(answer.field("sluice-attempts") == (renewed ? "2" : "1"));
+    CHECK(setting.endpoint.calls == (renewed ? 2 : 1));
 }
 
 TEST_CASE("a refused token whose issuer is down, or whose next is refused too, ends in the vendor's own 401") {

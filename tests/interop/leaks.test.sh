@@ -29,13 +29,21 @@ secret session 'aws+session/token=of=all=='
 secret environment 'of+a-program/environment='
 secret printed 'printed+by/a=program'
 secret plain 'written+in/plain=text'
+secret subject 'subject-token+of/an-exchange=='
+secret federated 'federated-token+of/a-cluster=='
+secret approle 'secret-id+of/an=approle'
+secret vault-session 'client-token+of/vault=='
+secret client-password 'password+of/a:client=%45'
+secret wrong-password 'guess-at+a/password=%46'
+secret vault-value 'kept-in+vault/<&>=%44'
 for n in 0 1 2 3 4; do printf 'rotated-refresh-%s %s-refresh-%s\n' $n "$(cat "$scratch/token")" $n; done >>"$scratch/secrets"
 
 make_keys() {
     make_vendor_authority
     openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out "$scratch/signing.key" 2>"$scratch/openssl.log"
     local key
-    for key in signing vendor; do printf 'pem-of-%s %s\n' $key "$(sed -n 2p "$scratch/$key.key")"; done >>"$scratch/secrets"
+    for key in github google; do openssl genpkey -algorithm rsa -out "$scratch/$key.key" 2>>"$scratch/openssl.log"; done
+    for key in signing vendor github google; do printf 'pem-of-%s %s\n' $key "$(sed -n 2p "$scratch/$key.key")"; done >>"$scratch/secrets"
 }
 
 # One writes down what it was given, before it prints a token; the other tells its secret and fails.
@@ -54,19 +62,31 @@ END
     chmod +x "$scratch/program" "$scratch/noisy-program"
 }
 
+# google_account TOKEN-ENDPOINT: a key file as Google gives it.
+google_account() {
+    printf '{"type": "service_account", "client_email": "me@project.test", "private_key_id": "1", "token_uri": "%s", "private_key": "%s"}' \
+        "$1" "$(awk '{printf "%s\\n", $0}' "$scratch/google.key")"
+}
+
 start_parrot() {
     "$node" "$interop/clients/parrot.mjs" "$scratch" "$(cat "$scratch/token")" >"$scratch/live.log" 2>&1 &
     pids+=($!)
     eventually 30 grep -q ^listening "$scratch/live.log" || fail 'the vendor does not start'
     parrot=$(grep -oP '^listening \K.*' "$scratch/live.log")
+    google_account "$parrot/token/good" >"$scratch/google.json"
+    google_account "$parrot/token/refused" >"$scratch/google-refused.json"
 }
 
-good=(bearer header query basic oauth refresh assertion hmac aws program overlap mtls)
-bad=(refused odd garbage noisy)
+# Of every type of the language; `vaulted` by the login that is called `vault`.
+good=(bearer header query basic oauth refresh exchange assertion hmac aws gcp azure github vaulted leased program overlap mtls)
+bad=(refused odd garbage exchange-refused assertion-refused gcp-refused azure-refused github-refused vault-refused noisy)
 
 write_policy() {
     local name
     local issuer="addresses: [127.0.0.0/8, '::1/128'], tls: {ca: {file: $scratch/vendor-ca.crt}}"
+    local approle="address: $parrot/vault, auth: {approle: {role_id: me, secret_id: {file: $scratch/approle}}}, $issuer"
+    local azure="authority_host: $parrot, client_id: me, scope: all, token_file: $scratch/federated, $issuer"
+    local github="api_url: $parrot/github, app_id: 12, key: {file: $scratch/github.key}, $issuer"
     local client="client_id: somebody, client_secret: {file: $scratch/client}, $issuer"
     cat <<END
 version: 1
@@ -81,6 +101,13 @@ credentials:
   oauth: {type: oauth2_client_credentials, token_url: $parrot/token/good, $client}
   refresh: {type: oauth2_refresh_token, token_url: $parrot/token/refresh, refresh_token: {file: $scratch/refresh}, $client}
   assertion: {type: oauth2_jwt_bearer, token_url: $parrot/token/good, key: {file: $scratch/signing.key}, issuer: me, $issuer}
+  exchange: {type: oauth2_token_exchange, token_url: $parrot/token/good, subject_token: {file: $scratch/subject}, $issuer}
+  gcp: {type: gcp, source: service_account, key: {file: $scratch/google.json}, scope: [all], $issuer}
+  azure: {type: azure_workload_identity, tenant: good, $azure}
+  github: {type: github_app, installation_id: 1, $github}
+  vault: {type: vault, $approle}
+  vaulted: {type: bearer, value: {vault: "kv/data/good#key"}}
+  leased: {type: vault, path: kv/data/good, field: key, $approle}
   hmac: {type: hmac, key: {file: $scratch/hmac}, algorithm: sha256, string_to_sign: "{method}\n{target}", header: x-signature}
   aws: {type: aws_sigv4, region: eu-central-1, service: s3, source: environment}
   program: {type: exec, command: [$scratch/program], env: {OF_THE_PROGRAM: {file: $scratch/environment}}}
@@ -88,6 +115,12 @@ credentials:
   refused: {type: oauth2_client_credentials, token_url: $parrot/token/refused, $client, client_auth: client_secret_post, eager: false}
   odd: {type: oauth2_client_credentials, token_url: $parrot/token/odd, $client, client_auth: client_secret_post, eager: false}
   garbage: {type: oauth2_refresh_token, token_url: $parrot/token/garbage, refresh_token: {file: $scratch/refresh}, $client, eager: false}
+  exchange-refused: {type: oauth2_token_exchange, token_url: $parrot/token/odd, subject_token: {file: $scratch/subject}, $issuer, eager: false}
+  assertion-refused: {type: oauth2_jwt_bearer, token_url: $parrot/token/refused, key: {file: $scratch/signing.key}, issuer: me, $issuer, eager: false}
+  gcp-refused: {type: gcp, source: service_account, key: {file: $scratch/google-refused.json}, scope: [all], $issuer, eager: false}
+  azure-refused: {type: azure_workload_identity, tenant: refused, $azure, eager: false}
+  github-refused: {type: github_app, installation_id: 2, $github, eager: false}
+  vault-refused: {type: vault, path: kv/data/refused, field: key, $approle, eager: false}
   noisy: {type: exec, command: [$scratch/noisy-program], env: {OF_THE_PROGRAM: {file: $scratch/environment}}, eager: false}
 vendors:
 END
@@ -137,6 +170,31 @@ every_command() {
     say "$1.exec" "$SLUICE" exec --config "$scratch/exec.yaml" --log "$out/$1.exec.log" -- sh -c 'env; curl -si https://bearer.vendor.test/echo'
 }
 
+# Applications that log in, one of them with what it guesses.
+clients_log_in() {
+    local name page pid log=$out/clients.log
+    {
+        write_policy 0 0 | sed "s#^state: .*#state: $scratch/state-of-clients#"
+        printf 'clients:\n  shop: {password: {file: %s}, vendors: [bearer]}\n' "$scratch/client-password"
+    } >"$scratch/clients.yaml"
+    "$SLUICE" run --config "$scratch/clients.yaml" >"$log" 2>&1 &
+    pid=$!
+    pids+=("$pid")
+    eventually 20 grep -q '"event":"started"' "$log" || fail 'Sluice with clients does not start'
+    started=$(grep -m1 '"event":"started"' "$log")
+    for name in client wrong; do
+        ask "clients.$name" --header "Proxy-Authorization: Basic $(printf 'shop:%s' "$(cat "$scratch/$name-password")" | base64 -w0)" \
+            "http://$(grep -o '"proxy":"[^"]*"' <<<"$started" | cut -d'"' -f4)/bearer/echo"
+    done
+    same 'a client: status' "$(status clients.client)" 200
+    same 'a stranger: status' "$(status clients.wrong)" 407
+    for page in config vendors metrics; do
+        ask "clients.$page" "http://$(grep -o '"admin":"[^"]*"' <<<"$started" | cut -d'"' -f4)/$page"
+    done
+    kill "$pid"
+    wait "$pid" || fail 'Sluice with clients does not end well'
+}
+
 search() {
     local left
     left=$(/usr/bin/python3 "$interop/clients/leaks.py" "$@") || fail "secrets are told:
@@ -175,7 +233,7 @@ become_the_application
 every_request "${good[@]}" "${bad[@]}"
 for name in "${good[@]}"; do same "$name: status" "$(status "$name.echo")" 200; done
 for name in "${bad[@]}"; do same "$name: status" "$(status "$name.echo")" 503; done
-for name in bearer basic oauth refresh assertion program; do
+for name in bearer basic oauth refresh exchange assertion gcp azure github vaulted leased program; do
     grep -q '^x-echo: .*\*\*\*' "$out/$name.echo" || fail "$name: the vendor has echoed nothing"
 done
 say doctor "$SLUICE" doctor --config "$scratch/sluice.yaml"
@@ -197,7 +255,7 @@ say bad.explain "$SLUICE" explain --config "$scratch/started.yaml" GET https://b
 say bad.run "$SLUICE" run --config "$scratch/started.yaml"
 cp "$scratch/good.yaml" "$scratch/started.yaml"
 every_command after
-every_request bearer overlap refresh garbage
+every_request bearer overlap refresh vaulted garbage vault-refused
 
 # The end, while something is in flight.
 curl --silent --include --max-time 20 https://bearer.vendor.test/held >"$out/held" 2>&1 &
@@ -210,10 +268,11 @@ wait "$held" || fail 'what was in flight has failed'
 wait "$sluice_pid" || fail 'it does not end well'
 cp "$scratch/sluice.log" "$out/sluice.log"
 
+clients_log_in
 process_is_closed
 
 # Of what is written only the refresh tokens may be in `state`, and in a program's environment only what it was given.
-find "$scratch/state" "$scratch/state-of-exec" -type f -printf '%m %p\n' >"$scratch/state.files"
+find "$scratch/state" "$scratch/state-of-exec" "$scratch/state-of-clients" -type f -printf '%m %p\n' >"$scratch/state.files"
 ! grep -E '[.]key$|refresh' "$scratch/state.files" | grep -v '^600 ' || fail "others can read what is in \`state\`"
 while read -r _ file; do
     [[ $file == *refresh* ]] || cp "$file" "$out/state.$(tr / . <<<"$file")"

@@ -88,17 +88,20 @@ TEST_CASE("an API key goes into its header as it is, into a query percent-encode
     CHECK(is(fixed(query).value, "p%3AaZ9-._~%20%2B%26%3D%23%25%2F%C3%A9"));
 }
 
-TEST_CASE("what must not come back is the bare secret, and a username only where it is one") {
+TEST_CASE("what must not come back is the bare secret, a username only where it is one, and what is sent of them") {
     CHECK(is(make_attachment(key_in_query("key", "p:"), token("s3cr3t"))->secrets.at(0), "s3cr3t"));
     BasicSpec plain;
     plain.username = "joe";
     plain.password = from_file;
     const auto basic = make_attachment(spec(plain), user("joe", "s3cr3t"));
-    REQUIRE(basic->secrets.size() == 1);
+    REQUIRE(basic->secrets.size() == 2);
     CHECK(is(basic->secrets[0], "s3cr3t"));
+    CHECK(is(basic->secrets[1], "am9lOnMzY3IzdA=="));
     BasicSpec hidden;
     hidden.username_source = hidden.password = from_file;
-    CHECK(make_attachment(spec(hidden), user("joe", "s3cr3t"))->secrets.size() == 2);
+    const auto both = make_attachment(spec(hidden), user("joe", "s3cr3t"));
+    REQUIRE(both->secrets.size() == 3);
+    CHECK(is(both->secrets[1], "joe"));
 }
 
 TEST_CASE("what may go into a path or query must not come back as it is written there either, whatever encodes it again") {
@@ -150,6 +153,20 @@ TEST_CASE("basic authentication is base64 of both, of every length") {
         CHECK(fixed(made).name == "Authorization");
         CHECK(is(fixed(made).value, "Basic " + one.encoded));
     }
+}
+
+TEST_CASE("what Basic sends is looked for in answers like the password, encoded once more too") {
+    BasicSpec basic;
+    basic.username = "somebody";
+    basic.password = from_file;
+    const auto made = make_attachment(spec(basic), user("somebody", "pass:word?>"));
+    REQUIRE(made.has_value());
+    const Needles needles(made->secrets);
+    // printf %s 'somebody:pass:word?>' | base64; that | base64; that | xxd -p; its '=' percent-encoded
+    CHECK(needles.occurs_in("Basic c29tZWJvZHk6cGFzczp3b3JkPz4="));
+    CHECK(needles.occurs_in("YzI5dFpXSnZaSGs2Y0dGemN6cDNiM0prUHo0PQ=="));
+    CHECK(needles.occurs_in("633239745a574a765a486b366347467a637a703362334a6b507a343d"));
+    CHECK(needles.occurs_in("?authorization=Basic%20c29tZWJvZHk6cGFzczp3b3JkPz4%3D"));
 }
 
 TEST_CASE("a username may be a secret itself, and a password may be left out") {

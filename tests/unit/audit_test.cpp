@@ -520,6 +520,32 @@ TEST_CASE("a file that is full becomes an older one, the oldest goes, and the ch
     CHECK(findings.last->seq == 70);
 }
 
+TEST_CASE("a record with a number that nobody can have counted to is found, and what comes after it stays a chain") {
+    const TempDir dir;
+    const std::string file = dir.path + "/audit.jsonl";
+    const bool while_it_runs = GENERATE(true, false);
+    constexpr std::uint64_t one = 1;
+    const std::uint64_t number = GENERATE(one << 61, (one << 61) + 1, (one << 62) - 1, one << 62, (one << 62) + 1,
+                                          (one << 63) - 1, one << 63, ~std::uint64_t{0});
+    CAPTURE(while_it_runs, number);
+    AuditFile first(dir.path);
+    REQUIRE(first.append({minted(), minted()}).empty());
+    AuditHead forged = read_audit_tail(read(file), true).head.value();
+    forged.seq = number - 1;
+    write(file, read(file) + chained(minted("forged"), forged));
+    AuditFile second(dir.path);
+    for (int i = 0; i < 3; ++i) REQUIRE((while_it_runs ? first : second).append({minted()}).empty());
+
+    const AuditFindings findings = check_trail(dir.path);
+    INFO(told(findings.faults) << told(findings.notes));
+    const bool is_record = number <= most_audit_seq;  // else it is a line that is none, as a crash leaves them
+    CHECK(findings.whole() != is_record);
+    CHECK(holds(told(is_record ? findings.faults : findings.notes), "audit.jsonl:3 "));
+    CHECK(findings.all_faults <= 2);  // there, and nowhere further on
+    CHECK(findings.last->event == "credential_minted");
+    CHECK(findings.last->seq == (number <= most_followed_seq ? number + 3 : 6));  // 3 vouches for what is not followed
+}
+
 TEST_CASE("two that write one trail and begin new files lose nothing and keep one chain", "[multi-worker]") {
     const TempDir directory;
     const AuditBounds bounds{3000, 50};

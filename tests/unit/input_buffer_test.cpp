@@ -13,6 +13,12 @@ bool all_zero(const Block& block) {
     return std::all_of(block.bytes.get(), block.bytes.get() + Block::size, [](char c) { return c == 0; });
 }
 
+std::unique_ptr<Block> zeros() {
+    auto block = std::make_unique<Block>();
+    std::memset(block->bytes.get(), 0, Block::size);
+    return block;
+}
+
 void fill(InputBuffer& in, Loop& loop, std::size_t limit) {
     const std::span<char> room = in.room(loop, limit);
     std::memset(room.data(), 's', room.size());
@@ -21,19 +27,31 @@ void fill(InputBuffer& in, Loop& loop, std::size_t limit) {
 
 }  // namespace
 
-TEST_CASE("on a loop that is for secrets nothing is left in a block that an answer came in") {
+TEST_CASE("nothing is left in a block that something came in, on a loop that is for secrets or on another") {
     Loop loop;
-    loop.blocks.wipe_all();
+    if (GENERATE(true, false)) loop.blocks.wipe_all();
     InputBuffer in;
-    fill(in, loop, Block::size);
+    loop.blocks.give(zeros());
     SECTION("that was read to its end") {
+        fill(in, loop, Block::size);
         in.consume(Block::size);
         in.release(loop);
     }
     SECTION("that was not, because the connection ended") {
+        fill(in, loop, Block::size);
+        in.release(loop);
+    }
+    SECTION("that was filled again and again, further each time and less far at last") {
+        for (const std::size_t size : {100u, 3000u, 7u}) {
+            const std::span<char> room = in.room(loop, Block::size);
+            std::memset(room.data(), 's', size);
+            in.filled(size);
+            in.consume(size);
+        }
         in.release(loop);
     }
     SECTION("whose head needed more room") {
+        fill(in, loop, Block::size);
         fill(in, loop, 2 * Block::size);
     }
     const auto block = loop.blocks.take();  // the one that was given back last

@@ -79,7 +79,7 @@ bool is_unreserved(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string("-._~").find(c) != std::string::npos;
 }
 
-/// The forms that the issue asks for, made in another way.
+/// The forms that are looked for, made in another way.
 std::set<std::string> plain_forms(const std::string& secret) {
     const auto always = [](char) { return true; };
     const auto reserved = [](char c) { return !is_unreserved(c); };
@@ -111,6 +111,36 @@ std::set<std::string> plain_forms(const std::string& secret) {
     out.insert(formatted(
         replaced(secret, "\\", "\\\\"), [](char c) { return std::string("\"&'+<>`").find(c) != std::string::npos; },
         "\\u%04X"));
+    for (const std::string& escaped : {std::string("<>&'="), std::string("<>&'")})
+        out.insert(formatted(
+            json, [&](char c) { return escaped.find(c) != escaped.npos; }, "\\u%04x"));
+    using References = std::vector<std::pair<std::string, std::string>>;
+    const auto page = [&](const References& more) {
+        std::string text = secret;
+        for (const auto& [character, reference] : References{{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}})
+            text = replaced(text, character, reference);
+        for (const auto& [character, reference] : more) {
+            std::string next;
+            for (std::size_t at = 0; at < text.size();) {   // not in what has become a reference already
+                const bool made = text[at] == '&';
+                const std::size_t end = made ? text.find(';', at) + 1 : at + 1;
+                next += made ? text.substr(at, end - at) : replaced(text.substr(at, 1), character, reference);
+                at = end;
+            }
+            text = next;
+        }
+        out.insert(text);
+    };
+    page({});
+    page({{"\"", "&quot;"}});
+    for (const char* apostrophe : {"&#39;", "&#039;", "&apos;", "&#x27;"}) page({{"\"", "&quot;"}, {"'", apostrophe}});
+    page({{"\"", "&#34;"}, {"'", "&#39;"}});
+    page({{"\"", "&#34;"}, {"'", "&#39;"}, {"+", "&#43;"}});
+    page({{"\"", "&quot;"}, {"'", "&#x27;"}, {"+", "&#x2B;"}});
+    page({{"\"", "&quot;"}, {"'", "&#39;"}, {"/", "&#47;"}});
+    page({{"\"", "&quot;"}, {"'", "&#39;"}, {"/", "&#x2F;"}, {"=", "&#x3D;"}, {"`", "&#x60;"}});
+    page({{"\"", "&quot;"}, {"'", "&#x27;"}, {"=", "&#x3D;"}, {"`", "&#x60;"}});
+    page({{"\"", "&quot;"}, {"'", "&#x27;"}, {"/", "&#x2F;"}});
     return out;
 }
 
@@ -241,6 +271,36 @@ TEST_CASE("a secret of which every byte is percent-encoded is masked") {
     const Needles needles(secrets({"Sekret-9"}));
     CHECK(mask_of(needles, "/%53%65%6b%72%65%74%2d%39/") == "/" + std::string(24, '*') + "/");
     CHECK(mask_of(needles, "/%53%65%6B%72%65%74%2D%39/") == "/" + std::string(24, '*') + "/");
+}
+
+TEST_CASE("a secret is masked as each usual library escapes it for a page or for JSON") {
+    const std::string secret = "a+b/c=d&e<f>g\"h'i`j";
+    const std::vector<std::pair<const char*, std::string>> rows = {
+        {"XML", "a+b/c=d&amp;e&lt;f&gt;g\"h'i`j"},
+        {"Apache", "a+b/c=d&amp;e&lt;f&gt;g&quot;h'i`j"},
+        {"Express, Rails, Spring", "a+b/c=d&amp;e&lt;f&gt;g&quot;h&#39;i`j"},
+        {"PHP", "a+b/c=d&amp;e&lt;f&gt;g&quot;h&#039;i`j"},
+        {"Jetty", "a+b/c=d&amp;e&lt;f&gt;g&quot;h&apos;i`j"},
+        {"Python, Django", "a+b/c=d&amp;e&lt;f&gt;g&quot;h&#x27;i`j"},
+        {"Go, Jinja", "a+b/c=d&amp;e&lt;f&gt;g&#34;h&#39;i`j"},
+        {"Go's templates", "a&#43;b/c=d&amp;e&lt;f&gt;g&#34;h&#39;i`j"},
+        {"ASP.NET Core", "a&#x2B;b/c=d&amp;e&lt;f&gt;g&quot;h&#x27;i`j"},
+        {"Tomcat", "a+b&#47;c=d&amp;e&lt;f&gt;g&quot;h&#39;i`j"},
+        {"Mustache", "a+b&#x2F;c&#x3D;d&amp;e&lt;f&gt;g&quot;h&#39;i&#x60;j"},
+        {"Handlebars", "a+b/c&#x3D;d&amp;e&lt;f&gt;g&quot;h&#x27;i&#x60;j"},
+        {"OWASP", "a+b&#x2F;c=d&amp;e&lt;f&gt;g&quot;h&#x27;i`j"},
+        {"JSON", "a+b/c=d&e<f>g\\\"h'i`j"},
+        {"PHP's JSON", "a+b\\/c=d&e<f>g\\\"h'i`j"},
+        {"Go's JSON", "a+b/c=d\\u0026e\\u003cf\\u003eg\\\"h'i`j"},
+        {"Gson", "a+b/c\\u003dd\\u0026e\\u003cf\\u003eg\\\"h\\u0027i`j"},
+        {"Flask", "a+b/c=d\\u0026e\\u003cf\\u003eg\\\"h\\u0027i`j"},
+        {"System.Text.Json", "a\\u002Bb/c=d\\u0026e\\u003Cf\\u003Eg\\u0022h\\u0027i\\u0060j"},
+    };
+    const Needles needles(secrets({secret}));
+    for (const auto& [library, text] : rows) {
+        CAPTURE(library, text);
+        CHECK(mask_of(needles, "(" + text + ")") == "(" + std::string(text.size(), '*') + ")");
+    }
 }
 
 TEST_CASE("forms that are the same are looked for once, and a beginning of a secret stays") {

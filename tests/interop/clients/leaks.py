@@ -1,6 +1,8 @@
 """Looks for secrets: leaks.py SECRETS FILE... Of each line of SECRETS ("name secret") every form is looked for: raw, as
-JSON has it, base64 at all three alignments and in both alphabets, hexadecimal, percent-encoded. Prints what is found."""
+JSON and HTML have it, base64 at all three alignments and in both alphabets, hexadecimal, percent-encoded. Prints what is
+found."""
 import base64
+import html
 import json
 import re
 import sys
@@ -12,6 +14,9 @@ def forms(secret):
     yield "raw", raw
     yield "json", json.dumps(secret)[1:-1].encode()
     yield "json with \\/", json.dumps(secret)[1:-1].replace("/", "\\/").encode()
+    yield "html", html.escape(secret).encode()
+    yield "html", html.escape(secret).replace("&#x27;", "&#39;").encode()
+    yield "html", html.escape(secret, quote=False).encode()
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + raw)
         first = -(-shift * 8 // 6)  # what no neighbour has a part in
