@@ -390,17 +390,22 @@ bool keep_answer(Exchange& ex) {
     RoundTrip& trip = *ex.trip;
     if (!trip.response_body) return true;
     std::string text;
-    while (text.size() <= worth_draining) {
+    bool whole = false;
+    while (!whole && text.size() <= worth_draining) {
         const auto chunk = trip.response_body->next_ready();
-        if (!chunk || !chunk->has_value() || (*chunk)->trailers) return false;
+        if (!chunk || !chunk->has_value()) break;
         text.append((*chunk)->data);
-        if (!(*chunk)->last) continue;
-        trip.response_framing = {Framing::Kind::length, text.size()};
-        ex.rewritten.hold(std::move(text));
-        trip.response_body = &ex.rewritten;
-        return true;
+        if ((*chunk)->trailers) break;
+        whole = (*chunk)->last;
     }
-    return false;
+    if (!whole) {   // what was lost of it is learnt from all the same
+        if (ex.learning && ex.throttle.wants_body()) ex.throttle.read(text);
+        return false;
+    }
+    trip.response_framing = {Framing::Kind::length, text.size()};
+    ex.rewritten.hold(std::move(text));
+    trip.response_body = &ex.rewritten;
+    return true;
 }
 
 void leave_attempt(Exchange& ex) {

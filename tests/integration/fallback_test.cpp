@@ -255,6 +255,17 @@ TEST_CASE("an answer that came before the request's body is delivered where that
     }
 }
 
+TEST_CASE("an answer that says too fast is learnt from where another vendor stands in, too, whether it was at hand as a whole or not") {
+    const bool whole = GENERATE(true, false);
+    CAPTURE(whole);
+    const std::string slow = "<Error><Code>SlowDown</Code></Error>";
+    FakeVendor two(always(answer_with("200 OK", "", "two")));
+    FakeVendor one(always("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nContent-Length: " + std::to_string(slow.size() + (whole ? 0 : 1)) + "\r\n\r\n" + slow));
+    TestProxy proxy(with_fallback(std::to_string(one.port()), sets_a_member, two, "", "    limit: {learn: true}\n"));
+    CHECK(put(proxy, "{}").body == "two");
+    CHECK(put(proxy, "{}").reason() == "rate_limited");
+}
+
 // ---- what is counted
 
 TEST_CASE("what a vendor that stands in has done is counted as its own, and the request as one to the vendor that it stands in for") {
