@@ -223,6 +223,7 @@ started() {
 
 start_sluice() {
     write_policy 0 0 >"$scratch/started.yaml"
+    : >"$scratch/sluice.log" # at once: the next one may not have emptied it before it is looked into
     "$SLUICE" run --config "$scratch/started.yaml" >"$scratch/sluice.log" 2>&1 &
     sluice_pid=$!
     pids+=("$sluice_pid")
