@@ -34,6 +34,7 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
         large_ = std::move(larger);
         data_ = large_.get();
         capacity_ = limit;
+        written_ = end_;
     }
     return {data_ + end_, capacity_ - end_};
 }
