@@ -158,6 +158,8 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
         add(percent_of(secret, "-._~/", false, digits));                       // Python's quote
         add(percent_of(secret, "-._~!'()*", false, digits));                   // encodeURIComponent
         add(percent_of(secret, "-._~!'()*;,/?:@&=+$#", false, digits));        // encodeURI
+        add(percent_of(secret, "-._~$&+:=@", false, digits));                  // a path's segment: Go's PathEscape
+        add(percent_of(secret, "-._~!$&'()*+,;=:@", false, digits));           // all that may stand there (RFC 3986 3.3)
         add(percent_of(secret, "*-._", true, digits));                         // application/x-www-form-urlencoded (WHATWG URL 5.2)
         add(json_of(secret, "<>&", false, digits));                            // Go
     }
@@ -167,6 +169,9 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
     add(json_of(secret, "\"&'+<>`", false, upper_digits));                     // System.Text.Json
     add(json_of(secret, "&'<=>", false, lower_digits));                        // Gson
     add(json_of(secret, "&'<>", false, lower_digits));                         // Flask, Django, where JSON stands in a page
+    add(json_of(secret, "&<=>", false, upper_digits));                         // in a script: Go's JSEscapeString
+    add(json_of(secret, "\"&'+<>`", true, lower_digits));                      // Go's templates
+    add(json_of(secret, "\"&'-;<=>\\`", false, upper_digits));                 // Django's escapejs
     for (const Escaping& entities : escapings) add(html_of(secret, entities));
 }
 

@@ -96,6 +96,8 @@ std::set<std::string> plain_forms(const std::string& secret) {
         out.insert(formatted(secret, but("/"), format));
         out.insert(formatted(secret, but("!'()*"), format));
         out.insert(formatted(secret, but("!'()*;,/?:@&=+$#"), format));
+        out.insert(formatted(secret, but("$&+:=@"), format));
+        out.insert(formatted(secret, but("!$&'()*+,;=:@"), format));
         out.insert(replaced(
             formatted(
                 secret, [](char c) { return c == '~' || (!is_unreserved(c) && c != '*' && c != ' '); }, format),
@@ -114,6 +116,10 @@ std::set<std::string> plain_forms(const std::string& secret) {
     for (const std::string& escaped : {std::string("<>&'="), std::string("<>&'")})
         out.insert(formatted(
             json, [&](char c) { return escaped.find(c) != escaped.npos; }, "\\u%04x"));
+    const auto one_of = [](std::string listed) { return [listed](char c) { return listed.find(c) != listed.npos; }; };
+    out.insert(formatted(json, one_of("&<=>"), "\\u%04X"));
+    out.insert(formatted(replaced(replaced(secret, "\\", "\\\\"), "/", "\\/"), one_of("\"&'+<>`"), "\\u%04x"));
+    out.insert(formatted(secret, one_of("\"&'-;<=>\\`"), "\\u%04X"));
     using References = std::vector<std::pair<std::string, std::string>>;
     const auto page = [&](const References& more) {
         std::string text = secret;
@@ -301,6 +307,26 @@ TEST_CASE("a secret is masked as each usual library escapes it for a page or for
         CAPTURE(library, text);
         CHECK(mask_of(needles, "(" + text + ")") == "(" + std::string(text.size(), '*') + ")");
     }
+}
+
+TEST_CASE("a key is masked as each usual library writes it into a path, or into a script") {
+    const std::string secret = "S3cr+t/Va=lue-0123&x@y:z";
+    const std::vector<std::pair<const char*, std::string>> rows = {
+        {"Go's PathEscape", "S3cr+t%2FVa=lue-0123&x@y:z"},
+        {"the same in lower case", "S3cr+t%2fVa=lue-0123&x@y:z"},
+        {"Python's quote", "S3cr%2Bt/Va%3Dlue-0123%26x%40y%3Az"},
+        {"Go's QueryEscape", "S3cr%2Bt%2FVa%3Dlue-0123%26x%40y%3Az"},
+        {"encodeURI", "S3cr+t/Va=lue-0123&x@y:z"},
+        {"Go's JSEscapeString", "S3cr+t/Va\\u003Dlue-0123\\u0026x@y:z"},
+        {"Go's templates", "S3cr\\u002bt\\/Va=lue-0123\\u0026x@y:z"},
+        {"Django's escapejs", "S3cr+t/Va\\u003Dlue\\u002D0123\\u0026x@y:z"},
+    };
+    const Needles needles(secrets({secret}));
+    for (const auto& [library, text] : rows) {
+        CAPTURE(library, text);
+        CHECK(mask_of(needles, "(" + text + ")") == "(" + std::string(text.size(), '*') + ")");
+    }
+    CHECK(mask_of(Needles(secrets({"it's;a/key!"})), "/it's;a%2Fkey!") == "/" + std::string(13, '*'));   // all that a segment may hold
 }
 
 TEST_CASE("forms that are the same are looked for once, and a beginning of a secret stays") {
