@@ -4,6 +4,7 @@
 
 #include "proxy/http/head.hpp"
 #include "proxy/http/target.hpp"
+#include "proxy/policy/lenient_path.hpp"
 
 namespace sluice {
 
@@ -42,30 +43,6 @@ std::string judge_glob(std::string_view path) {
     }
     const std::string_view fault = judge_path(path);
     return fault.empty() ? std::string{} : "such a path is always refused: " + std::string(fault);
-}
-
-/// The path as a lenient server may read it: escapes of unreserved characters decoded (RFC 3986 6.2.2.2 calls the two
-/// equivalent) and runs of slashes merged. Nothing: it reads the same.
-std::optional<std::string> lenient_reading(std::string_view path) {
-    if (path.find('%') == path.npos && path.find("//") == path.npos) return {};
-    const auto is_unreserved = [](int c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-               c == '.' || c == '~';
-    };
-    std::string out;
-    out.reserve(path.size());
-    for (std::size_t i = 0; i < path.size(); ++i) {
-        if (path[i] == '%' && i + 2 < path.size()) {
-            const int decoded = hex_value(path[i + 1]) * 16 + hex_value(path[i + 2]);
-            if (hex_value(path[i + 1]) >= 0 && hex_value(path[i + 2]) >= 0 && is_unreserved(decoded)) {
-                out += static_cast<char>(decoded);
-                i += 2;
-                continue;
-            }
-        }
-        if (path[i] != '/' || !out.ends_with('/')) out += path[i];
-    }
-    return out;
 }
 
 std::string shown(std::string_view path) {

@@ -1,10 +1,14 @@
 #include "proxy/policy/vendor.hpp"
 
+#include "proxy/policy/lenient_path.hpp"
+
 namespace sluice {
 
 const Route* Vendor::route_for(std::string_view method, std::string_view path) const {
+    if (routes.empty()) return nullptr;
+    const std::optional<std::string> lenient = lenient_reading(path);
     for (const Route& route : routes) {
-        if (route.match.matches(method, path)) return &route;
+        if (route.match.matches(method, path) || (lenient && route.match.matches(method, *lenient))) return &route;
     }
     return nullptr;
 }

@@ -45,6 +45,12 @@ TEST_CASE("the first route that matches is taken, in the order of the policy") {
     CHECK(name("GET", "/v1/other") == "reads");
     CHECK(name("POST", "/v1/rates") == "none");
     CHECK(name("GET", "/v2") == "none");
+    // Nobody gets round a route, and the narrower credential or limit that it names, by another spelling of its path.
+    CHECK(name("GET", "/v1/%72ates") == "rates");
+    CHECK(name("GET", "/v1//rates") == "rates");
+    CHECK(name("GET", "//v1/rate%73") == "rates");
+    CHECK(name("GET", "/%761/other") == "reads");
+    CHECK(name("GET", "/v1/rates%2F") == "reads");
     CHECK(make({"h"}, {}).route_for("GET", "/") == nullptr);
 }
 
