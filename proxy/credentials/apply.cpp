@@ -176,15 +176,16 @@ void set_parameter(std::string& target, std::string_view name, std::string_view 
     target += encoded_value;
 }
 
-/// Every `placeholder` in `text`, in either spelling, becomes `secret`: once, even where the secret itself holds the placeholder. Nothing: there is none.
-std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view spelling, std::string_view secret) {
+/// Every `placeholder` in `text`, in either spelling, becomes `secret`: once, even where the secret itself holds the placeholder. Nothing: there is none, or with those `found` before there are more than `most_placeholders`.
+std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view spelling, std::string_view secret, std::size_t& found) {
     const auto next = [&](std::size_t from) {
         const std::size_t as_it_is = text.find(placeholder, from), spelled = text.find(spelling, from);
         return as_it_is <= spelled ? std::pair(as_it_is, placeholder.size()) : std::pair(spelled, spelling.size());
     };
     std::size_t finds = 0;
     for (auto [at, size] = next(0); at != text.npos; std::tie(at, size) = next(at + size)) ++finds;
-    if (finds == 0) return {};
+    found += finds;
+    if (finds == 0 || found > most_placeholders) return {};
     std::string out;
     out.reserve(text.size() + finds * secret.size());
     for (;;) {
@@ -196,25 +197,24 @@ std::optional<std::string> replaced(std::string_view text, std::string_view plac
     }
 }
 
-bool replace_in_target(std::string& target, std::string_view placeholder, std::string_view secret) {
+void replace_in_target(std::string& target, std::string_view placeholder, std::string_view secret, std::size_t& found) {
     std::string encoded_placeholder, encoded;
     append_percent_encoded(encoded_placeholder, placeholder);
     encoded.reserve(3 * secret.size());
     append_percent_encoded(encoded, secret);
-    auto changed = replaced(target, placeholder, encoded_placeholder, encoded);
+    auto changed = replaced(target, placeholder, encoded_placeholder, encoded, found);
     wipe(encoded);
-    if (!changed) return false;
+    if (!changed) return;
     wipe(target);
     target = std::move(*changed);
-    return true;
 }
 
 /// "Basic dXNlcjpwYXNz" with the placeholder in it. Nothing: not such a value.
-std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret) {
+std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret, std::size_t& found) {
     constexpr std::string_view scheme = "basic ";
     if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
     const auto decoded = decode_base64(trimmed(value.substr(scheme.size())));
-    auto pair = decoded ? replaced(*decoded, placeholder, placeholder, secret) : std::nullopt;
+    auto pair = decoded ? replaced(*decoded, placeholder, placeholder, secret, found) : std::nullopt;
     if (!pair) return {};
     std::string out = "Basic ";
     out.reserve(out.size() + (pair->size() + 2) / 3 * 4);
@@ -270,20 +270,23 @@ void withhold(const CredentialSpec& spec, RequestHead& head) {
     }
 }
 
-bool replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head) {
-    const bool in_target = replace_in_target(head.target, placeholder, secret);
+Placeholders replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head) {
+    std::size_t found = 0;
+    replace_in_target(head.target, placeholder, secret, found);
     bool in_fields = false;
     Fields fields;   // anew: there may be several of one name
     for (const Field field : head.fields) {
-        auto value = replaced(field.value, placeholder, placeholder, secret);
-        if (!value && field.known == Known::authorization) value = replaced_in_basic(field.value, placeholder, secret);
+        auto value = replaced(field.value, placeholder, placeholder, secret, found);
+        if (!value && field.known == Known::authorization) value = replaced_in_basic(field.value, placeholder, secret, found);
+        if (found > most_placeholders) return Placeholders::too_many;
         fields.add(field.known, field.name, value ? *value : field.value);
         if (!value) continue;
         wipe(*value);
         in_fields = true;
     }
     if (in_fields) head.fields = std::move(fields);
-    return in_target || in_fields;
+    if (found > most_placeholders) return Placeholders::too_many;
+    return found > 0 ? Placeholders::replaced : Placeholders::none;
 }
 
 }  // namespace sluice

@@ -68,7 +68,13 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
     }
     if (ex.bare.method.empty()) ex.bare = ex.request;   // where the placeholder is, for another attempt
     else ex.request = ex.bare;
-    if (replace_placeholder(placeholder, attachment.secrets.front().reveal(), ex.request)) return {};
+    switch (replace_placeholder(placeholder, attachment.secrets.front().reveal(), ex.request)) {
+    case Placeholders::replaced: return {};
+    case Placeholders::too_many:
+        ex.request = ex.bare;
+        return Failure{Origin::sluice, Reason::bad_request, Replay::safe, "the placeholder of credential '" + spec.name + "' is more than " + std::to_string(most_placeholders) + " times in this request", {}};
+    case Placeholders::none: break;
+    }
     if (spec.rules.require) return refused("vendor '" + ex.serving->name + "' wants the placeholder of credential '" + spec.name + "' in each request; it is nowhere in this one");
     apply(value, ex.request);
     return {};

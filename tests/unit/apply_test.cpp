@@ -339,7 +339,7 @@ TEST_CASE("a placeholder is replaced wherever the application put it") {
     head.fields.add("Authorization", "Basic dTpQTEFDRS1IT0xERVI=");   // u:PLACE-HOLDER
     head.fields.add("X-Twice", "a PLACE-HOLDER and PLACE-HOLDER");
     head.fields.add("X-Other", "PLACE-HOLD");
-    CHECK(replace_placeholder("PLACE-HOLDER", "s/3 cr3t", head));
+    CHECK(replace_placeholder("PLACE-HOLDER", "s/3 cr3t", head) == Placeholders::replaced);
     CHECK(head.target == "/v1/s%2F3%20cr3t/x?key=s%2F3%20cr3t&b=2");
     CHECK(head.fields.find("X-Api-Key") == "s/3 cr3t");
     CHECK(head.fields.find("Authorization") == "Basic dTpzLzMgY3IzdA==");
@@ -353,7 +353,7 @@ TEST_CASE("a secret that holds its placeholder is put in once, and fields of one
     head.fields.add("Cookie", "a=1");
     head.fields.add("Cookie", "b=PLACE-HOLDER");
     head.fields.add("Cookie", "c=PLACE-HOLDER");
-    CHECK(replace_placeholder("PLACE-HOLDER", "PLACE-HOLDER-2", head));
+    CHECK(replace_placeholder("PLACE-HOLDER", "PLACE-HOLDER-2", head) == Placeholders::replaced);
     CHECK(head.target == "/PLACE-HOLDER-2?key=PLACE-HOLDER-2");
     std::vector<std::string> cookies;
     for (const Field field : head.fields) cookies.emplace_back(field.value);
@@ -373,7 +373,7 @@ TEST_CASE("a value for a query that could break a header is refused where a plac
 TEST_CASE("a placeholder that needs encoding is found encoded in path and query") {
     RequestHead head;
     head.target = "/a?key=%7B%7Bkey%7D%7D";
-    CHECK(replace_placeholder("{{key}}", "s3cr3t", head));
+    CHECK(replace_placeholder("{{key}}", "s3cr3t", head) == Placeholders::replaced);
     CHECK(head.target == "/a?key=s3cr3t");
 }
 
@@ -381,7 +381,36 @@ TEST_CASE("a request without the placeholder stays as it is") {
     RequestHead head;
     head.target = "/a?b=c";
     head.fields.add("Authorization", "Basic !!!");
-    CHECK_FALSE(replace_placeholder("PLACE-HOLDER", "s3cr3t", head));
+    CHECK(replace_placeholder("PLACE-HOLDER", "s3cr3t", head) == Placeholders::none);
     CHECK(head.target == "/a?b=c");
     CHECK(head.fields.find("Authorization") == "Basic !!!");
+}
+
+TEST_CASE("no small request becomes one of megabytes by its placeholders, wherever they are") {
+    const auto many = [](std::size_t times) {
+        std::string text;
+        for (std::size_t i = 0; i < times; ++i) text += "PLACE-HOLDER,";
+        return text;
+    };
+    const auto as_basic = [&](std::size_t times) {
+        std::string value = "Basic ";
+        append_base64(value, "user:" + many(times));
+        return value;
+    };
+    const std::string secret(2000, 's');
+    const auto outcome = [&](const std::string& target, const std::string& header, const std::string& authorization) {
+        RequestHead head;
+        head.target = target;
+        head.fields.add("X-Key", header);
+        head.fields.add("Authorization", authorization);
+        return replace_placeholder("PLACE-HOLDER", secret, head);
+    };
+    CHECK(outcome("/?" + many(most_placeholders), "", "") == Placeholders::replaced);
+    CHECK(outcome("/?" + many(most_placeholders + 1), "", "") == Placeholders::too_many);
+    CHECK(outcome("/", many(most_placeholders), "") == Placeholders::replaced);
+    CHECK(outcome("/", many(most_placeholders + 1), "") == Placeholders::too_many);
+    CHECK(outcome("/", "", as_basic(most_placeholders)) == Placeholders::replaced);
+    CHECK(outcome("/", "", as_basic(most_placeholders + 1)) == Placeholders::too_many);
+    CHECK(outcome("/?" + many(8), many(4), as_basic(5)) == Placeholders::too_many);
+    CHECK(outcome("/" + many(4500), "", "") == Placeholders::too_many);
 }
