@@ -1,6 +1,7 @@
 #include "proxy/exchange/admission.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -124,8 +125,55 @@ bool admit_at_once(Exchange& ex) {
     return true;
 }
 
+namespace {
+
+bool put_rates_back(std::span<HeldLimit> limits, TimePoint now) {
+    bool any = false;
+    for (HeldLimit& held : limits) {
+        any |= latest(held).rate.cost > 0;
+        held.place.refund_rate(latest(held), now);
+    }
+    return any;
+}
+
+bool retake_rates_at_once(std::span<HeldLimit> limits, TimePoint now) {
+    for (HeldLimit& held : limits) {
+        if (!held.limit->state.spec().rate) continue;
+        if (!held.place.spenders().lets_pass(held.priority) || held.place.retake_rate(latest(held), now, now)) {
+            put_rates_back(limits, now);
+            return false;
+        }
+        held.place.spenders().passed();
+    }
+    return true;
+}
+
+Task<Result<void>> retake_rates(Core& core, Exchange& ex, std::span<HeldLimit> limits) {
+    if (retake_rates_at_once(limits, Core::now())) co_return Result<void>{};
+    for (HeldLimit& held : limits) {
+        if (!held.limit->state.spec().rate) continue;
+        const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
+        const auto standing = [&](TimePoint now) { return held.place.full(0, now); };
+        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
+        if (got) continue;
+        put_rates_back(limits, Core::now());
+        co_return got;
+    }
+    co_return Result<void>{};
+}
+
+}  // namespace
+
 Task<Result<void>> admit(Core& core, Exchange& ex) {
-    for (HeldLimit& held : ex.held) {
+    for (std::size_t i = 0; i < ex.held.size(); ++i) {
+        HeldLimit& held = ex.held[i];
+        const std::span<HeldLimit> before(ex.held.data(), i);
+        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(held.cost_tokens, Core::now());
+        if (held.spent.admitted) {
+            held.place.spenders().passed();
+            continue;
+        }
+        put_rates_back(before, Core::now());   // who waits here sends nothing there
         const auto attempt = [&](TimePoint since, TimePoint now) -> std::optional<Full> {
             held.spent = held.place.spend(held.cost_tokens, since, now);
             if (held.spent.admitted) return {};
@@ -133,6 +181,7 @@ Task<Result<void>> admit(Core& core, Exchange& ex) {
         };
         const auto standing = [&](TimePoint now) { return held.place.full(held.cost_tokens, now); };
         Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
+        if (got) got = co_await retake_rates(core, ex, before);
         if (got) continue;
         give_back(ex, Core::now());
         co_return got;
@@ -155,34 +204,9 @@ bool admit_again(Exchange& ex, TimePoint now) {
     return all;
 }
 
-void put_rate_back(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held) held.place.refund_rate(latest(held), now);
-}
-
-bool retake_rate_at_once(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held) {
-        if (!held.limit->state.spec().rate) continue;
-        if (!held.place.spenders().lets_pass(held.priority) || held.place.retake_rate(latest(held), now, now)) {
-            put_rate_back(ex, now);
-            return false;
-        }
-        held.place.spenders().passed();
-    }
-    return true;
-}
-
-Task<Result<void>> retake_rate(Core& core, Exchange& ex) {
-    for (HeldLimit& held : ex.held) {
-        if (!held.limit->state.spec().rate) continue;
-        const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
-        const auto standing = [&](TimePoint now) { return held.place.full(0, now); };
-        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
-        if (got) continue;
-        put_rate_back(ex, Core::now());
-        co_return got;
-    }
-    co_return Result<void>{};
-}
+bool put_rate_back(Exchange& ex, TimePoint now) { return put_rates_back(ex.held, now); }
+bool retake_rate_at_once(Exchange& ex, TimePoint now) { return retake_rates_at_once(ex.held, now); }
+Task<Result<void>> retake_rate(Core& core, Exchange& ex) { return retake_rates(core, ex, ex.held); }
 
 void give_again_back(Exchange& ex, TimePoint now) {
     ex.unused = false;
@@ -230,8 +254,7 @@ Task<Result<void>> wait_for_seats(Core& core, Exchange& ex) {
 }  // namespace
 
 Task<Result<void>> take_seats(Core& core, Exchange& ex) {
-    const bool paid = std::any_of(ex.held.begin(), ex.held.end(), [](HeldLimit& held) { return latest(held).rate.cost > 0; });
-    put_rate_back(ex, Core::now());
+    const bool paid = put_rate_back(ex, Core::now());
     Result<void> got = co_await wait_for_seats(core, ex);
     if (!got || !paid || retake_rate_at_once(ex, Core::now())) co_return got;
     const bool alone = ex.held.size() == 1;   // whoever else wants the seat needs that rate, too; of other limits there may be some who do not

@@ -10,7 +10,8 @@ namespace sluice {
 /// Is one of those limits such a one?
 bool any_limit(const Exchange& ex, bool (*is)(const LimitSpec&));
 
-/// Rate and tokens of `ex.serving` and its route. A Failure: the refusal, with `ex.refusal_fields` set; nothing is taken then. The common case takes no coroutine: true, and everything is taken.
+/// Rate and tokens of `ex.serving` and its route. A Failure: the refusal, with `ex.refusal_fields` set; nothing is taken then. The common case takes no coroutine: true, and everything is taken. Who waits for one limit's
+/// place holds no other's rate meanwhile, but for what it came by last: it would be sent late, beside what the time has given back.
 bool admit_at_once(Exchange& ex);
 Task<Result<void>> admit(Core& core, Exchange& ex);
 
@@ -19,8 +20,8 @@ void hold_limits(Exchange& ex, TimePoint now);
 
 /// The rate once more, for a further attempt; without waiting. What was taken for one that sent nothing serves again. False: nothing was taken.
 bool admit_again(Exchange& ex, TimePoint now);
-/// It is not made before a wait: the rate is put back and taken when the wait is over, or what comes back meanwhile would be sent beside it.
-void put_rate_back(Exchange& ex, TimePoint now);
+/// It is not made before a wait: the rate is put back and taken when the wait is over, or what comes back meanwhile would be sent beside it. Was there any?
+bool put_rate_back(Exchange& ex, TimePoint now);
 /// After the wait; likewise without waiting, else as `admit` does.
 bool retake_rate_at_once(Exchange& ex, TimePoint now);
 Task<Result<void>> retake_rate(Core& core, Exchange& ex);

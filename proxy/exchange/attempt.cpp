@@ -80,7 +80,7 @@ class Gate {
         if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
         const Duration taken = ex_.phases.first_byte.value_or(now - ex_.let_through);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
-        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken));
+        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(std::min(taken, ex_.left_at - ex_.let_through)));   // of one that nobody waited for any more no more is known
         ex_.heard = pass_;
     }
 
@@ -261,6 +261,23 @@ Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now) {
     return failure;
 }
 
+namespace {
+
+// Nothing is sent meanwhile, and no place of a rate held. While it waits for that one again the credential may become another.
+Task<Result<void>> wait_for_credential(Core& core, Exchange& ex, const Destination& destination) {
+    for (;;) {
+        const bool paid = put_rate_back(ex, Core::now());
+        Result<void> got = co_await attach_credential(core, ex, destination);
+        if (!got || !paid || retake_rate_at_once(ex, Core::now())) co_return got;
+        got = co_await retake_rate(core, ex);
+        if (!got) co_return got;
+        std::optional<Result<void>> still = attach_at_once(core, ex, destination);
+        if (still) co_return std::move(*still);
+    }
+}
+
+}  // namespace
+
 Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     RoundTrip& trip = ex.trip.emplace();
     trip.vendor = ex.serving;
@@ -280,7 +297,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     for (bool seated = false;; seated = true) {
         if (!ex.tunnel) {
             std::optional<Result<void>> attached = attach_at_once(core, ex, trip.destination);
-            if (!attached) attached = co_await attach_credential(core, ex, trip.destination);
+            if (!attached) attached = co_await wait_for_credential(core, ex, trip.destination);
             if (!*attached) co_return std::move(*attached);
         }
         if (seated || take_seats_at_once(ex)) break;

@@ -67,16 +67,19 @@ Result<RequestHead> request_for_fallback(const Exchange& ex) {
     return request;
 }
 
-Task<Result<void>> edit_body(Exchange& ex, RequestHead& request) {
+Task<Result<std::string>> body_for_fallback(Exchange& ex) {
     Result<bool> whole = co_await read_body(ex);
     if (!whole) co_return std::move(whole.error());
     if (!*whole) co_return too_large(ex);
     Result<std::string> edited = edited_body(ex.replay.kept(), ex.serving->fallback->rewrite.request_body, Origin::application);
     if (!edited) co_return cannot_have(std::move(edited.error().detail));
+    co_return edited;
+}
+
+void put_body(Exchange& ex, RequestHead& request, std::string body) {
     request.fields.remove(Known::expect);   // which is answered
-    ex.framing = {Framing::Kind::length, edited->size()};
-    ex.replay.replace(std::move(*edited));
-    co_return Result<void>{};
+    ex.framing = {Framing::Kind::length, body.size()};
+    ex.replay.replace(std::move(body));
 }
 
 void begin_fallback(Exchange& ex, RequestHead request) {

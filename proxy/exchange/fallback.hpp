@@ -9,9 +9,12 @@ namespace sluice {
 
 /// The request as the fallback of `ex.serving` gets it. A Failure of ours: it cannot have it, as far as that can be said without its body.
 Result<RequestHead> request_for_fallback(const Exchange& ex);
-/// Has the body of `request` to be edited for it? Then `edit_body` does it, once the attempt before has let go of that body. A Failure: of ours, where the fallback cannot have it; of the application, where it did not come.
+/// Has the body of `request` to be edited for it?
 bool edits_body(const Exchange& ex, const RequestHead& request);
-Task<Result<void>> edit_body(Exchange& ex, RequestHead& request);
+/// That body; what is not at hand of it is read, once the attempt before has let go of it. A Failure: of ours, where the fallback cannot have it; of the application, where it did not come.
+Task<Result<std::string>> body_for_fallback(Exchange& ex);
+/// Puts it in the place of the one that came. An attempt before must have been left.
+void put_body(Exchange& ex, RequestHead& request, std::string body);
 /// From here on `ex` is that `request` to the fallback of `ex.serving`. An attempt before must have been left.
 void begin_fallback(Exchange& ex, RequestHead request);
 

@@ -294,15 +294,21 @@ Task<void> set_aside(Core& core, Exchange& ex) {
 Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan, Result<void>& last) {
     Result<RequestHead> request = request_for_fallback(ex);
     Result<void> begun;
+    std::optional<std::string> body;
     if (!request) {
         begun = std::move(request.error());
     } else if (edits_body(ex, *request)) {
-        if (ex.trip) co_await set_aside(core, ex);
-        begun = co_await edit_body(ex, *request);
+        if (ex.trip && !ex.replay.whole()) co_await set_aside(core, ex);
+        Result<std::string> edited = co_await body_for_fallback(ex);
+        if (edited)
+            body = std::move(*edited);
+        else
+            begun = std::move(edited.error());
     }
     if (begun) {
         if (ex.trip) co_await leave(core, ex);
         core.journal.carried(*ex.serving, traffic_of(ex));
+        if (body) put_body(ex, *request, std::move(*body));
         begin_fallback(ex, std::move(*request));
         begin_at_vendor(core, ex);
         co_return std::nullopt;
@@ -388,8 +394,9 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
             if (step.kind != Step::Kind::attempt || retake_rate_at_once(ex, Core::now())) continue;
             last = co_await retake_rate(core, ex);
             if (last) continue;
-            ex.retries_spent = status_of(last.error().reason) == 429;
-            co_return co_await give_up(ex, last.error());
+            step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
+            ex.retries_spent |= status_of(last.error().reason) == 429;
+            continue;
         }
         case Step::Kind::fallback: {
             const auto otherwise = co_await fall_back(core, ex, plan, last);

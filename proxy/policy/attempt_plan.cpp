@@ -80,7 +80,13 @@ Step AttemptPlan::judge(const Tried& tried, EndpointMask out, double draw, TimeP
     note(tried);
     const std::optional<Tried> moved_for = std::exchange(moved_for_, {});
     switch (tried.kind) {
-    case Tried::Kind::refused: return give_up(Step::Why::last);
+    case Tried::Kind::refused: {
+        // Of an attempt that was made before nothing is left to be delivered. For whom there was no place from the
+        // beginning, it may be there soon.
+        const bool limited =
+            status_of(tried.reason) == 429 && failed_ != 0 && !tried.application_gone && now < facts_.deadline;
+        return limited ? fall_back_or(give_up(Step::Why::last)) : give_up(Step::Why::last);
+    }
     case Tried::Kind::out:
         if (tried.application_gone) return give_up(Step::Why::last);
         return moved_for && now < facts_.deadline ? judge_outcome(*moved_for, out, draw, now) : try_elsewhere(out, now);

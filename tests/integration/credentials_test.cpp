@@ -6,6 +6,7 @@
 #include <semaphore>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "tests/support/proxy.hpp"
 
@@ -450,4 +451,31 @@ TEST_CASE("a route's narrower credential is attached instead of its vendor's") {
     CHECK(seen.all().back().field("authorization") == "Bearer the-narrow-secret");
     CHECK(proxy.get("pay.example", "/charges").status() == 200);
     CHECK(seen.all().back().field("authorization") == "Bearer the-wide-secret");
+}
+
+TEST_CASE("who waits for a token holds no place of a rate meanwhile, and what waited goes no faster than the rate") {
+    Setting setting;
+    setting.endpoint.mood = TokenEndpoint::Mood::waits;
+    TestProxy proxy(setting.policy("eager: false", "limit: {name: calls, rate: 1/h, burst: 2}\ntimeout: {total: 1m}\n"));
+    give_secret(proxy);
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="pay",limit="calls.rate"})"); };
+    std::vector<std::thread> applications;
+    std::atomic<int> sent = 0, refused = 0;
+    for (int i = 0; i < 2; ++i) {
+        applications.emplace_back([&] {
+            const Message answer = proxy.get("pay.example");
+            if (answer.status() == 200) ++sent;
+            if (answer.status() == 429) ++refused;
+        });
+    }
+    const bool waiting = eventually([&] { return setting.endpoint.calls == 1 && proxy.metric(R"(sluice_inflight{vendor="pay"})") == 2; });
+    const bool given_back = eventually([&] { return left() == 2; });
+    setting.endpoint.gate.release();
+    for (std::thread& application : applications) application.join();
+    CHECK(waiting);
+    CHECK(given_back);
+    CHECK(sent == 2);
+    CHECK(refused == 0);
+    CHECK(left() == 0);
+    CHECK(proxy.get("pay.example").status() == 429);
 }

@@ -1,6 +1,8 @@
 // When another vendor stands in, and when it cannot: limits of whom it stands in for, bodies that come late or cannot be rewritten.
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <semaphore>
+#include <thread>
 
 #include "tests/support/command.hpp"
 #include "tests/support/proxy.hpp"
@@ -201,6 +203,67 @@ TEST_CASE("an answer is delivered as it is where a vendor cannot stand in for it
     CHECK(proxy.logs("vendor 'two' cannot stand in: "));
     CHECK(proxy.get("one.example", "/v1/x").field("sluice-outcome") == "fallback");
     CHECK(two.connections() == 1);
+}
+
+TEST_CASE("an answer whose body is still to come is delivered where a request that is at hand turns out to be none that another vendor can have") {
+    std::counting_semaphore<4> go{0};
+    FakeVendor two(always(answer_with("200 OK")));
+    FakeVendor one([&](Wire& wire) {
+        while (wire.read_request()) {
+            wire.write("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\n");
+            if (!go.try_acquire_for(10s)) return;
+            wire.write("sorry");
+        }
+    });
+    TestProxy proxy(with_fallback(std::to_string(one.port()), sets_a_member, two));
+    Wire app = proxy.connected("one.example");
+    app.write("PUT / HTTP/1.1\r\nHost: one.example\r\n" + json + "Content-Length: 5\r\n\r\n{\"a\":");
+    auto answer = app.read_head();
+    REQUIRE(answer);
+    go.release();
+    app.read_body(*answer, false);
+    CHECK(answer->status() == 503);
+    CHECK(answer->field("retry-after") == "7");
+    CHECK(answer->body == "sorry");
+    CHECK(proxy.logs("vendor 'two' cannot stand in: the request's body is no JSON"));
+    CHECK(two.connections() == 0);
+}
+
+TEST_CASE("where a retry finds no place under the limit another vendor stands in, as where every endpoint has failed") {
+    const bool seat = GENERATE(false, true);
+    CAPTURE(seat);
+    std::counting_semaphore<4> go{0};
+    Seen seen;
+    FakeVendor two(always(answer_with("200 OK", "", "two")));
+    FakeVendor one([&](Wire& wire) {
+        while (auto request = wire.read_request()) {
+            const bool held = request->start_line.find("/held") != std::string::npos;
+            seen.add(std::move(*request));
+            if (held && !go.try_acquire_for(10s)) return;
+            wire.write(held ? answer_with("200 OK", "", "one") : answer_with("503 Service Unavailable", "Retry-After: 1\r\n"));
+        }
+    });
+    TestProxy proxy("vendors:\n" +
+                    vendor_yaml("one", "one.example", one, false,
+                                std::string("retry: {max: 1, backoff: 1ms..2ms}\nfallback: {vendor: two}\nlimit: ") + (seat ? "{concurrency: 1}" : "{rate: 1/h, burst: 2}")) +
+                    vendor_yaml("two", "two.example", two, false, ""));
+    Message retried;
+    std::thread application([&] { retried = proxy.get("one.example"); });
+    const bool waits = eventually([&] { return proxy.metric(R"(sluice_upstream_connections{vendor="one",state="idle"})") == 1; });
+    Wire other = proxy.connected("one.example");
+    other.write("GET /held HTTP/1.1\r\nHost: one.example\r\n\r\n");
+    const bool taken = eventually([&] { return seen.size() == 2; });
+    application.join();
+    go.release();
+    CHECK(waits);
+    CHECK(taken);
+    CHECK(retried.status() == 200);
+    CHECK(retried.body == "two");
+    CHECK(retried.field("sluice-outcome") == "fallback");
+    CHECK(seen.size() == 2);
+    const auto held = other.read_response();
+    REQUIRE(held);
+    CHECK(held->body == "one");
 }
 
 TEST_CASE("an answer that came before the request's body is delivered where that body is known to be too large to be rewritten") {

@@ -1072,3 +1072,49 @@ TEST_CASE("a place of the rate that one who waits for a seat does not hold is an
     CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="calls.rate"})") == 0);
     CHECK(eventually([&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="seats.seats"})") == 1; }));
 }
+
+TEST_CASE("who waits for a place under one limit holds no rate of another meanwhile") {
+    const bool comes = GENERATE(true, false);
+    CAPTURE(comes);
+    Script script{{answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false,
+                                               std::string("limit:\n  - {name: day, rate: 1/h, burst: 10}\n  - {name: moment, rate: ") + (comes ? "20/s" : "1/h") + ", burst: 1, when_full: {wait: 1m}}\n"));
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="day.rate"})"); };
+    CHECK(proxy.get("v.example").status() == 200);
+    CHECK(left() == 9);
+    if (comes) {
+        for (int i = 0; i < 4; ++i) CHECK(proxy.get("v.example").status() == 200);
+        CHECK(left() == 5);
+        CHECK(script.seen.size() == 5);
+        return;
+    }
+    {
+        Wire waits = proxy.connected("v.example");
+        waits.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        REQUIRE(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="moment"})") == 1; }));
+        CHECK(left() == 9);
+    }
+    CHECK(eventually([&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="moment"})") == 0; }));
+    CHECK(left() == 9);
+    CHECK(script.seen.size() == 1);
+}
+
+TEST_CASE("an answer that comes when its application has long left says nothing of a vendor's slowness") {
+    constexpr int applications = 3;
+    std::atomic<int> answered{0};
+    FakeVendor vendor([&](Wire& wire) {
+        while (wire.read_request()) {
+            if (answered < applications && !wire.silent_for(2200ms)) return;
+            wire.write(answer_with("200 OK"));
+            ++answered;
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "breaker: {slow_rate: 100%, slow_after: 2s, min_requests: 3, open_for: 1m..1m}\n"));
+    for (int i = 0; i < applications; ++i) {
+        Wire wire = proxy.connected("v.example");
+        wire.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    }
+    REQUIRE(eventually([&] { return answered == applications && proxy.metric(R"(sluice_inflight{vendor="v"})") == 0; }));
+    CHECK(proxy.get("v.example").status() == 200);
+}

@@ -272,6 +272,35 @@ TEST_CASE("a refusal of our own ends the exchange, other endpoints or not") {
     CHECK(story.plan->attempts() == 0);
 }
 
+TEST_CASE("where our own limit refuses another attempt the fallback is asked, and not where it refuses the first") {
+    const auto refused_for = [](Reason reason) {
+        Tried tried = Tried::refusal();
+        tried.reason = reason;
+        return tried;
+    };
+    const Reason reason = GENERATE(Reason::rate_limited, Reason::concurrency_limited);
+    Story story;
+    story.facts.has_fallback = true;
+    story.begin();
+    CHECK(story.then(refused_for(reason)) == "give up");
+
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "wait 50ms");
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(refused_for(reason)) == "fallback");
+
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "wait 50ms");
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(refused_for(Reason::draining)) == "give up");   // nobody is asked any more
+
+    story.facts.has_fallback = false;
+    story.begin();
+    CHECK(story.then(Tried::answer(503)) == "wait 50ms");
+    CHECK(story.resume() == "attempt 0");
+    CHECK(story.then(refused_for(reason)) == "give up");
+}
+
 TEST_CASE("Retry-After is waited for with jitter on top, up to 10 s and within total, else the answer is delivered") {
     struct Case {
         Duration asked, total;
