@@ -16,7 +16,8 @@ usage() {
 usage: tests/bench/run.sh [options]
   --rounds N             alternating rounds a row (default $rounds)
   --seconds S            length of one measurement, after 0.7 s of warm-up (default $seconds)
-  --turns N              in how many turns a busy row's seconds are had, the proxies alternating (default $turns)
+  --turns N              in how many turns a busy row's seconds are had, the proxies alternating (default $turns;
+                         a quarter of them where bodies are of 10 MiB)
   --rows LIST            of $speed_rows (the default)
                          and of $memory_rows (one round will do), and of
                          $policy_rows: Sluice beside itself
@@ -313,8 +314,9 @@ measure() { # row, number of the measurement, subject, milliseconds, millisecond
 # The proxies of a row run side by side and are asked in short turns: what the machine's neighbours do changes within
 # seconds, and two turns that follow each other are near enough for a ratio.
 measure_in_turns() { # row, round, subject...
-    local row=$1 round=$2 turn subject warmup=700
+    local row=$1 round=$2 turn subject warmup=700 turns=$turns
     shift 2
+    case $row in *10m) turns=$(((turns + 3) / 4)) ;; esac # a body takes a good part of a turn
     for subject; do start_proxy "$subject"; done
     for ((turn = 0; turn < turns; ++turn)); do
         for subject; do measure "$row" $(((round - 1) * turns + turn)) "$subject" $((seconds * 1000 / turns)) $warmup; done
