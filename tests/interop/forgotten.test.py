@@ -299,5 +299,9 @@ class Forgotten(unittest.TestCase):
 if __name__ == "__main__":
     effective = int(re.search(r"CapEff:\s*(\w+)", pathlib.Path("/proc/self/status").read_text())[1], 16)
     if not effective >> CAP_SYS_PTRACE & 1 and "--inside" not in sys.argv:
-        os.execvp("unshare", ["unshare", "--user", "--map-root-user", sys.executable, *sys.argv, "--inside"])
+        own = ["unshare", "--user", "--map-root-user"]
+        if subprocess.run([*own, "true"], check=False).returncode != 0:
+            print("NOT RUN: nobody may read another process's memory here: neither CAP_SYS_PTRACE nor user namespaces")
+            sys.exit(77)
+        os.execvp("unshare", [*own, sys.executable, *sys.argv, "--inside"])
     unittest.main(argv=sys.argv[:1], warnings="ignore")
