@@ -149,7 +149,6 @@ bool retake_rates_at_once(std::span<HeldLimit> limits, TimePoint now) {
 }
 
 Task<Result<void>> retake_rates(Core& core, Exchange& ex, std::span<HeldLimit> limits) {
-    if (retake_rates_at_once(limits, Core::now())) co_return Result<void>{};
     for (HeldLimit& held : limits) {
         if (!held.limit->state.spec().rate) continue;
         const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
@@ -181,7 +180,7 @@ Task<Result<void>> admit(Core& core, Exchange& ex) {
         };
         const auto standing = [&](TimePoint now) { return held.place.full(held.cost_tokens, now); };
         Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
-        if (got) got = co_await retake_rates(core, ex, before);
+        if (got && !retake_rates_at_once(before, Core::now())) got = co_await retake_rates(core, ex, before);
         if (got) continue;
         give_back(ex, Core::now());
         co_return got;
