@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/object.hpp>
@@ -150,8 +151,8 @@ Fault fault_of(const Vendor& vendor, const std::string& what, const std::string&
     return fault;
 }
 
-/// Vendors and issuers whose certificates cannot be read now. At the start, and where it was so before, they answer 502 and
-/// everything else runs; but a reload must not take away what works.
+/// Vendors and issuers whose certificates cannot be read now. At the start, and where it was so before, they answer 502
+/// and everything else runs; but a reload must not take away what works.
 std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts& contexts,
                                       const PolicySnapshot& before) {
     std::vector<Fault> faults;
@@ -163,7 +164,8 @@ std::vector<Fault> faults_of_contexts(const Config& config, const ClientContexts
     }
     const auto issuer_named = [&before](const std::string& name) {
         const auto& all = before.config->issuers;
-        const auto found = std::find_if(all.begin(), all.end(), [&name](const Vendor& one) { return one.name == name; });
+        const auto found =
+            std::find_if(all.begin(), all.end(), [&name](const Vendor& one) { return one.name == name; });
         return found == all.end() ? nullptr : &*found;
     };
     for (const CredentialSpec& spec : config.credentials) {
@@ -183,10 +185,12 @@ std::vector<Fault> objections(const PolicyChanges& changes, const Config& chosen
     std::vector<Fault> all = faults_of_reload(changes, file);
     for (Fault& fault : faults_of_contexts(chosen, contexts, running)) all.push_back(std::move(fault));
     // A CA made with name constraints can sign only for the hosts that it was made for.
-    if (const auto fit = constraints_cover(authority.certificate(), chosen.intercepted_hosts()); chosen.authority.name_constraints && !fit) {
+    if (const auto fit = constraints_cover(authority.certificate(), chosen.intercepted_hosts());
+        chosen.authority.name_constraints && !fit) {
         Fault fault;
         fault.file = file;
-        fault.message = fit.error().what + "; a policy with other hosts needs a CA made for them: restart with a new one";
+        fault.message =
+            fit.error().what + "; a policy with other hosts needs a CA made for them: restart with a new one";
         all.push_back(std::move(fault));
     }
     return all;
@@ -247,6 +251,47 @@ void harden_process() {
     }
 }
 
+namespace {
+
+/// Where applications come in.
+struct Door {
+    Listener listener;
+    Entrance entrance;
+};
+
+/// Where admin is asked: waited for on the supervisor's own io_context, so that it answers however busy the workers
+/// are.
+class Observer {
+  public:
+    Observer(boost::asio::io_context& io, Listener listener, Listener::Deal deal, Listener::TurnedAway turned_away)
+        : listener_(std::move(listener)),
+          deal_(std::move(deal)),
+          turned_away_(std::move(turned_away)),
+          readable_(io, listener_.fd()) {}
+    ~Observer() { close(); }
+
+    /// From here on. The io_context no longer runs when this is destroyed.
+    void wait() {
+        readable_.async_wait(readable_.wait_read, [this](boost::system::error_code error) {
+            if (error || listener_.fd() < 0) return;
+            listener_.accept_all(deal_, turned_away_);
+            wait();
+        });
+    }
+    void close() {
+        if (readable_.is_open()) readable_.release();  // the descriptor is the listener's to close
+        listener_.close();
+    }
+
+  private:
+    Listener listener_;
+    Listener::Deal deal_;
+    Listener::TurnedAway turned_away_;
+    boost::asio::posix::stream_descriptor readable_;
+};
+
+}  // namespace
+
 struct Supervisor::Impl {
     Impl(std::shared_ptr<const Config> policy, Options how)
         : config(std::move(policy)),
@@ -258,16 +303,14 @@ struct Supervisor::Impl {
     /// Not the constructor's: what has been made when it throws is taken down by the destructor.
     void start() {
         const SignalsBlocked blocked;  // for the threads that are made here
-        // Journals: of each worker, of the issuers' thread, and ours.
-        telemetry = std::make_unique<Telemetry>(worker_count + 2, options.log_fd, options.log_format);
-        journal = telemetry->journal();
+        // Journals: of each worker, and of the issuers' thread.
+        telemetry = std::make_unique<Telemetry>(worker_count + 1, options.log_fd, options.log_format);
         bind();  // before anything is published: a second Sluice started by mistake must not replace the first one's
                  // bundle
         make_world();
         admin = std::make_unique<Admin>(io, admin_views());
         make_workers();
-        for (Listener& listener : applications) listener.start();
-        for (Listener& listener : observers) listener.start();
+        for (const auto& observer : observers) observer->wait();
         tell_started();
         world.policy.reset();
         config.reset();
@@ -285,33 +328,30 @@ struct Supervisor::Impl {
     }
 
     void bind() {
-        const auto application = [this](std::string_view request_id) { tell_turned_away(request_id); };
-        const auto observer = [this](const ListenAddress& address, Admin::Door door) {
-            return Listener::tcp(
-                io, address, [this, door](int fd) { admin->adopt(fd, door); },
-                [this](std::string_view request_id) {  // nobody's exchange, so no metric
-                    telemetry->notice(Level::error, "admin_overloaded",
-                                      {{"request_id", request_id}, {"detail", overload_detail}});
-                });
-        };
         try {
-            applications.push_back(Listener::tcp(
-                io, config->listen.proxy, [this](int fd) { deal(fd, Entrance::proxy); }, application));
-            addresses.proxy = applications.back().address();
+            doors.push_back({Listener::tcp(config->listen.proxy), Entrance::proxy});
+            addresses.proxy = doors.back().listener.address();
             if (const std::string& path = config->listen.unix_path; !path.empty()) {
-                applications.push_back(Listener::unix_socket(
-                    io, path, knows_by_uid(*config), [this](int fd) { deal(fd, Entrance::unix_socket); }, application));
+                doors.push_back({Listener::unix_socket(path, knows_by_uid(*config)), Entrance::unix_socket});
                 addresses.unix_path = path;
             }
-            observers.push_back(observer(config->listen.admin, Admin::Door::admin));
-            addresses.admin = observers.back().address();
-            if (config->listen.metrics) {
-                observers.push_back(observer(*config->listen.metrics, Admin::Door::metrics));
-                addresses.metrics = observers.back().address();
-            }
+            addresses.admin = observe(config->listen.admin, Admin::Door::admin);
+            if (config->listen.metrics) addresses.metrics = observe(*config->listen.metrics, Admin::Door::metrics);
         } catch (const std::system_error& error) {
             throw StartFault(error.what());
         }
+    }
+
+    ListenAddress observe(const ListenAddress& address, Admin::Door door) {
+        Listener listener = Listener::tcp(address);
+        const ListenAddress bound = listener.address();
+        observers.push_back(std::make_unique<Observer>(
+            io, std::move(listener), [this, door](int fd) { admin->adopt(fd, door); },
+            [this](std::string_view request_id) {  // nobody's exchange, so no metric
+                telemetry->notice(Level::error, "admin_overloaded",
+                                  {{"request_id", request_id}, {"detail", overload_detail}});
+            }));
+        return bound;
     }
 
     void make_world() {
@@ -328,8 +368,9 @@ struct Supervisor::Impl {
             telemetry->notice(Level::info, "ca_private",
                               {{"directory", directory},
                                {"closed", closed},
-                               {"detail", "applications of another user cannot read the CA: where there are some, write "
-                                          "`authority.publish: /run/sluice/ca` (or another directory that they may enter)"}});
+                               {"detail",
+                                "applications of another user cannot read the CA: where there are some, write "
+                                "`authority.publish: /run/sluice/ca` (or another directory that they may enter)"}});
         }
         world.identity = value_or_throw(LeafIdentity::make(authority));
         auto own = enlivened(*config, nullptr);
@@ -385,6 +426,8 @@ struct Supervisor::Impl {
 
     void make_workers() {
         for (unsigned i = 0; i < worker_count; ++i) workers.push_back(std::make_unique<Worker>(world, i));
+        for (Door& door : doors) workers.front()->listen(std::move(door.listener), door.entrance, workers);
+        doors.clear();
         for (unsigned i = 0; i < worker_count; ++i) threads.emplace_back([this, i] { run_worker(i); });
     }
 
@@ -424,7 +467,8 @@ struct Supervisor::Impl {
         return fresh;
     }
 
-    /// Returns when no worker begins an exchange under the policy before: who asked for the new one may rely on it then.
+    /// Returns when no worker begins an exchange under the policy before: who asked for the new one may rely on it
+    /// then.
     void put_in_force_everywhere(const Snapshot& fresh) {
         struct Takers {
             std::promise<void> all;
@@ -446,7 +490,8 @@ struct Supervisor::Impl {
             if (spec.is_login()) continue;  // nothing by itself
             const auto& slot = running->credentials[spec.index];
             const auto state = slot->state();
-            all.push_back({slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
+            all.push_back(
+                {slot->spec().name, state->attachment && now() < state->usable_until, state->minted, state->expires});
         }
         return all;
     }
@@ -455,30 +500,30 @@ struct Supervisor::Impl {
     void tell(const KeeperNotice& notice) {
         const CredentialSpec& spec = *notice.spec;
         switch (notice.kind) {
-            case KeeperNotice::Kind::minted:
-                telemetry->credential_fetched(spec.name, true, notice.took);
-                audit->add(audit_of_mint(notice, name_of(notice.why), wall_now()));
-                return telemetry->notice(Level::info, "credential_minted",
-                                         {{"credential", spec.name},
-                                          {"type", spec.type()},
-                                          {"subject", notice.subject},
-                                          {"scope", notice.scope},
-                                          {"lifetime", notice.lifetime ? format_duration(*notice.lifetime) : "unknown"},
-                                          {"took", format_duration(notice.took)}});
-            case KeeperNotice::Kind::failed:
-                telemetry->credential_fetched(spec.name, false, notice.took);
-                return telemetry->notice(Level::warning, "credential_fetch_failed",
-                                         {{"credential", spec.name},
-                                          {"type", spec.type()},
-                                          {"detail", notice.detail},
-                                          {"took", format_duration(notice.took)},
-                                          {"again_in", format_duration(notice.again_in)}});
-            case KeeperNotice::Kind::unavailable:
-                return telemetry->notice(Level::error, "credential",
-                                         {{"credential", spec.name}, {"state", "unavailable"}, {"detail", notice.detail}});
-            case KeeperNotice::Kind::note:
-                return telemetry->notice(Level::warning, "credential",
-                                         {{"credential", spec.name}, {"state", "note"}, {"detail", notice.detail}});
+        case KeeperNotice::Kind::minted:
+            telemetry->credential_fetched(spec.name, true, notice.took);
+            audit->add(audit_of_mint(notice, name_of(notice.why), wall_now()));
+            return telemetry->notice(Level::info, "credential_minted",
+                                     {{"credential", spec.name},
+                                      {"type", spec.type()},
+                                      {"subject", notice.subject},
+                                      {"scope", notice.scope},
+                                      {"lifetime", notice.lifetime ? format_duration(*notice.lifetime) : "unknown"},
+                                      {"took", format_duration(notice.took)}});
+        case KeeperNotice::Kind::failed:
+            telemetry->credential_fetched(spec.name, false, notice.took);
+            return telemetry->notice(Level::warning, "credential_fetch_failed",
+                                     {{"credential", spec.name},
+                                      {"type", spec.type()},
+                                      {"detail", notice.detail},
+                                      {"took", format_duration(notice.took)},
+                                      {"again_in", format_duration(notice.again_in)}});
+        case KeeperNotice::Kind::unavailable:
+            return telemetry->notice(Level::error, "credential",
+                                     {{"credential", spec.name}, {"state", "unavailable"}, {"detail", notice.detail}});
+        case KeeperNotice::Kind::note:
+            return telemetry->notice(Level::warning, "credential",
+                                     {{"credential", spec.name}, {"state", "note"}, {"detail", notice.detail}});
         }
     }
 
@@ -489,9 +534,8 @@ struct Supervisor::Impl {
             if (!vendor.chaos.enabled || vendor.chaos.inject.empty()) continue;
             const Vendor* was = before ? before->find(vendor.name) : nullptr;
             if (was && was->live->chaos == vendor.live->chaos) continue;
-            telemetry->notice(
-                Level::warning, "chaos",
-                {{"vendor", vendor.name}, {"state", "injecting"}, {"inject", summed_up(vendor.chaos)}});
+            telemetry->notice(Level::warning, "chaos",
+                              {{"vendor", vendor.name}, {"state", "injecting"}, {"inject", summed_up(vendor.chaos)}});
         }
     }
 
@@ -625,24 +669,17 @@ struct Supervisor::Impl {
         if (++ended < workers.size()) return;
         drain_end.cancel();
         admin->close();
-        observers.clear();
+        for (const auto& observer : observers) observer->close();
         audit->add(audit_of_stop(wall_now()));
         telemetry->notice(Level::info, "stopped", {});
         io.stop();
     }
 
-    /// By a listener, on the loop's thread; seldom, so each line goes out by itself. UBSan looks at a vptr by way of a
-    /// pipe: without descriptors it takes every object for none.
-    [[gnu::no_sanitize("vptr")]] void tell_turned_away(std::string_view request_id) {
-        journal->record(overload_record(request_id));
-        journal->flush();
-    }
-
-    void deal(int fd, Entrance entrance) { workers[next++ % workers.size()]->adopt(fd, entrance); }
-
     AdminViews admin_views() {
-        return {[this] { return telemetry->scrape(); }, [this] { return describe_config(*in_force()->config); },
-                [this] { return vendors_text(); }, [this] { return waiting_for(); },
+        return {[this] { return telemetry->scrape(); },
+                [this] { return describe_config(*in_force()->config); },
+                [this] { return vendors_text(); },
+                [this] { return waiting_for(); },
                 [this](std::string_view vendor) { return show_breakers(*in_force()->config, vendor, now()); },
                 [this](std::string_view vendor, const BreakerOrder& order) { return force(vendor, order); },
                 [this](std::function<void(AdminAnswer)> done) {
@@ -669,15 +706,16 @@ struct Supervisor::Impl {
     /// Under the mutex, so that no policy comes into force between what is forced and what is carried over.
     AdminAnswer force(std::string_view vendor, const BreakerOrder& order) {
         const std::lock_guard lock(policy_mutex);
-        return force_breakers(*policy->config, vendor, order, now(), [this](const Vendor& of, const ForcedBreaker& one) {
-            audit->add(audit_of_forced(of, one, wall_now()));
-            if (one.moved_to) telemetry->moved(of, one.endpoint, *one.moved_to);
-            telemetry->notice(Level::warning, "breaker_forced",
-                              {{"vendor", of.name},
-                               {"endpoint", one.endpoint},
-                               {"forced", name_of(one.now)},
-                               {"before", name_of(one.before)}});
-        });
+        return force_breakers(*policy->config, vendor, order, now(),
+                              [this](const Vendor& of, const ForcedBreaker& one) {
+                                  audit->add(audit_of_forced(of, one, wall_now()));
+                                  if (one.moved_to) telemetry->moved(of, one.endpoint, *one.moved_to);
+                                  telemetry->notice(Level::warning, "breaker_forced",
+                                                    {{"vendor", of.name},
+                                                     {"endpoint", one.endpoint},
+                                                     {"forced", name_of(one.now)},
+                                                     {"before", name_of(one.before)}});
+                              });
     }
 
     /// The constructor has bound, published and started before admin can be asked. What is fetched before it is needed
@@ -717,8 +755,10 @@ struct Supervisor::Impl {
         telemetry->notice(Level::info, "draining",
                           {{"connections", std::to_string(world.connections.load())},
                            {"for_at_most", format_duration(options.drain)}});
-        applications.clear();
-        for (const auto& worker : workers) worker->drain();
+        // Whoever has been accepted by then is served to the end, whichever worker it was dealt to.
+        workers.front()->stop_listening([this] {
+            for (const auto& worker : workers) worker->drain();
+        });
         drain_end.expires_after(options.drain);
         drain_end.async_wait([this](boost::system::error_code error) {
             if (!error) stop_all();
@@ -730,7 +770,6 @@ struct Supervisor::Impl {
         if (const std::size_t cut = world.connections.load()) {
             telemetry->notice(Level::warning, "cut_off", {{"connections", std::to_string(cut)}});
         }
-        applications.clear();
         for (const auto& worker : workers) worker->stop();
     }
 
@@ -743,7 +782,6 @@ struct Supervisor::Impl {
     boost::asio::steady_timer drain_end;
     std::unique_ptr<Telemetry> telemetry;
     std::unique_ptr<AuditTrail> audit;
-    std::unique_ptr<WorkerJournal> journal;  // of the loop's thread
     CredentialBoard board;
     std::unique_ptr<SecretFiles> secrets;
     World world;
@@ -751,11 +789,12 @@ struct Supervisor::Impl {
     Addresses addresses;
     std::shared_ptr<const CertAuthority> authority;
     Published published;
-    std::vector<Listener> applications, observers;
+    std::vector<Door> doors;  // until the first worker has them
+    std::vector<std::unique_ptr<Observer>> observers;
     std::unique_ptr<Admin> admin;
     std::vector<std::unique_ptr<Worker>> workers;
     std::vector<std::thread> threads;
-    std::size_t next = 0, ended = 0;
+    std::size_t ended = 0;
     std::atomic<bool> leaving = false;  // written on the loop's thread
     bool failed = false;                // of the loop's thread only
     mutable std::mutex policy_mutex;    // of the two below

@@ -59,75 +59,12 @@ void clear_stale(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
-    Impl(asio::io_context& io, int fd, Deal d, TurnedAway t) : descriptor(io.get_executor(), fd), deal(std::move(d)), turned_away(std::move(t)) {}
-    ~Impl() { close(); }
+Listener::Listener(int fd) : fd_(fd), spare_(open_spare()) {}
 
-    void await() {
-        descriptor.async_wait(descriptor.wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
-            if (error || self->closed) return;
-            self->accept_all();
-            if (!self->closed) self->await();
-        });
-    }
+Listener::Listener(Listener&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), spare_(std::exchange(other.spare_, -1)), address_(std::move(other.address_)), path_(std::exchange(other.path_, {})) {}
 
-    void accept_all() {
-        constexpr int most_at_once = 256;
-        for (int i = 0; i < most_at_once; ++i) {
-            const int fd = ::accept4(descriptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (fd < 0) {
-                if (errno == EMFILE || errno == ENFILE) turn_away();
-                if (errno == EINTR || errno == ECONNABORTED) continue;
-                return;
-            }
-            deal(fd);
-        }
-    }
-
-    // Out of descriptors: the one kept in reserve lets us accept, say so, and close. Otherwise the peer would hang in the backlog and the wait would spin.
-    void turn_away() {
-        if (spare < 0) return;
-        ::close(std::exchange(spare, -1));
-        {
-            const Fd fd(::accept4(descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-            if (fd.get() >= 0) {
-                char thrown_away[4096];
-                static_cast<void>(::recv(fd.get(), thrown_away, sizeof thrown_away, MSG_DONTWAIT));
-                std::string request_id;
-                write_request_id(system_random(), system_random(), request_id);
-                const std::string answer = overload_answer(request_id);
-                static_cast<void>(::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-                ::shutdown(fd.get(), SHUT_WR);
-                turned_away(request_id);
-            }
-        }
-        spare = open_spare();
-    }
-
-    void close() {
-        if (std::exchange(closed, true)) return;
-        boost::system::error_code ignored;
-        descriptor.close(ignored);
-        if (spare >= 0) ::close(std::exchange(spare, -1));
-        if (!path.empty()) ::unlink(path.c_str());
-    }
-
-    asio::posix::basic_stream_descriptor<Executor> descriptor;
-    Deal deal;
-    TurnedAway turned_away;
-    ListenAddress tcp;
-    std::string path;
-    int spare = open_spare();
-    bool closed = false;
-};
-
-Listener::Listener(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Listener::Listener(Listener&&) noexcept = default;
-Listener::~Listener() {
-    if (impl_) impl_->close();
-}
-
-Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal deal, TurnedAway turned_away) {
+Listener Listener::tcp(const ListenAddress& address) {
     sockaddr_storage storage;
     const socklen_t size = to_sockaddr(address.address, address.port, storage);
     Fd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -143,14 +80,13 @@ Listener Listener::tcp(asio::io_context& io, const ListenAddress& address, Deal 
         fail("cannot listen on " + address.text() + advice);
     }
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + address.text());
-    ListenAddress bound = address;
-    bound.port = bound_port(fd.get());
-    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal), std::move(turned_away));
-    impl->tcp = bound;
-    return Listener(std::move(impl));
+    Listener listener(fd.release());
+    listener.address_ = address;
+    listener.address_.port = bound_port(listener.fd_);
+    return listener;
 }
 
-Listener Listener::unix_socket(asio::io_context& io, const std::string& path, bool for_all, Deal deal, TurnedAway turned_away) {
+Listener Listener::unix_socket(const std::string& path, bool for_all) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) throw std::system_error(ENAMETOOLONG, std::generic_category(), "listen.unix: " + path);
@@ -163,14 +99,50 @@ Listener Listener::unix_socket(asio::io_context& io, const std::string& path, bo
     ::umask(before);
     if (bound != 0) fail("cannot listen on " + path + (errno == ENOENT || errno == EACCES ? " (its directory has to be there, and this user's to write in; or choose another `listen.unix`)" : ""));
     if (::listen(fd.get(), 4096) != 0) fail("cannot listen on " + path);
-    auto impl = std::make_shared<Impl>(io, fd.release(), std::move(deal), std::move(turned_away));
-    impl->path = path;
-    return Listener(std::move(impl));
+    Listener listener(fd.release());
+    listener.path_ = path;
+    return listener;
 }
 
-const ListenAddress& Listener::address() const { return impl_->tcp; }
-void Listener::start() { impl_->await(); }
-void Listener::close() { impl_->close(); }
+void Listener::accept_all(const Deal& deal, const TurnedAway& turned_away) {
+    constexpr int most_at_once = 256;
+    for (int i = 0; i < most_at_once && fd_ >= 0; ++i) {
+        const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) turn_away(turned_away);
+            if (errno == EINTR || errno == ECONNABORTED) continue;
+            return;
+        }
+        deal(fd);
+    }
+}
+
+// Out of descriptors: the one kept in reserve lets us accept, say so, and close. Otherwise the peer would hang in the backlog and the wait would spin.
+void Listener::turn_away(const TurnedAway& turned_away) {
+    if (spare_ < 0) return;
+    ::close(std::exchange(spare_, -1));
+    {
+        const Fd fd(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (fd.get() >= 0) {
+            char thrown_away[4096];
+            static_cast<void>(::recv(fd.get(), thrown_away, sizeof thrown_away, MSG_DONTWAIT));
+            std::string request_id;
+            write_request_id(system_random(), system_random(), request_id);
+            const std::string answer = overload_answer(request_id);
+            static_cast<void>(::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+            ::shutdown(fd.get(), SHUT_WR);
+            turned_away(request_id);
+        }
+    }
+    spare_ = open_spare();
+}
+
+void Listener::close() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    if (spare_ >= 0) ::close(std::exchange(spare_, -1));
+    if (!path_.empty()) ::unlink(std::exchange(path_, {}).c_str());
+}
+
 void Listener::change_mode(const std::string& path, bool for_all) {
     const int changed = ::chmod(path.c_str(), for_all ? 0666 : 0660);
     static_cast<void>(changed);   // somebody has taken it away: nobody comes that way any more

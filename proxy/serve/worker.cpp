@@ -3,6 +3,8 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <system_error>
+
 #include "proxy/net/timer.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
@@ -50,6 +52,19 @@ struct Worker::Impl {
     void give_memory_back();
     void end_when_empty();
     void serve(int fd, Entrance entrance);
+    void record_turned_away(std::string_view request_id);
+
+    struct Door : Polled {
+        Door(Impl& of, Listener at, Entrance as, const std::vector<std::unique_ptr<Worker>>& workers);
+        ~Door();
+        void accept();
+
+        Impl& impl;
+        Listener listener;
+        const Entrance entrance;
+        const std::vector<std::unique_ptr<Worker>>& all;
+        std::size_t next = 0;   // whose turn it is
+    };
 
     World& world;
     Loop loop;
@@ -62,6 +77,7 @@ struct Worker::Impl {
     Core core;
     LeafCache leaves;
     Floor floor;
+    std::vector<std::unique_ptr<Door>> doors;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
     Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.stop(); }, this};
     std::size_t subscription;
@@ -156,6 +172,27 @@ Task<void> turn_away(Loop& loop, Socket socket, std::string answer) {
 
 }  // namespace
 
+// UBSan looks at a vptr by way of a pipe: without descriptors it takes every object for none.
+[[gnu::no_sanitize("vptr")]] void Worker::Impl::record_turned_away(std::string_view request_id) {
+    journal->record(overload_record(request_id));
+    if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
+}
+
+Worker::Impl::Door::Door(Impl& of, Listener at, Entrance as, const std::vector<std::unique_ptr<Worker>>& workers)
+    : Polled([](Polled* door, std::uint32_t) { static_cast<Door*>(door)->accept(); }), impl(of), listener(std::move(at)), entrance(as), all(workers) {
+    if (!impl.loop.poller.add_level(listener.fd(), *this, true, false)) throw std::system_error(errno, std::generic_category(), "cannot watch a listener");
+}
+
+Worker::Impl::Door::~Door() { impl.loop.poller.remove(listener.fd(), *this); }
+
+void Worker::Impl::Door::accept() {
+    const auto deal = [this](int fd) {
+        if (const std::size_t turn = next++ % all.size(); turn > 0) return all[turn]->adopt(fd, entrance);
+        impl.serve(fd, entrance);
+    };
+    listener.accept_all(deal, [this](std::string_view request_id) { impl.record_turned_away(request_id); });
+}
+
 void Worker::Impl::serve(int fd, Entrance entrance) {
     Socket socket;
     try {
@@ -169,8 +206,7 @@ void Worker::Impl::serve(int fd, Entrance entrance) {
         world.connections.fetch_sub(1, std::memory_order_relaxed);
         std::string request_id;
         core.draw_request_id(request_id);
-        journal->record(overload_record(request_id));
-        if (!floor.flush_log.armed()) loop.wheel.arm(floor.flush_log, later(Loop::now(), 100ms));
+        record_turned_away(request_id);
         if (turned_away >= std::min(polite_refusals, world.max_connections / 8)) return turn_away_at_once(loop, std::move(socket), overload_answer(request_id));
         ++turned_away;
         spawn(turn_away(loop, std::move(socket), overload_answer(request_id)), [this](const std::exception_ptr&) {
@@ -200,7 +236,18 @@ Worker::~Worker() {
     if (!impl_->floor.sessions.empty() || impl_->core.detached > 0) static_cast<void>(impl_.release());
 }
 
+void Worker::listen(Listener listener, Entrance entrance, const std::vector<std::unique_ptr<Worker>>& workers) {
+    impl_->doors.push_back(std::make_unique<Impl::Door>(*impl_, std::move(listener), entrance, workers));
+}
+
 void Worker::run() { impl_->loop.run(); }
+
+void Worker::stop_listening(std::function<void()> then) {
+    impl_->loop.post([impl = impl_.get(), then = std::move(then)] {
+        impl->doors.clear();
+        then();
+    });
+}
 
 void Worker::adopt(int fd, Entrance entrance) {
     impl_->loop.post([impl = impl_.get(), fd, entrance] { impl->serve(fd, entrance); });
@@ -225,6 +272,7 @@ void Worker::drain() {
 
 void Worker::stop() {
     impl_->loop.post([impl = impl_.get()] {
+        impl->doors.clear();
         impl->core.draining = impl->core.stopping = true;
         impl->ending = true;
         impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for sessions that are just dialling

@@ -337,6 +337,7 @@ TEST_CASE("the answer of an attempt that lost is read to its end, so that its co
     const Message answer = proxy.get("v.example");
     CHECK(answer.body == "second");
     CHECK(answer.field("sluice-attempts") == "2");
+    REQUIRE(eventually([&] { return proxy.metric(R"(sluice_upstream_connections{vendor="v",state="idle"})") == 2; }));   // both have been read to their ends
     const Message next = proxy.get("v.example");
     if (learns) {
         CHECK(next.reason() == "rate_limited");
