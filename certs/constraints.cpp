@@ -104,7 +104,7 @@ Constraints constraints_of(const X509* ca) {
 bool add_name_constraints(X509* ca, const std::vector<HostPattern>& hosts) {
     const Constraints constraints(NAME_CONSTRAINTS_new());
     if (!constraints) return false;
-    std::vector<std::string> names;
+    std::vector<std::string> names, addresses;
     bool has_v4 = false, has_v6 = false;
     for (const HostPattern& host : hosts) {
         const auto address = host.wildcard ? std::nullopt : parse_address(host.host);
@@ -114,16 +114,19 @@ bool add_name_constraints(X509* ca, const std::vector<HostPattern>& hosts) {
         }
         (address->v6 ? has_v6 : has_v4) = true;
         const std::string_view bytes = bytes_of(*address);
-        if (!push(constraints->permittedSubtrees, GEN_IPADD, std::string(bytes) + std::string(bytes.size(), '\xff')))
-            return false;
+        addresses.push_back(std::string(bytes) + std::string(bytes.size(), '\xff'));
     }
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());  // the same host on two ports
+    for (auto* list : {&names, &addresses}) {  // the same host on two ports
+        std::sort(list->begin(), list->end());
+        list->erase(std::unique(list->begin(), list->end()), list->end());
+    }
     // A kind of name that is not mentioned is not constrained. The empty tree, excluded, would say "none", but not to
     // Java; a name that never exists (RFC 6761 6.4) does to everybody.
     if (names.empty()) names.emplace_back("invalid");
     for (const std::string& name : names)
         if (!push(constraints->permittedSubtrees, GEN_DNS, name)) return false;
+    for (const std::string& address : addresses)
+        if (!push(constraints->permittedSubtrees, GEN_IPADD, address)) return false;
     if (!has_v4 && !push(constraints->excludedSubtrees, GEN_IPADD, whole_family(false))) return false;
     if (!has_v6 && !push(constraints->excludedSubtrees, GEN_IPADD, whole_family(true))) return false;
     return X509_add1_ext_i2d(ca, NID_name_constraints, constraints.get(), 1, X509V3_ADD_APPEND) == 1;

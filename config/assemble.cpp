@@ -115,7 +115,8 @@ class Assembler {
 
     void take_defaults(WrittenDefaults& written, const SourceFile& file) {
         Defaults& defaults = config_.defaults;
-        defaults.timeout = inherit(Timeouts{}, written.timeout);
+        default_timeout_ = &written.timeout;
+        defaults.timeout = inherit(Timeouts{}, {default_timeout_});
         defaults.timeout.total_written = false;  // that word is about vendors and routes
         defaults.retry = inherit(RetrySpec{}, written.retry);
         defaults.breaker = inherit(BreakerSpec{}, written.breaker);
@@ -182,7 +183,7 @@ class Assembler {
         if (auto pair = take_tls(vendor.tls, written.tls))
             vendor.certificate = add_certificate(std::move(*pair), *written.tls, named);
         show_certificate(vendor, written);
-        vendor.timeout = inherit(config_.defaults.timeout, written.timeout);
+        vendor.timeout = timeouts_of(written.timeout, {});
         take_resilience(vendor, written);
         take_routes(vendor, written);
         judge_key_headers(vendor, written);
@@ -195,6 +196,13 @@ class Assembler {
         if (written.fallback) fallbacks_.push_back({vendor.index, &*written.fallback});
         vendor_index_.emplace(vendor.name, vendor.index);
         config_.vendors.push_back(std::move(vendor));
+    }
+
+    Timeouts timeouts_of(const Maybe<WrittenTimeouts>& vendor, const Maybe<WrittenTimeouts>& route) {
+        const Maybe<WrittenTimeouts> none;
+        Timeouts timeouts = inherit(Timeouts{}, {default_timeout_ ? default_timeout_ : &none, &vendor, &route});
+        timeouts.total_written = (vendor && vendor->value.total) || (route && route->value.total);
+        return timeouts;
     }
 
     /// It holds for plain requests to such a vendor only, which hardly anybody means.
@@ -393,7 +401,7 @@ class Assembler {
             route.match = std::move(item.value.match->value);
             route.match.line = route.line = line_of(*item.node);
             route.name = item.value.name ? item.value.name->value : route.match.text;
-            route.timeout = inherit(vendor.timeout, item.value.timeout);
+            route.timeout = timeouts_of(written.timeout, item.value.timeout);
             route.retry = inherit(vendor.retry, item.value.retry);
             route.retry.hedge = inherit(vendor.retry.hedge, item.value.hedge);
             if (item.value.credential) bind_route(vendor, route, *item.value.credential, path + ".credential");
@@ -558,6 +566,7 @@ class Assembler {
     FaultList& faults_;
     Config config_;
     CredentialAssembler credentials_;
+    const Maybe<WrittenTimeouts>* default_timeout_ = nullptr;
     std::unordered_map<std::string, const Node*> vendor_keys_;
     std::unordered_map<std::string, std::size_t> vendor_index_;
     std::vector<Fallback> fallbacks_;

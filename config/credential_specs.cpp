@@ -222,12 +222,15 @@ HmacScheme compiled(const HmacSpec& spec, const Placement& place) {
         std::string why;
         return HmacTemplate::compile(text, use, why).value_or(HmacTemplate{});
     };
-    HmacScheme scheme{spec.algorithm, spec.encoding, compile(spec.string_to_sign, HmacTemplate::Use::string_to_sign), {}};
-    for (const auto& [name, text] : spec.headers) scheme.headers.push_back({name, compile(text, HmacTemplate::Use::header_value)});
+    HmacScheme scheme{
+        spec.algorithm, spec.encoding, compile(spec.string_to_sign, HmacTemplate::Use::string_to_sign), {}};
+    for (const auto& [name, text] : spec.headers)
+        scheme.headers.push_back({name, compile(text, HmacTemplate::Use::header_value)});
     // A brace of the prefix is a brace.
     std::string prefix;
     for (const char c : place.prefix) prefix.append(c == '{' || c == '}' ? 2 : 1, c);
-    if (!place.header.empty()) scheme.headers.push_back({place.header, compile(prefix + "{signature}", HmacTemplate::Use::header_value)});
+    if (!place.header.empty())
+        scheme.headers.push_back({place.header, compile(prefix + "{signature}", HmacTemplate::Use::header_value)});
     return scheme;
 }
 
@@ -379,7 +382,7 @@ Vendor issuer_of(CredentialSpec& spec, WrittenCredential& written) {
     if (written.addresses)
         for (const auto& range : written.addresses->value) vendor.addresses.push_back(range.value);
     add_source_addresses(vendor.addresses, spec);
-    vendor.timeout = inherit(vendor.timeout, written.timeout);
+    vendor.timeout = inherit(vendor.timeout, {&written.timeout});
     return vendor;
 }
 

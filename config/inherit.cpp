@@ -70,24 +70,29 @@ std::vector<LimitSpec> read_list(WrittenLimits& limits, const std::string& path,
 
 }  // namespace
 
-Timeouts inherit(const Timeouts& from, const Maybe<WrittenTimeouts>& written) {
-    Timeouts timeouts = from;
-    if (!written) return timeouts;
-    const WrittenTimeouts& own = written->value;
-    if (own.total) {
-        timeouts.total = own.total->value;
+Timeouts inherit(const Timeouts& built_in, std::initializer_list<const Maybe<WrittenTimeouts>*> maps) {
+    Timeouts timeouts = built_in;
+    const Maybe<WrittenTimeouts>* bounding = nullptr;  // has the nearest `total`
+    for (const auto* map : maps) {
+        if (!*map || !(*map)->value.total) continue;
+        bounding = map;
+        timeouts.total = (*map)->value.total->value;
         timeouts.total_written = true;
     }
-    const auto settle_phase = [&](Duration& inherited, const Maybe<Duration>& value) {
-        if (value)
-            inherited = value->value;
-        else if (own.total)
-            inherited = std::min(inherited, timeouts.total);
+    const auto settle_phase = [&](Duration& phase, Maybe<Duration> WrittenTimeouts::*key) {
+        bool capped = bounding, within = false;
+        for (const auto* map : maps) {
+            within |= map == bounding;
+            if (!*map || !((*map)->value.*key)) continue;
+            phase = ((*map)->value.*key)->value;
+            capped = bounding && !within;
+        }
+        if (capped) phase = std::min(phase, timeouts.total);
     };
-    settle_phase(timeouts.connect, own.connect);
-    settle_phase(timeouts.tls, own.tls);
-    settle_phase(timeouts.first_byte, own.first_byte);
-    settle_phase(timeouts.idle, own.idle);
+    settle_phase(timeouts.connect, &WrittenTimeouts::connect);
+    settle_phase(timeouts.tls, &WrittenTimeouts::tls);
+    settle_phase(timeouts.first_byte, &WrittenTimeouts::first_byte);
+    settle_phase(timeouts.idle, &WrittenTimeouts::idle);
     return timeouts;
 }
 

@@ -2,6 +2,7 @@
 // route over its vendor. Pure; used by assemble.cpp.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,9 @@ void take(V& into, Maybe<W>& written) {
     if (written) into = std::move(written->value);
 }
 
-/// What is inherited gives way to a `total` that is written.
-Timeouts inherit(const Timeouts& from, const Maybe<WrittenTimeouts>& written);
+/// Of maps from the outermost to the nearest; the nearest `total` caps what was written outside of its map, and what is
+/// built in.
+Timeouts inherit(const Timeouts& built_in, std::initializer_list<const Maybe<WrittenTimeouts>*> maps);
 BreakerSpec inherit(const BreakerSpec& from, const Maybe<WrittenBreaker>& written);
 IdempotencySpec inherit(const IdempotencySpec& from, Maybe<WrittenIdempotency>& written);
 std::optional<HedgeSpec> inherit(const std::optional<HedgeSpec>& from, const Maybe<WrittenHedge>& written);

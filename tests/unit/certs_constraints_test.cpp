@@ -93,6 +93,15 @@ TEST_CASE("the constraints are critical, and an unconstrained CA has none") {
     CHECK_FALSE(has_name_constraints(CertAuthority::make(now()).value().certificate()));
 }
 
+TEST_CASE("a host on two ports is named once") {
+    const auto ca = CertAuthority::make(now(), scope_of({"a.example:1", "a.example:2", "10.1.2.3:1", "10.1.2.3:2"})).value();
+    auto* found = static_cast<NAME_CONSTRAINTS*>(
+        X509_get_ext_d2i(ca.certificate(), NID_name_constraints, nullptr, nullptr));
+    REQUIRE(found);
+    CHECK(sk_GENERAL_SUBTREE_num(found->permittedSubtrees) == 2);
+    NAME_CONSTRAINTS_free(found);
+}
+
 TEST_CASE("leaves of a constrained CA work for its hosts, an address too, and are not minted for others") {
     const TempDir directory;
     const auto authority = std::make_shared<const CertAuthority>(

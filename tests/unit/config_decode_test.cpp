@@ -186,6 +186,19 @@ TEST_CASE("timeouts are inherited key by key, from the defaults to the vendor to
     CHECK(config->vendors.at(1).timeout == Timeouts{1s, 1500ms, 20s, 2min, 5min, false});
 }
 
+TEST_CASE("of several totals the nearest caps what is written farther out, and no other does") {
+    const auto timeouts = [](const std::string& defaults, const std::string& vendor, const std::string& route) {
+        const auto config = sound("version: 1\n" + (defaults.empty() ? "" : "defaults: {timeout: {" + defaults + "}}\n") +
+                                  "vendors:\n  v:\n    hosts: [v.example]\n    timeout: {" + vendor + "}\n    routes: [{match: \"GET /r\", timeout: {" + route + "}}]\n");
+        return config->vendors.at(0).routes.at(0).timeout;
+    };
+    CHECK(timeouts("total: 2s", "total: 10s", "total: 50s") == Timeouts{2s, 3s, 50s, 50s, 50s, true});
+    CHECK(timeouts("total: 2s", "total: 100s", "connect: 1s") == Timeouts{1s, 3s, 60s, 100s, 100s, true});
+    CHECK(timeouts("total: 1s", "connect: 3s", "idle: 2s") == Timeouts{3s, 1s, 1s, 2s, 1s, false});
+    CHECK(timeouts("first_byte: 20s, total: 20s", "total: 1s", "total: 10s") == Timeouts{2s, 3s, 10s, 10s, 10s, true});
+    CHECK(timeouts("", "first_byte: 30s, total: 40s", "total: 20s") == Timeouts{2s, 3s, 20s, 20s, 20s, true});
+}
+
 TEST_CASE("a relative place of our own starts from the policy's directory, as its files do, and is told absolute") {
     const std::string text =
         "version: 1\nstate: var\nlisten: {unix: ../run/proxy.sock}\nauthority: {publish: ./ca/}\n";
