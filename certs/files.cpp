@@ -61,6 +61,9 @@ CertResult<OpenFile> open_regular(const std::string& path, Privacy privacy) {
     if (privacy == Privacy::owner_only && (status.st_mode & 077) != 0)
         return CertFault{path + " is open to others than its owner (mode " + mode_text(status.st_mode) +
                          "), so the key may be known: chmod 600 " + path};
+    if (privacy == Privacy::owner_only && status.st_uid != ::geteuid() && status.st_uid != 0)
+        return CertFault{path + " belongs to another user (" + std::to_string(status.st_uid) +
+                         "), who knows the key: remove it and its certificate to have a new pair made, or chown it"};
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size > most_bytes) return CertFault{"cannot read " + path + ": it is larger than 16 MiB"};
     return OpenFile{std::move(file), size};

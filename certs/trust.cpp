@@ -16,6 +16,7 @@
 #include "certs/bundle.hpp"
 #include "certs/files.hpp"
 #include "certs/pem.hpp"
+#include "proxy/policy/address_guard.hpp"
 
 namespace sluice {
 namespace {
@@ -271,7 +272,24 @@ std::string sanitized(const ASN1_STRING* text) {
     return out;
 }
 
-/// ", only for a.example, b.example, ..."
+/// A name of a certificate as it is told; "" for one that no host is verified by.
+std::string told_name(const GENERAL_NAME* name) {
+    if (name->type == GEN_DNS) {
+        std::string text = sanitized(name->d.dNSName);
+        // It stands for no address, though it reads like one (RFC 9110 4.3.5).
+        if (parse_address(text)) text += " (written as a DNS name)";
+        return text;
+    }
+    if (name->type != GEN_IPADD) return {};
+    const int size = ASN1_STRING_length(name->d.iPAddress);
+    if (size != 4 && size != 16) return {};
+    IpAddress address;
+    address.v6 = size == 16;
+    std::copy_n(ASN1_STRING_get0_data(name->d.iPAddress), size, address.bytes.begin());
+    return address.text();
+}
+
+/// ", only for a.example, 192.0.2.1, ..."
 std::string names_in(const X509* certificate) {
     const Owned<GENERAL_NAMES, GENERAL_NAMES_free> names(
         static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
@@ -279,10 +297,11 @@ std::string names_in(const X509* certificate) {
     int left = 3;
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
         const auto* name = sk_GENERAL_NAME_value(names.get(), i);
-        if (name->type != GEN_DNS) continue;
+        const std::string told = told_name(name);
+        if (told.empty()) continue;
         text += text.empty() ? ", only for " : ", ";
         if (left-- == 0) return text + "...";
-        text += sanitized(name->d.dNSName);
+        text += told;
     }
     return text;
 }

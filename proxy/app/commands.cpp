@@ -414,8 +414,11 @@ int run_command_line(int argc, const char* const* argv, Streams& streams) {
     }
     std::vector<std::string> command;
     for (int i = own + 1; i < argc; ++i) command.emplace_back(argv[i]);
-    const int code = CommandLine(streams).run(own, argv, std::move(command));
-    streams.out.flush();
+    int code = CommandLine(streams).run(own, argv, std::move(command));
+    if (!streams.out.flush() && code == code_of(Exit::fine)) {
+        streams.err << "sluice: not all of the output could be written; is the disk full?\n";
+        code = code_of(Exit::failure);
+    }
     streams.err.flush();
     return code;
 }

@@ -27,7 +27,8 @@ class Console {
         stream_ << value;
         return *this;
     }
-    void flush() { stream_.flush(); }
+    /// Has everything been written so far?
+    bool flush() { return stream_.flush().good(); }
 
   private:
     std::ostream& stream_;

@@ -161,6 +161,13 @@ void examine_published(const Config& config, std::vector<Finding>& findings) {
                             "applications of another user cannot read it: " + closed + " is closed to others", fix});
 }
 
+void examine_state(const Config& config, std::vector<Finding>& findings) {
+    if (!config.state.empty() && writable_by_others(config.state))
+        findings.push_back({"state", Health::wrong,
+                            config.state + " can be written to by other users, who could put a CA of theirs there",
+                            "chmod go-w " + config.state + ", or name a directory below it with `state`"});
+}
+
 std::vector<std::string> python_folders() {
     std::vector<std::string> folders = {"/usr/lib/python3/dist-packages"};
     std::vector<std::string> roots = {"/usr/lib", "/usr/local/lib"};
@@ -301,6 +308,7 @@ int run_doctor(const std::string& given, Output output, Streams& streams) {
                                      examine_admin(config->listen.admin)};
     examine_running(config->listen.admin, findings);
     examine_published(*config, findings);
+    examine_state(*config, findings);
     const std::string published = published_directory(*config);
     if (config->listen.proxy.port != 0 && !published.empty()) {
         const Variables expected = environment_for(

@@ -24,6 +24,17 @@ std::string closed_to_others(const std::string& directory) {
     return {};
 }
 
+bool writable_by_others(const std::string& directory) {
+    struct stat status {};
+    return ::stat(directory.c_str(), &status) == 0 && (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+bool close_to_others_writing(const std::string& directory) {
+    struct stat status {};
+    return ::stat(directory.c_str(), &status) == 0 &&
+           ::chmod(directory.c_str(), status.st_mode & 07777 & ~(S_IWGRP | S_IWOTH)) == 0;
+}
+
 int error_of_reading(const std::string& file) {
     const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return errno;

@@ -77,8 +77,9 @@ T value_or_throw(CertResult<T> result) {
     return std::move(*result);
 }
 
-/// Private to us where we make it; one that is there already (a volume's mount point) is left as it is.
-void make_state_directory(const std::string& path) {
+/// Private to us where we make it. One that is there already (a volume's mount point) keeps who may read it; who may
+/// write to it could give us a CA of theirs. Returns what is to be said about that.
+std::string make_state_directory(const std::string& path) {
     if (path.empty()) {
         throw StartFault(
             "no state directory: neither XDG_STATE_HOME nor HOME is set; write `state: /var/lib/sluice` (or another) "
@@ -91,6 +92,10 @@ void make_state_directory(const std::string& path) {
         throw StartFault("cannot make the state directory " + path + ": " + error.message() +
                          "; make it and give it to this user, or name another with `state:` in the policy");
     }
+    if (!writable_by_others(path)) return {};
+    if (close_to_others_writing(path)) return path + " could be written to by other users: closed to them (mode go-w)";
+    return path + " can be written to by other users, who could put files in the place of ours: chmod go-w it, or name " +
+           "a directory below it with `state:` in the policy, which Sluice then makes for itself alone";
 }
 
 /// Then the kernel says at its door whose a connection is: who may come in is the policy's to say, not the file's mode.
@@ -358,7 +363,10 @@ struct Supervisor::Impl {
         const std::string directory = published_directory(*config);
         const bool in_state =
             config->authority.kind == AuthoritySpec::Kind::persistent || config->authority.publish.empty();
-        if (in_state || keeps_refresh_tokens(*config)) make_state_directory(config->state);
+        if (in_state || keeps_refresh_tokens(*config)) {
+            if (const std::string said = make_state_directory(config->state); !said.empty())
+                telemetry->notice(Level::warning, "state", {{"detail", said}});
+        }
         std::string note;
         authority = authority_of(*config, note);
         if (!note.empty()) telemetry->notice(Level::warning, "authority", {{"detail", note}});

@@ -796,6 +796,11 @@ TEST_CASE("doctor finds nothing wrong where everything is in place, and says wha
     CHECK(no_ca.code == 1);
     CHECK(holds(no_ca.out, "wrong  CA: cannot read /nonexistent/state/public/ca.crt: No such file or directory"));
 
+    ::chmod((proxy.directory().path() + "/state").c_str(), 0770);
+    const Ran open = sluice_command({"doctor", "-c", policy, "-o", "json"});
+    CHECK(open.code == 1);
+    CHECK(holds(open.out, "state can be written to by other users"));
+
     FakeVendor other(always("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
     const Ran stranger = sluice_command(
         {"doctor", "-c", proxy.directory().file("q.yaml", "version: 1\nstate: /x\nlisten: {proxy: \"127.0.0.1:" +
@@ -812,6 +817,31 @@ TEST_CASE("whoever runs Sluice is told when applications of another user cannot 
     TestProxy readable("authority: {publish: " + open.path() + "/ca}\n");
     CHECK(readable.logs("\"event\":\"started\""));
     CHECK(readable.log().find("ca_private") == std::string::npos);
+}
+
+TEST_CASE("output that cannot be written is a failure, which is said") {
+    std::ofstream full("/dev/full");
+    std::ostringstream err;
+    Streams streams{Console(full, false, false), Console(err, false, false)};
+    const char* const argv[] = {"sluice", "schema"};
+    CHECK(run_command_line(2, argv, streams) == 1);
+    CHECK(holds(err.str(), "not all of the output could be written"));
+}
+
+TEST_CASE("a state that others may write to is closed to them: they could put a CA of theirs there") {
+    const TemporaryDirectory directory;
+    const std::string state = directory.path() + "/state";
+    ::mkdir(state.c_str(), 0700);
+    ::chmod(state.c_str(), 0777);
+    directory.file("state/ca.crt", "without its key, this ends the start");
+    const std::string policy = directory.file(
+        "p.yaml", "version: 1\nstate: " + state + "\nlisten: {admin: \"127.0.0.1:0\", proxy: \"127.0.0.1:0\"}\n");
+    const Ran ran = sluice_command({"run", "-c", policy});
+    CHECK(ran.code == 1);
+    CHECK(holds(ran.err, "ca.key is missing"));
+    struct stat status {};
+    REQUIRE(::stat(state.c_str(), &status) == 0);
+    CHECK((status.st_mode & 07777) == 0755);
 }
 
 TEST_CASE("an address in use is told with what to do, and nothing that was published is replaced") {

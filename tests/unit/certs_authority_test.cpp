@@ -304,6 +304,14 @@ TEST_CASE("a key that others may touch is refused with the command that mends it
     }
 }
 
+TEST_CASE("a key that another user has put there is refused, though nobody else may read it") {
+    if (::geteuid() != 0) return;  // only root can give a file away
+    TempDir directory;
+    REQUIRE(persistent(directory.path()).has_value());
+    REQUIRE(::chown((directory / "ca.key").c_str(), 65534, 65534) == 0);
+    CHECK(fault_of(persistent(directory.path())).find("ca.key belongs to another user (65534)") != std::string::npos);
+}
+
 TEST_CASE("what is wrong with the pair on disk is said, and nothing is overwritten") {
     TempDir directory, other;
     REQUIRE(persistent(directory.path()).has_value());

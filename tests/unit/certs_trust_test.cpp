@@ -102,6 +102,9 @@ TEST_CASE("what a certificate lacks is said in words") {
           "the certificate is not valid for api.pay.example, only for other.example");
     CHECK(fault({"many", {{NID_subject_alt_name, "DNS:a.example,DNS:b.example,DNS:c.example,DNS:d.example"}}}) ==
           "the certificate is not valid for api.pay.example, only for a.example, b.example, c.example, ...");
+    CHECK(fault({"mixed", {{NID_subject_alt_name, "IP:192.0.2.1,DNS:192.0.2.2,email:a@b.example,IP:2001:db8::1"}}}) ==
+          "the certificate is not valid for api.pay.example, only for 192.0.2.1, 192.0.2.2 (written as a DNS name), "
+          "2001:db8::1");
     CHECK(fault({"api.pay.example", {}}) == "the certificate is not valid for api.pay.example");  // RFC 9525: no CN
     CHECK(fault({"w", {{NID_subject_alt_name, "DNS:*.pay.example"}}}) == "");
     CHECK(fault({"w", {{NID_subject_alt_name, "DNS:a*.pay.example"}}}).find("the certificate is not valid for ") == 0);
