@@ -311,7 +311,7 @@ Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan,
     ex.detail = "vendor '" + ex.config->vendors[ex.serving->fallback->vendor].name + "' cannot stand in: " + begun.error().detail;
     const Step otherwise = plan.without_fallback();
     if (otherwise.kind != Step::Kind::deliver || ex.trip) co_return otherwise;
-    last = Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
+    last = Failure{Origin::vendor, Reason::answer_lost, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
     co_return Step{Step::Kind::give_up};
 }
 
