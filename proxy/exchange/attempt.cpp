@@ -39,9 +39,11 @@ bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now
     return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
 }
 
+TimePoint left_at(const Exchange& ex) { return std::min(ex.left_at, ex.application->left_at()); }
+
 // That the application left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
 bool nobody_waited(const Exchange& ex, const Failure& failure, TimePoint now) {
-    return failure.gone || ex.application->stopped() || (ex.left_at < now && is_timeout(failure.reason));
+    return failure.gone || ex.application->stopped() || (is_timeout(failure.reason) && left_at(ex) < now);
 }
 
 void tell_chaos(Core& core, const Exchange& ex, ChaosState::Seen outcome) {
@@ -80,14 +82,14 @@ class Gate {
         if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
         const Duration taken = ex_.phases.first_byte.value_or(now - ex_.let_through);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
-        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(std::min(taken, ex_.left_at - ex_.let_through)));   // of one that nobody waited for any more no more is known
+        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken) && is_slow(left_at(ex_) - ex_.let_through));   // of one that nobody waited for any more no more is known
         ex_.heard = pass_;
     }
 
     void failed(const Failure& failure, TimePoint now) {
         const bool left = nobody_waited(ex_, failure, now);
         const bool elsewhere = ran_out_elsewhere(ex_, failure, now);
-        leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, ex_.left_at) - ex_.let_through));
+        leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, left_at(ex_)) - ex_.let_through));
     }
 
   private:

@@ -18,7 +18,9 @@ class Muted final : public ReplySink {
     Task<Result<void>> deliver_stream(const ResponseHead&, BodySource&, const Limits&, Activity&) override { co_return Failure::application_gone(); }
     bool began() const override { return false; }
     bool stopped() const override { return cancelled; }
+    TimePoint left_at() const override { return cancelled ? never : of->left_at(); }
 
+    const ReplySink* of = nullptr;   // who waits for all of them; gone once this one is cancelled
     bool cancelled = false;
 };
 
@@ -42,6 +44,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     own.request = ex.request;
     own.framing = ex.framing;
     own.application = &rival->application;
+    rival->application.of = ex.application;
     own.scheme = ex.scheme;
     own.authority = ex.authority;
     own.vendor = ex.vendor;
