@@ -20,6 +20,7 @@ std::string_view name_of(Reason reason) {
     case Reason::tls_failed: return "tls_failed";
     case Reason::upstream_reset: return "upstream_reset";
     case Reason::upstream_protocol: return "upstream_protocol";
+    case Reason::answer_lost: return "answer_lost";
     case Reason::breaker_open: return "breaker_open";
     case Reason::credential_unavailable: return "credential_unavailable";
     case Reason::overloaded: return "overloaded";
@@ -50,7 +51,8 @@ unsigned status_of(Reason reason) {
     case Reason::connect_failed:
     case Reason::tls_failed:
     case Reason::upstream_reset:
-    case Reason::upstream_protocol: return 502;
+    case Reason::upstream_protocol:
+    case Reason::answer_lost: return 502;
     case Reason::breaker_open:
     case Reason::credential_unavailable:
     case Reason::overloaded:
@@ -81,7 +83,8 @@ std::string_view title_of(Reason reason) {
     case Reason::connect_failed: return "no connection to the vendor could be made";
     case Reason::tls_failed: return "the TLS connection to the vendor could not be verified";
     case Reason::upstream_reset: return "the vendor closed the connection before it had answered";
-    case Reason::upstream_protocol: return "the answer of the vendor is not valid HTTP";
+    case Reason::upstream_protocol: return "the answer of the vendor is not valid HTTP, or cannot be read";
+    case Reason::answer_lost: return "the vendor has answered, and its answer was not kept";
     case Reason::breaker_open: return "the vendor has failed too often and is left alone for a while";
     case Reason::credential_unavailable: return "the credential of the vendor is not available";
     case Reason::overloaded: return "Sluice is at its limit of connections";

@@ -24,6 +24,7 @@ enum class Reason : unsigned char {
     tls_failed,
     upstream_reset,
     upstream_protocol,
+    answer_lost,
     breaker_open,            // 503 ...
     credential_unavailable,
     overloaded,

@@ -1,7 +1,6 @@
 #include "proxy/exchange/admission.hpp"
 
 #include <algorithm>
-#include <span>
 
 #include "proxy/base/text.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -21,7 +20,7 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
         const LimitSpec& spec = specs[i];
         LiveLimit& live = *ex.serving->live->limits[first + i];
         const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
-        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
+        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
     }
 }
 
@@ -62,41 +61,7 @@ struct Bell {
     }
 };
 
-// One wait in one queue, as policy/wait_queue.hpp tells it. `attempt` takes the place, of one that is ready since then: nothing, or why there is none. `standing` says so without trying.
-template <class Attempt, class Standing>
-Task<Result<void>> wait_in(Core& core, Exchange& ex, HeldLimit& held, WaitQueue& queue, Attempt attempt, Standing standing) {
-    Bell bell{core.timer};
-    Waiter waiter;
-    waiter.priority = held.priority;
-    waiter.wake = &Bell::ring;
-    waiter.whom = &bell;
-    const TimePoint began = Core::now();
-    Turn turn(queue, waiter, std::min(later(began, held.limit->state.spec().wait), ex.limits.total));
-    for (bool waited = false;; waited = true) {
-        const TimePoint now = Core::now();
-        std::optional<Full> full = turn.may_try() ? attempt(turn.since(now), now) : std::optional<Full>(standing(now));
-        const auto until = full ? turn.wait_until(*full, now) : std::nullopt;
-        if (!until) {
-            if (waited) core.journal.waited(*ex.serving, now - began);
-            if (!full) {
-                turn.took();
-                co_return Result<void>{};
-            }
-            co_return full_failure(ex, held, *full, now);
-        }
-        const bool here = co_await pause(core, ex, *bell.wakeup, *until);
-        if (!here) co_return cut_short(ex);
-    }
-}
-
-// What the next attempt is made with: its own, or what one before it that sent nothing has left.
-Spent& latest(HeldLimit& held) { return held.again.admitted ? held.again : held.spent; }
-
-// Nothing was sent: rate and tokens come back.
-void give_back(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held)
-        if (held.spent.admitted) held.place.refund(held.spent, now);
-}
+Terms terms_of(const Exchange& ex) { return {!ex.tunnel && !ex.upgrade, ex.may_have_cost, ex.limits.total}; }
 
 }  // namespace
 
@@ -110,173 +75,44 @@ void hold_limits(Exchange& ex, TimePoint now) {
     if (ex.serving_route) enter_limits(ex, ex.serving_route->limits, ex.serving_route->first_limit, now);
 }
 
-bool admit_at_once(Exchange& ex) {
-    const TimePoint now = Core::now();
-    hold_limits(ex, now);
-    for (HeldLimit& held : ex.held) {
-        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(held.cost_tokens, now);
-        if (held.spent.admitted) {
-            held.place.spenders().passed();
-            continue;
+bool acquire_at_once(Exchange& ex) { return take_at_once(ex.held, terms_of(ex), Core::now()); }
+
+Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
+    Bell bell{core.timer};
+    Waiter waiter;
+    waiter.wake = &Bell::ring;
+    waiter.whom = &bell;
+    waiter.since = began;
+    Acquisition acquisition(ex.held, terms_of(ex), waiter);
+    for (bool waited = false;; waited = true) {
+        const TimePoint now = Core::now();
+        const Acquisition::Next next = acquisition.go(now);
+        if (!next.until) {
+            if (waited) core.journal.waited(*ex.serving, now - began);
+            if (next.refused_by) co_return full_failure(ex, *next.refused_by, next.full, now);
+            co_return Result<void>{};
         }
-        give_back(ex, now);
-        return false;
+        const bool here = co_await pause(core, ex, *bell.wakeup, *next.until);
+        if (!here) co_return cut_short(ex);
     }
-    return true;
 }
 
-namespace {
+bool spend_again(Exchange& ex, TimePoint now) { return spend_at_once(ex.held, terms_of(ex), now); }
 
-bool put_rates_back(std::span<HeldLimit> limits, TimePoint now) {
-    bool any = false;
-    for (HeldLimit& held : limits) {
-        any |= latest(held).rate.cost > 0;
-        held.place.refund_rate(latest(held), now);
-    }
-    return any;
+void put_rates_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) held.place.refund_rate(held.spent, now);
 }
 
-bool retake_rates_at_once(std::span<HeldLimit> limits, TimePoint now) {
-    for (HeldLimit& held : limits) {
-        if (!held.limit->state.spec().rate) continue;
-        if (!held.place.spenders().lets_pass(held.priority) || held.place.retake_rate(latest(held), now, now)) {
-            put_rates_back(limits, now);
-            return false;
-        }
-        held.place.spenders().passed();
-    }
-    return true;
-}
-
-Task<Result<void>> retake_rates(Core& core, Exchange& ex, std::span<HeldLimit> limits) {
-    for (HeldLimit& held : limits) {
-        if (!held.limit->state.spec().rate) continue;
-        const auto attempt = [&](TimePoint since, TimePoint now) { return held.place.retake_rate(latest(held), since, now); };
-        const auto standing = [&](TimePoint now) { return held.place.full(0, now); };
-        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
-        if (got) continue;
-        put_rates_back(limits, Core::now());
-        co_return got;
-    }
-    co_return Result<void>{};
-}
-
-}  // namespace
-
-Task<Result<void>> admit(Core& core, Exchange& ex) {
-    for (std::size_t i = 0; i < ex.held.size(); ++i) {
-        HeldLimit& held = ex.held[i];
-        const std::span<HeldLimit> before(ex.held.data(), i);
-        if (held.place.spenders().lets_pass(held.priority)) held.spent = held.place.spend(held.cost_tokens, Core::now());
-        if (held.spent.admitted) {
-            held.place.spenders().passed();
-            continue;
-        }
-        put_rates_back(before, Core::now());   // who waits here sends nothing there
-        const auto attempt = [&](TimePoint since, TimePoint now) -> std::optional<Full> {
-            held.spent = held.place.spend(held.cost_tokens, since, now);
-            if (held.spent.admitted) return {};
-            return held.spent.full;
-        };
-        const auto standing = [&](TimePoint now) { return held.place.full(held.cost_tokens, now); };
-        Result<void> got = co_await wait_in(core, ex, held, held.place.spenders(), attempt, standing);
-        if (got && !retake_rates_at_once(before, Core::now())) got = co_await retake_rates(core, ex, before);
-        if (got) continue;
-        give_back(ex, Core::now());
-        co_return got;
-    }
-    co_return Result<void>{};
-}
-
-bool admit_again(Exchange& ex, TimePoint now) {
-    if (ex.unused) return true;
-    for (HeldLimit& held : ex.held) held.again = {};
-    bool all = true;
-    for (HeldLimit& held : ex.held) {
-        if (!all) break;
-        if (held.place.spenders().lets_pass(held.priority)) held.again = held.place.spend(0, now);
-        all = held.again.admitted;
-        if (all) held.place.spenders().passed();
-    }
-    if (!all) give_again_back(ex, now);
-    ex.unused = all;
-    return all;
-}
-
-bool put_rate_back(Exchange& ex, TimePoint now) { return put_rates_back(ex.held, now); }
-bool retake_rate_at_once(Exchange& ex, TimePoint now) { return retake_rates_at_once(ex.held, now); }
-Task<Result<void>> retake_rate(Core& core, Exchange& ex) { return retake_rates(core, ex, ex.held); }
-
-void give_again_back(Exchange& ex, TimePoint now) {
-    ex.unused = false;
-    for (HeldLimit& held : ex.held)
-        if (std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
-}
-
-bool take_seats_at_once(Exchange& ex) {
-    if (ex.tunnel || ex.upgrade) return true;
-    for (HeldLimit& held : ex.held) {
-        if (!held.limit->state.spec().seats) continue;
-        if (held.place.sitters().lets_pass(held.priority)) {
-            if (auto seat = held.place.enter(held.limit->seats())) {
-                held.seat = std::move(*seat);
-                held.place.sitters().passed();
-                continue;
-            }
-        }
-        give_seats_back(ex);
-        return false;
-    }
-    return true;
-}
-
-namespace {
-
-Task<Result<void>> wait_for_seats(Core& core, Exchange& ex) {
-    for (HeldLimit& held : ex.held) {
-        if (!held.limit->state.spec().seats) continue;
-        const auto attempt = [&](TimePoint, TimePoint) -> std::optional<Full> {
-            auto seat = held.place.enter(held.limit->seats());
-            if (!seat) return Full{Part::seats, never};
-            held.seat = std::move(*seat);
-            return {};
-        };
-        const auto standing = [](TimePoint) { return Full{Part::seats, never}; };
-        Result<void> got = co_await wait_in(core, ex, held, held.place.sitters(), attempt, standing);
-        if (got) continue;
-        give_seats_back(ex);
-        co_return got;
-    }
-    co_return Result<void>{};
-}
-
-}  // namespace
-
-Task<Result<void>> take_seats(Core& core, Exchange& ex) {
-    const bool paid = put_rate_back(ex, Core::now());
-    Result<void> got = co_await wait_for_seats(core, ex);
-    if (!got || !paid || retake_rate_at_once(ex, Core::now())) co_return got;
-    const bool alone = ex.held.size() == 1;   // whoever else wants the seat needs that rate, too; of other limits there may be some who do not
-    if (!alone) give_seats_back(ex);
-    got = co_await retake_rate(core, ex);
-    if (got && !alone) got = co_await wait_for_seats(core, ex);   // with a place of the rate: one of the two has to be held, or neither may ever be had
-    if (!got) give_seats_back(ex);
-    co_return got;
-}
-
-void hand_rate_over(Exchange& from, Exchange& to) {
-    for (std::size_t i = 0; i < from.held.size(); ++i) latest(to.held[i]).rate = std::exchange(latest(from.held[i]).rate, {});
-}
+void give_back(Exchange& ex, TimePoint now) { give_back(ex.held, terms_of(ex), now); }
 
 void give_seats_back(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.seat.give_back();
 }
 
-void give_unused_back(Exchange& ex, TimePoint now) {
-    if (ex.sends == 0) give_back(ex, now);
-    for (HeldLimit& held : ex.held) {
-        if (ex.unused && std::exchange(held.again.admitted, false)) held.place.refund(held.again, now);
-        if (!ex.may_have_cost) held.place.settle(held.spent, 0, now);
+void hand_over(Exchange& from, Exchange& to) {
+    for (std::size_t i = 0; i < from.held.size(); ++i) {
+        to.held[i].spent = std::exchange(from.held[i].spent, {});
+        to.held[i].seat = std::move(from.held[i].seat);
     }
 }
 

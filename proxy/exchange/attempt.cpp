@@ -39,9 +39,11 @@ bool ran_out_elsewhere(const Exchange& ex, const Failure& failure, TimePoint now
     return failure.reason == Reason::timeout_total && !had_its_time(now - ex.let_through, ex.timeouts().first_byte, given.total);
 }
 
+TimePoint left_at(const Exchange& ex) { return std::min(ex.left_at, ex.application->left_at()); }
+
 // That the application left is noticed later than it did. And whether one that has closed its side still waited for an answer that came too late, nobody knows.
 bool nobody_waited(const Exchange& ex, const Failure& failure, TimePoint now) {
-    return failure.gone || ex.application->stopped() || (ex.left_at < now && is_timeout(failure.reason));
+    return failure.gone || ex.application->stopped() || (is_timeout(failure.reason) && left_at(ex) < now);
 }
 
 void tell_chaos(Core& core, const Exchange& ex, ChaosState::Seen outcome) {
@@ -80,14 +82,14 @@ class Gate {
         if (ex_.response.status == 200) grpc = read_grpc_status(ex_.response.fields);
         const Duration taken = ex_.phases.first_byte.value_or(now - ex_.let_through);
         if (ex_.serving->live) ex_.serving->live->latency->observe(taken, now);
-        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(std::min(taken, ex_.left_at - ex_.let_through)));   // of one that nobody waited for any more no more is known
+        leave(seen_of(ex_.response.status, grpc, pass_.probe), is_slow(taken) && is_slow(left_at(ex_) - ex_.let_through));   // of one that nobody waited for any more no more is known
         ex_.heard = pass_;
     }
 
     void failed(const Failure& failure, TimePoint now) {
         const bool left = nobody_waited(ex_, failure, now);
         const bool elsewhere = ran_out_elsewhere(ex_, failure, now);
-        leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, ex_.left_at) - ex_.let_through));
+        leave(left ? Breaker::Seen::neither : seen_of(failure, !elsewhere), (left || elsewhere) && is_slow(std::min(now, left_at(ex_)) - ex_.let_through));
     }
 
   private:
@@ -126,6 +128,7 @@ void sample_adaptive_limits(Exchange& ex, const Result<void>& done, TimePoint no
 void note_sent(Exchange& ex, const Result<void>& done) {
     if (!done && done.error().replay == Replay::safe) return;
     ++ex.sends;
+    note_sent(ex.held);
     ex.may_have_cost |= !done || ex.tunnel || ex.response.status < 400;
 }
 
@@ -261,23 +264,6 @@ Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now) {
     return failure;
 }
 
-namespace {
-
-// Nothing is sent meanwhile, and no place of a rate held. While it waits for that one again the credential may become another.
-Task<Result<void>> wait_for_credential(Core& core, Exchange& ex, const Destination& destination) {
-    for (;;) {
-        const bool paid = put_rate_back(ex, Core::now());
-        Result<void> got = co_await attach_credential(core, ex, destination);
-        if (!got || !paid || retake_rate_at_once(ex, Core::now())) co_return got;
-        got = co_await retake_rate(core, ex);
-        if (!got) co_return got;
-        std::optional<Result<void>> still = attach_at_once(core, ex, destination);
-        if (still) co_return std::move(*still);
-    }
-}
-
-}  // namespace
-
 Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     RoundTrip& trip = ex.trip.emplace();
     trip.vendor = ex.serving;
@@ -293,21 +279,28 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.traffic = &ex.traffic;
     trip.response = &ex.response;
 
-    // While it waits for a seat the credential may become another.
-    for (bool seated = false;; seated = true) {
-        if (!ex.tunnel) {
-            std::optional<Result<void>> attached = attach_at_once(core, ex, trip.destination);
-            if (!attached) attached = co_await wait_for_credential(core, ex, trip.destination);
-            if (!*attached) co_return std::move(*attached);
+    // Places under the limits first: a refusal shall cost no signature. While it waits for them the credential may become another; while it waits for the credential nothing is held, and that time is none of the limits' waiting.
+    TimePoint began = Core::now();
+    for (bool attached = false;; attached = true) {
+        if (!acquire_at_once(ex)) {
+            Result<void> got = co_await acquire(core, ex, began);
+            if (!got) co_return got;
+            attached = false;
         }
-        if (seated || take_seats_at_once(ex)) break;
-        Result<void> got = co_await take_seats(core, ex);
+        if (ex.tunnel || attached) break;
+        std::optional<Result<void>> put = attach_at_once(core, ex, trip.destination);
+        if (put && *put) break;
+        give_back(ex, Core::now());
+        if (put) co_return std::move(*put);
+        const TimePoint asked = Core::now();
+        Result<void> got = co_await attach_credential(core, ex, trip.destination);
         if (!got) co_return got;
+        began += Core::now() - asked;
     }
     trip.request_framing = ex.framing;   // a body that was read ahead has a length
     if (ex.body_signed) trip.request_body = &ex.resigned;
     trip.needles = needles_for(ex);
-    // The breaker comes last: a probe that waited for a seat would hold the others up.
+    // The breaker comes last: a probe that waited for a place would hold the others up.
     Gate gate(core, ex, endpoint);
     Result<void> entered = gate.enter(Core::now());
     if (!entered) co_return entered;
@@ -377,7 +370,7 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
     const auto usage = ex.counting ? ex.usage.usage() : std::nullopt;
     if (usage) core.journal.used_tokens(*ex.serving, usage->prompt, usage->completion);
     for (HeldLimit& held : ex.held) {
-        if (!held.limit->state.spec().tokens || !held.spent.admitted) continue;
+        if (held.spent.tokens.cost == 0) continue;
         if (usage && done && !ex.tokens.answer) {
             const std::uint64_t prompt = usage->prompt > 0 ? usage->prompt : ex.tokens.prompt;   // a vendor may say the sum alone
             held.limit->state.usual_answer().observe((usage->total - std::min(usage->total, prompt)) / ex.tokens.answers);

@@ -13,7 +13,7 @@ EndpointMask endpoints_out(const Exchange& ex, TimePoint now);
 /// What is said where none of them lets anything through: of the first that will again.
 Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now);
 
-/// Gets the credential and a seat, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out.
+/// Takes its places under the limits, gets the credential, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out.
 Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint);
 
 /// An answer that nobody wants: what it says is learnt, and a small one read to its end, so that its connection can be used again.

@@ -229,7 +229,7 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
         }
         another = is_another();
     }
-    co_return another && admit_again(ex, Core::now());
+    co_return another && spend_again(ex, Core::now());
 }
 
 void note_taken_credential(Exchange& ex) {

@@ -32,7 +32,7 @@ void Exchange::clear() {
     phases = {};
     traffic = {};
     attempts = sends = 0;
-    unused = may_have_cost = false;
+    may_have_cost = false;
     outcome = Outcome::vendor;
     reason.reset();
     detail.clear();

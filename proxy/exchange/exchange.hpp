@@ -13,21 +13,11 @@
 #include "proxy/exchange/resigned_body.hpp"
 #include "proxy/exchange/response_body.hpp"
 #include "proxy/exchange/scrubbed_body.hpp"
+#include "proxy/policy/acquisition.hpp"
 #include "proxy/policy/vendor_state.hpp"
 #include "proxy/ports/ports.hpp"
 
 namespace sluice {
-
-/// One limit that holds for the exchange, and what it has taken of it.
-struct HeldLimit {
-    LiveLimit* limit = nullptr;
-    Place place;
-    Spent spent;       // by the exchange
-    Spent again;       // by its latest further attempt
-    Lease seat;        // of the attempt under way
-    int priority = 0;
-    std::uint64_t cost_tokens = 0;   // estimated
-};
 
 /// Endpoints at which a consecutive failure of one exchange has been counted: once each, however many of its attempts fail
 /// there. Copies are one and the same: attempts beside each other share them, also with one that outlives the exchange.
@@ -82,7 +72,6 @@ struct Exchange {
     Traffic traffic;
     unsigned attempts = 0;
     unsigned sends = 0;                      // of those at `serving`: ones of which it may have got something
-    bool unused = false;                     // what was taken of rates last: nothing was sent for it
     bool may_have_cost = false;              // tokens at `serving`, nobody knows how many
     Outcome outcome = Outcome::vendor;
     std::optional<Reason> reason;

@@ -84,9 +84,10 @@ void put_body(Exchange& ex, RequestHead& request, std::string body) {
 
 void begin_fallback(Exchange& ex, RequestHead request) {
     const FallbackSpec& fallback = *ex.serving->fallback;
-    give_unused_back(ex, Core::now());
+    give_back(ex, Core::now());
     ex.sends = 0;
-    ex.unused = ex.may_have_cost = false;
+    ex.refusal_fields.clear();
+    ex.may_have_cost = false;
     ex.traffic = {ex.body ? ex.replay.kept().size() : 0, 0};   // what of the body was read is sent again
     if (ex.fallbacks.empty()) ex.asked_path = ex.without_credential().path();
     ex.held.clear();

@@ -18,7 +18,9 @@ class Muted final : public ReplySink {
     Task<Result<void>> deliver_stream(const ResponseHead&, BodySource&, const Limits&, Activity&) override { co_return Failure::application_gone(); }
     bool began() const override { return false; }
     bool stopped() const override { return cancelled; }
+    TimePoint left_at() const override { return cancelled ? never : of->left_at(); }
 
+    const ReplySink* of = nullptr;   // who waits for all of them; gone once this one is cancelled
     bool cancelled = false;
 };
 
@@ -42,6 +44,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     own.request = ex.request;
     own.framing = ex.framing;
     own.application = &rival->application;
+    rival->application.of = ex.application;
     own.scheme = ex.scheme;
     own.authority = ex.authority;
     own.vendor = ex.vendor;
@@ -54,6 +57,8 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     own.phases = ex.phases;
     own.failed_at = ex.failed_at;   // shared: they fail as one exchange
     own.other_secret = ex.other_secret;
+    own.may_have_cost = ex.may_have_cost;
+    own.tokens = ex.tokens;
     if (ex.body) {
         own.replay.replace(std::string(ex.replay.kept()));
         own.body = &own.replay;
@@ -117,8 +122,8 @@ void cut_off(Core& core, Rival& rival) {
     interrupt(core, rival.ex);
 }
 
-// What the race has taken of the vendor's limits becomes the exchange's. Each rival but the first has a place of a rate of its own, the first has the exchange's. Whichever of them sent nothing, it is the latest places that come back: the exchange's is its next attempt's, where none sent anything.
-void account(Exchange& ex, const std::vector<RivalPtr>& rivals) {
+// What the race has taken of the vendor's limits becomes the exchange's: the first rival's, which was the exchange's. Each other one has a call of the rates of its own. Of those that sent nothing it comes back; but where none did, the exchange's is its next attempt's.
+void account(Exchange& ex, const std::vector<RivalPtr>& rivals, const RivalPtr& winner) {
     unsigned sends = 0;
     for (const RivalPtr& rival : rivals) {
         ex.attempts += rival->ex.attempts;
@@ -126,9 +131,10 @@ void account(Exchange& ex, const std::vector<RivalPtr>& rivals) {
         ex.may_have_cost |= rival->ex.may_have_cost;
     }
     ex.sends += sends;
-    hand_rate_over(rivals.front()->ex, ex);
-    const std::size_t used = std::max(sends, 1u);
-    for (std::size_t i = rivals.size(); i > used; --i) give_again_back(rivals[i - 1]->ex, Core::now());
+    hand_over(rivals.front()->ex, ex);
+    if (winner != rivals.front()) give_seats_back(ex);
+    if (sends > 0) put_rates_back(ex, Core::now());
+    for (const RivalPtr& rival : rivals) put_rates_back(rival->ex, Core::now());
 }
 
 // What came of the winner becomes the exchange's own. Its trip still refers to the rival, which lives as long.
@@ -146,6 +152,7 @@ Result<void> adopt(Exchange& ex, const RivalPtr& rival) {
     ex.counting = own.counting;
     ex.throttle = own.throttle;
     ex.usage = own.usage;
+    ex.refusal_fields = std::move(own.refusal_fields);
     ex.attached = own.attached;
     ex.attached_previous = own.attached_previous;
     ex.winner = rival;
@@ -161,13 +168,10 @@ bool hedges(const Exchange& ex) {
 
 bool may_spend_attempt(Exchange& ex, Duration in) {
     const TimePoint now = Core::now();
-    if (!admit_again(ex, now)) return false;
-    if (!ex.serving->live->budget->take(ex.retry().budget, now)) {
-        give_again_back(ex, now);
-        return false;
-    }
-    if (in > Duration{}) put_rate_back(ex, now);
-    return true;
+    if (!spend_again(ex, now)) return false;
+    const bool paid = ex.serving->live->budget->take(ex.retry().budget, now);
+    if (!paid || in > Duration{}) put_rates_back(ex, now);
+    return paid;
 }
 
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint) {
@@ -180,6 +184,10 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
             co_return alone;
         }
     }
+    if (!acquire_at_once(ex)) {   // before there is anything to race
+        Result<void> got = co_await acquire(core, ex, Core::now());
+        if (!got) co_return got;
+    }
     Wakeup race;
     std::vector<RivalPtr> rivals;
     const auto start = [&](RivalPtr rival, std::size_t at) {
@@ -188,7 +196,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         core.spawn_detached(run_rival(core, rivals.back()));
     };
     RivalPtr first = rival_of(ex, race);
-    hand_rate_over(ex, first->ex);
+    hand_over(ex, first->ex);
     start(std::move(first), endpoint);
     TimePoint hedge_at = later(Core::now(), hedge_after(ex, Core::now()));
     RivalPtr winner = winner_of(ex, rivals);
@@ -214,6 +222,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         RivalPtr beside;   // pays by itself
         const auto may_spend = [&] {
             beside = rival_of(ex, race);
+            for (HeldLimit& held : beside->ex.held) held.cost_tokens = 0;   // the first one has them
             return may_spend_attempt(beside->ex);
         };
         const auto second = plan.hedge(true, endpoints_out(ex, now), may_spend, now);
@@ -226,7 +235,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         rival->ex.left_at = ex.left_at;
         if (rival->under_way()) cut_off(core, *rival);
     }
-    account(ex, rivals);
+    account(ex, rivals, winner);
     for (const RivalPtr& rival : rivals) {
         if (rival == winner || rival->application.cancelled || !rival->ex.trip) continue;   // who was cut off ends by itself
         if (*rival->done) let_go(rival->ex);

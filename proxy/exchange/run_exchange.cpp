@@ -262,16 +262,6 @@ Task<Result<void>> deliver(Core& core, Exchange& ex) {
     return ex.application->deliver(ex.response, trip.response_framing, body, ex.limits, *trip.activity);
 }
 
-// A place under every limit of the vendor that serves; nearly always there is one, and no coroutine is needed for it.
-bool enter_at_once(Exchange& ex) { return !counts_tokens(ex) && admit_at_once(ex); }
-Task<Result<void>> enter(Core& core, Exchange& ex) {
-    if (counts_tokens(ex)) {
-        Result<void> looked = co_await look_at_body(ex);
-        if (!looked || admit_at_once(ex)) co_return looked;
-    }
-    co_return co_await admit(core, ex);
-}
-
 // Ends an attempt whose answer, if any, nobody wants.
 Task<void> leave(Core& core, Exchange& ex) {
     let_go(ex);
@@ -321,12 +311,12 @@ Task<std::optional<Step>> fall_back(Core& core, Exchange& ex, AttemptPlan& plan,
     ex.detail = "vendor '" + ex.config->vendors[ex.serving->fallback->vendor].name + "' cannot stand in: " + begun.error().detail;
     const Step otherwise = plan.without_fallback();
     if (otherwise.kind != Step::Kind::deliver || ex.trip) co_return otherwise;
-    last = Failure{Origin::vendor, Reason::upstream_protocol, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
+    last = Failure{Origin::vendor, Reason::answer_lost, Replay::unsafe, "vendor '" + ex.serving->name + "' answered " + std::to_string(ex.response.status), {}};
     co_return Step{Step::Kind::give_up};
 }
 
 Task<Result<void>> give_up(Exchange& ex, const Failure& failure) {
-    give_unused_back(ex, Core::now());
+    give_back(ex, Core::now());
     co_return co_await report(ex, failure);
 }
 
@@ -347,7 +337,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     prepare_attempts(core, ex);
 
     Result<void> last;
-    bool entered = false;   // not before the plan sends somebody there: whose breakers are open has no use for a place, and who stands in for him must not wait for one
+    bool entered = false;   // the vendor that serves; not before the plan sends somebody there: whose breakers are open need not know what a request costs
     AttemptPlan plan(facts_of(ex));
     const auto may_spend = [&](Duration in) { return may_spend_attempt(ex, in); };
     std::size_t endpoint = 0;
@@ -355,21 +345,19 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
     for (;;) {
         switch (step.kind) {
         case Step::Kind::attempt: {
-            if (!std::exchange(entered, true) && !enter_at_once(ex)) {
-                last = co_await enter(core, ex);
-                if (!last) co_return co_await report(ex, last.error());
-                step = plan.start(endpoints_out(ex, Core::now()), Core::now());
-                continue;
+            if (!std::exchange(entered, true)) {
+                if (counts_tokens(ex)) {
+                    last = co_await look_at_body(ex);
+                    if (!last) co_return co_await report(ex, last.error());
+                }
+                hold_limits(ex, Core::now());
             }
             ex.replay.rewind();
             endpoint = step.endpoint;
-            ex.unused = false;
-            const unsigned sends = ex.sends;
             if (hedges(ex))
                 last = co_await attempt_hedged(core, ex, plan, endpoint);
             else
                 last = co_await attempt(core, ex, endpoint);
-            ex.unused = ex.sends == sends;
             if (last && is_refused_credential(ex)) {
                 const bool renewed = co_await renew_credential(core, ex);   // with the answer at hand: it is delivered where there is no other
                 if (renewed) {
@@ -391,11 +379,6 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 co_return co_await give_up(ex, why);
             }
             step = plan.resume(endpoints_out(ex, Core::now()), Core::now());
-            if (step.kind != Step::Kind::attempt || retake_rate_at_once(ex, Core::now())) continue;
-            last = co_await retake_rate(core, ex);
-            if (last) continue;
-            step = plan.next(tried_of(ex, last, endpoint), endpoints_out(ex, Core::now()), may_spend, core.draw_share(), Core::now());
-            ex.retries_spent |= status_of(last.error().reason) == 429;
             continue;
         }
         case Step::Kind::fallback: {

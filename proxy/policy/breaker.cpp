@@ -471,6 +471,7 @@ Breaker::Seen seen_of(const Failure& failure, bool waiting_for_vendor) {
     case Reason::rate_limited:
     case Reason::concurrency_limited:
     case Reason::token_limited:
+    case Reason::answer_lost:
     case Reason::breaker_open:
     case Reason::credential_unavailable:
     case Reason::overloaded:

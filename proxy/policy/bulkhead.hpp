@@ -46,6 +46,8 @@ class Bulkhead {
     /// A seat, unless `limit` or more are taken. The limit may change from call to call (an adaptive one); where it has
     /// grown, `wake_head` of the queue is the caller's.
     std::optional<Lease> enter(unsigned limit);
+    /// Would it be in vain? Sequentially consistent: who joined the queue before it asks misses no seat.
+    bool full(unsigned limit) const { return taken_.load() >= limit; }
     unsigned in_use() const { return taken_.load(std::memory_order_relaxed); }
 
   private:

@@ -87,6 +87,11 @@ struct Place::Entry {
         return true;
     }
     void let_go() { holds.fetch_sub(1); }
+    /// Who waits for a seat waits for the rest in the same queue.
+    void wake_spenders() {
+        spenders.wake_head();
+        sitters.wake_head();
+    }
     /// For another key, if nobody uses it: until `holds` is stored anew nobody can.
     bool claim() {
         unsigned none = 0;
@@ -114,88 +119,88 @@ Place::~Place() {
     if (entry_ && held_) entry_->let_go();
 }
 
-Full Place::full(std::uint64_t cost_tokens, TimePoint now) const {
+Full Place::full(const Spent& spent, std::uint64_t cost_tokens, TimePoint since) const {
     const Entry& e = *entry_;
-    Full full{e.rate || !e.tokens ? Part::rate : Part::tokens, now};
+    Full full{e.rate || !e.tokens ? Part::rate : Part::tokens, since};
     const auto judge = [&](Part part, TimePoint ready_at) {
         if (ready_at > full.retry_at) full = {part, ready_at};
     };
-    if (e.rate) judge(Part::rate, e.rate->ready_at(1, now));
-    if (e.tokens) judge(Part::tokens, e.tokens->ready_at(cost_tokens, now));
-    if (e.spec.learn) judge(Part::learnt, e.learnt.ready_at(now));
+    if (e.rate && spent.rate.cost == 0) judge(Part::rate, e.rate->ready_at(1, since));
+    if (e.tokens && spent.tokens.cost == 0) judge(Part::tokens, e.tokens->ready_at(cost_tokens, since));
+    if (e.spec.learn && !spent.admitted) judge(Part::learnt, e.learnt.ready_at(since));
     return full;
 }
 
 // All or none without a lock: where there are several parts it is looked at first and taken then, and what another
 // worker takes in between is given back.
-Spent Place::spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
+std::optional<Full> Place::spend(Spent& spent, std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
     Entry& e = *entry_;
-    Spent spent;
+    const bool tokens = e.tokens && spent.tokens.cost == 0, learns = e.spec.learn && !spent.admitted;
     TimePoint at = now;
-    if (e.tokens || e.spec.learn || since < now) {
-        spent.full = full(cost_tokens, since);
-        if (spent.full.retry_at > now) return spent;
-        at = spent.full.retry_at;
+    if (tokens || learns || since < now) {
+        const Full why = full(spent, cost_tokens, since);
+        if (why.retry_at > now) return why;
+        at = why.retry_at;
     }
-    if (e.rate) {
+    if (e.rate && spent.rate.cost == 0) {
         const Gcra::Taken taken = e.rate->take(1, at);
-        if (!taken.admitted) return {false, {Part::rate, taken.retry_at}, {}, {}};
+        if (!taken.admitted) return Full{Part::rate, taken.retry_at};
         spent.rate = taken.charge;
     }
-    if (e.tokens) {
+    if (tokens) {
         const Gcra::Taken taken = e.tokens->take(cost_tokens, at);
         if (!taken.admitted) {
-            refund(spent, now);
-            return {false, {Part::tokens, taken.retry_at}, {}, {}};
+            refund_rate(spent, now);
+            return Full{Part::tokens, taken.retry_at};
         }
         spent.tokens = taken.charge;
     }
-    if (e.spec.learn && !e.learnt.take(cost_tokens, at)) {
-        refund(spent, now);
-        return {false, {Part::learnt, e.learnt.ready_at(now)}, {}, {}};
+    const bool paid = e.tokens && !tokens;  // by an attempt before
+    if (learns && !e.learnt.take(paid ? 0 : cost_tokens, at)) {
+        refund_rate(spent, now);
+        if (tokens) settle(spent, 0, now);
+        return Full{Part::learnt, e.learnt.ready_at(now)};
     }
     spent.admitted = true;
+    return {};
+}
+
+Spent Place::spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
+    Spent spent;
+    if (auto why = spend(spent, cost_tokens, since, now)) spent.full = *why;
     return spent;
 }
 
 void Place::refund(Spent& spent, TimePoint now) {
-    Entry& e = *entry_;
     refund_rate(spent, now);
-    const Charge tokens = std::exchange(spent.tokens, {});
-    if (e.tokens && e.tokens->refund(tokens, tokens.cost, now)) e.spenders.wake_head();
+    settle(spent, 0, now);
+    spent.admitted = false;
 }
 
 void Place::refund_rate(Spent& spent, TimePoint now) {
     Entry& e = *entry_;
     const Charge rate = std::exchange(spent.rate, {});
-    if (e.rate && e.rate->refund(rate, 1, now)) e.spenders.wake_head();
-}
-
-std::optional<Full> Place::retake_rate(Spent& spent, TimePoint since, TimePoint now) {
-    Entry& e = *entry_;
-    if (!e.rate) return {};
-    const TimePoint ready_at = e.rate->ready_at(1, since);
-    if (ready_at > now) return Full{Part::rate, ready_at};
-    const Gcra::Taken taken = e.rate->take(1, std::max(ready_at, since));
-    if (!taken.admitted) return Full{Part::rate, taken.retry_at};
-    spent.rate = taken.charge;
-    return {};
+    if (e.rate && rate.cost > 0 && e.rate->refund(rate, 1, now)) e.wake_spenders();
 }
 
 void Place::settle(Spent& spent, std::uint64_t actual_tokens, TimePoint now) {
     Entry& e = *entry_;
     const Charge charge = std::exchange(spent.tokens, {});
-    if (e.tokens && charge.cost > 0 && e.tokens->settle(charge, actual_tokens, now)) e.spenders.wake_head();
+    if (e.tokens && charge.cost > 0 && e.tokens->settle(charge, actual_tokens, now)) e.wake_spenders();
 }
 
 void Place::learn(const VendorSignal& signal, TimePoint now) {
     if (!entry_->spec.learn) return;
     entry_->learnt.learn(signal, now);
-    entry_->spenders.wake_head();  // it may stand at a spacing that has ended
+    entry_->wake_spenders();  // they may stand at a spacing that has ended
 }
 
 std::optional<Lease> Place::enter(unsigned seats) {
     return entry_->seats.enter(seats);
+}
+
+bool Place::seats_full(unsigned seats) const {
+    return entry_->seats.full(seats);
 }
 
 unsigned Place::seats_in_use() const {

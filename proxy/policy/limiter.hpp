@@ -2,17 +2,10 @@
 // while its LimitSpec does not change. Pure: time is an argument, and so is the seed. Any thread, unless said
 // otherwise.
 //
-// How an exchange uses it, for each limit of its vendor and route in their order:
-//
-//     Place place = limit.place(key, now);    // key: the value of per_header, "" without; kept to the end
-//     Turn turn{place.spenders(), waiter, later(now, spec.wait)};
-//         ... as wait_queue.hpp says; to try is: spent = place.spend(cost_tokens, turn.since(now), now)
-//         ... refused: `refusal_of`, and the RateLimit fields from `quota_views`
-//     Turn turn{place.sitters(), waiter, later(now, spec.wait)};
-//         ... once the credential is at hand; to try is: lease = place.enter(seats)
-//
-// A further attempt spends again, at a cost of 0 tokens. Where nothing was sent: `refund`. At the answer's end:
-// `settle` with what its usage says; without one the estimate stands. With each answer: `learn`.
+// How an exchange uses it: Place place = limit.place(key, now), for each limit of its vendor and route, with the value
+// of per_header, "" without; kept to the end. policy/acquisition.hpp takes what an attempt needs of all of them, or
+// waits for it. Refused: `refusal_of`, and the RateLimit fields from `quota_views`. At the answer's end: `settle` with
+// what its usage says; without one the estimate stands. With each answer: `learn`.
 #pragma once
 
 #include <array>
@@ -40,7 +33,7 @@ namespace sluice {
 struct Spent {
     bool admitted = false;
     Full full;    // not admitted: the part that would be last to make room, and when
-    Charge rate;  // admitted: what was taken; kept for `refund` and `settle`
+    Charge rate;  // what was taken; kept for `refund` and `settle`
     Charge tokens;
 };
 
@@ -73,21 +66,21 @@ class Place {
     ~Place();
     explicit operator bool() const { return entry_ != nullptr; }
 
-    /// One call of the rate, `cost_tokens` of the tokens (0: a further attempt of one that is paid for), and a place in
-    /// the learnt pace: all of them or none. Whoever waits asks its Turn first.
+    /// One call of the rate, `cost_tokens` of the tokens, and a place in the learnt pace: what of this `spent` does not
+    /// have yet, all of it or none. Nothing: it has it all. Else why not; what there was of the rate may have come back.
+    /// Whoever waits asks whether it is its turn first. Of one that has waited `since` then it is taken as of when there
+    /// was room, so that time lost in waking is no loss of the rate.
+    std::optional<Full> spend(Spent& spent, std::uint64_t cost_tokens, TimePoint since, TimePoint now);
     Spent spend(std::uint64_t cost_tokens, TimePoint now) { return spend(cost_tokens, now, now); }
-    /// Likewise of one that has waited `since` then: taken as of when there was room, so that time lost in waking is no
-    /// loss of the rate.
     Spent spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now);
-    /// Why `spend` would fail, for a refusal of one whose turn it is not. Where it would not: `part` is what the limit
-    /// has.
-    Full full(std::uint64_t cost_tokens, TimePoint now) const;
+    /// When `spend` would not fail any more, and for which part it would until then. Where it would not: `since`, and
+    /// `part` is what the limit has.
+    Full full(const Spent& spent, std::uint64_t cost_tokens, TimePoint since) const;
+    Full full(std::uint64_t cost_tokens, TimePoint now) const { return full({}, cost_tokens, now); }
     /// Nothing was sent: everything back. `spent` is empty after that.
     void refund(Spent& spent, TimePoint now);
     /// Of what was admitted: it will be sent later, and takes its place of the rate then. Everything else stays taken.
     void refund_rate(Spent& spent, TimePoint now);
-    /// That place, for one that has waited for it `since` then; where there is none, why.
-    std::optional<Full> retake_rate(Spent& spent, TimePoint since, TimePoint now);
     /// The call cost `actual_tokens`: what was too much comes back, what was too little is owed. `spent.tokens` is
     /// empty after that: it is settled once.
     void settle(Spent& spent, std::uint64_t actual_tokens, TimePoint now);
@@ -98,8 +91,11 @@ class Place {
     std::optional<Lease> enter(unsigned seats);
     unsigned seats_in_use() const;
 
-    WaitQueue& spenders() const;  // who waits for `spend`
-    WaitQueue& sitters() const;   // who waits for `enter`
+    /// Would `enter` fail now?
+    bool seats_full(unsigned seats) const;
+
+    WaitQueue& spenders() const;  // who waits for `spend` alone
+    WaitQueue& sitters() const;   // who waits for `enter`, with whatever else it needs
 
     LimitView view(TimePoint now) const;
 

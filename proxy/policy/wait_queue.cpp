@@ -16,7 +16,7 @@ int read_priority(std::string_view text) {
 
 Waiter* WaitQueue::first() {
     if (order_.empty()) return nullptr;
-    return oldest_turn() ? &by_age_.front() : &*order_.begin();
+    return oldest_turn() ? &*by_age_.begin() : &*order_.begin();
 }
 
 void WaitQueue::publish_front() {
@@ -34,7 +34,7 @@ bool WaitQueue::join(Waiter& waiter) {
     if (size_.load(std::memory_order_relaxed) >= most_) return false;
     waiter.woken = false;
     order_.insert(waiter);
-    by_age_.push_back(waiter);
+    by_age_.insert(waiter);
     size_.fetch_add(1, std::memory_order_relaxed);
     publish_front();
     return true;
@@ -44,7 +44,7 @@ void WaitQueue::leave(Waiter& waiter, bool took) {
     BriefLock::Guard guard(lock_);
     if (!waiter.hook.is_linked()) return;
     const Waiter* const before = first();
-    const bool was_oldest = &by_age_.front() == &waiter;
+    const bool was_oldest = &*by_age_.begin() == &waiter;
     order_.erase(order_.iterator_to(waiter));
     by_age_.erase(by_age_.iterator_to(waiter));
     size_.fetch_sub(1, std::memory_order_relaxed);
@@ -53,13 +53,23 @@ void WaitQueue::leave(Waiter& waiter, bool took) {
     if (first() != before) wake_first();
 }
 
-void WaitQueue::passed() {
+void WaitQueue::passed(TimePoint since) {
     if (empty()) return;
     BriefLock::Guard guard(lock_);
     const Waiter* const before = first();
-    in_a_row_ = std::min(in_a_row_ + 1, by_priority);
+    const bool was_oldest = before && since < by_age_.begin()->since;
+    in_a_row_ = was_oldest ? 0 : std::min(in_a_row_ + 1, by_priority);
     publish_front();
     if (first() != before) wake_first();
+}
+
+bool WaitQueue::lets_pass(int priority, TimePoint since) {
+    if (lets_pass(priority)) return true;
+    BriefLock::Guard guard(lock_);
+    const Waiter* const before = first();
+    if (!before) return true;
+    const Waiter other{priority, nullptr, nullptr, since};
+    return oldest_turn() ? Older{}(other, *before) : Sooner{}(other, *before);
 }
 
 bool WaitQueue::is_head(Waiter& waiter) {
@@ -85,7 +95,6 @@ std::optional<TimePoint> Turn::wait_until(const Full& full, TimePoint now) {
     if (!joined_) {
         if (!queue_.join(waiter_)) return {};
         joined_ = true;
-        joined_at_ = now;
         return now;  // what was given back before we could be seen in the queue woke nobody: look once more
     }
     return may_ ? std::min(deadline_, full.retry_at) : deadline_;

@@ -1,12 +1,12 @@
-// Those who wait for a place under a limit, whichever worker they run on: higher priority first, then in the order they
-// came; but of every four places that are taken while somebody waits one is for who has waited longest, whatever its
-// priority. The queue gives nothing away itself: it says whose turn it is to try, and wakes that one when trying is
-// worth it. Pure but for a brief lock, which is taken only where somebody waits or begins to; time is an argument. Any
-// thread.
+// Those who wait for a place under a limit, whichever worker they run on: higher priority first, then who has waited
+// longer, be it here or in another queue before; but of every four places that are taken while somebody waits one is
+// for who has waited longest, whatever its priority. The queue gives nothing away itself: it says whose turn it is to
+// try, and wakes that one when trying is worth it. Pure but for a brief lock, which is taken only where somebody waits
+// or begins to; time is an argument. Any thread.
 //
-// How one waits (`Turn` is all of it; a coroutine only obeys):
+// How one waits in one queue (who needs places under several limits: policy/acquisition.hpp):
 //
-//     Waiter waiter{priority, wake, this};             // wake: posts "try again" to this coroutine's own worker
+//     Waiter waiter{priority, wake, this, now};        // wake: posts "try again" to this coroutine's own worker
 //     Turn turn{queue, waiter, later(now, spec.wait)};
 //     for (;;) {
 //         Full full;                                   // why there is no place, and when there may be one
@@ -24,7 +24,8 @@
 //
 // Why nobody is passed: a newcomer tries only if `lets_pass` its priority: nobody waits, or only lower ones, and it is
 // not the turn of who has waited longest. So a place that was freed for the first in the queue is still there when it
-// has woken up. A place must be asked for by everybody through a Turn, or the promise is void.
+// has woken up. A place must be asked for by everybody so, or the promise is void. Who has waited in another queue is a
+// newcomer here, too, but passes whoever has waited less.
 //
 // Why nobody starves: higher ones without end take three places of four, newcomers that pass included (`passed`); the
 // fourth goes by age alone. So whoever finds k waiting goes before 4 (k + 1) places were taken, if it can wait so long.
@@ -37,7 +38,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 #include <cstdint>
 #include <limits>
@@ -56,10 +56,11 @@ struct Waiter {
     int priority = 0;                    // more is sooner
     void (*wake)(void* whom) = nullptr;  // called under the queue's lock by any thread: must only post to whom's own
     void* whom = nullptr;                // never called after `leave` has returned, but what was posted may still come
+    TimePoint since{};                   // when it began to wait at all
 
     // the queue's own
     boost::intrusive::set_member_hook<> hook{};
-    boost::intrusive::list_member_hook<> age_hook{};
+    boost::intrusive::set_member_hook<> age_hook{};
     bool woken = false;
 };
 
@@ -79,8 +80,10 @@ class WaitQueue {
     unsigned size() const { return size_.load(std::memory_order_relaxed); }
     /// May a newcomer of that priority try before those who wait? One load.
     bool lets_pass(int priority) const { return front_.load() < priority; }
+    /// Likewise one that has waited elsewhere since then.
+    bool lets_pass(int priority, TimePoint since);
     /// It has, and took a place. One load where nobody waits.
-    void passed();
+    void passed(TimePoint since = never);
 
     /// False: too many wait already. The waiter must try once more after this before it sleeps, if it is the head.
     bool join(Waiter& waiter);
@@ -93,14 +96,20 @@ class WaitQueue {
 
   private:
     struct Sooner {
-        bool operator()(const Waiter& a, const Waiter& b) const { return a.priority > b.priority; }
+        bool operator()(const Waiter& a, const Waiter& b) const {
+            return a.priority != b.priority ? a.priority > b.priority : a.since < b.since;
+        }
+    };
+    struct Older {
+        bool operator()(const Waiter& a, const Waiter& b) const { return a.since < b.since; }
     };
     using Order = boost::intrusive::multiset<  // those that are equal stay in the order they came
         Waiter, boost::intrusive::compare<Sooner>,
         boost::intrusive::member_hook<Waiter, boost::intrusive::set_member_hook<>, &Waiter::hook>,
         boost::intrusive::constant_time_size<false>>;
-    using ByAge = boost::intrusive::list<
-        Waiter, boost::intrusive::member_hook<Waiter, boost::intrusive::list_member_hook<>, &Waiter::age_hook>,
+    using ByAge = boost::intrusive::multiset<
+        Waiter, boost::intrusive::compare<Older>,
+        boost::intrusive::member_hook<Waiter, boost::intrusive::set_member_hook<>, &Waiter::age_hook>,
         boost::intrusive::constant_time_size<false>>;
 
     static constexpr std::int64_t nobody = std::numeric_limits<std::int64_t>::min();
@@ -152,20 +161,20 @@ class Turn {
     /// until woken. Nothing: refuse; the deadline has come or lies before `full.retry_at`, or too many wait.
     std::optional<TimePoint> wait_until(const Full& full, TimePoint now);
     /// Of a try that `may_try` has just allowed: it has been waiting since then, or for a tick. A newcomer: now.
-    TimePoint since(TimePoint now) const { return joined_ ? std::max(joined_at_, now - wheel_tick) : now; }
+    TimePoint since(TimePoint now) const { return joined_ ? std::max(waiter_.since, now - wheel_tick) : now; }
     /// The try got a place: the wait is over.
     void took();
     /// Before the end of its life: a place is not wanted any more.
     void leave();
     /// In the queue now.
     bool waits() const { return joined_; }
+    const WaitQueue& queue() const { return queue_; }
 
   private:
     WaitQueue& queue_;
     Waiter& waiter_;
     const TimePoint deadline_;
     bool joined_ = false;
-    TimePoint joined_at_{};
     bool may_ = false;  // what `may_try` said last
 };
 

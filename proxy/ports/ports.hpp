@@ -89,6 +89,8 @@ struct ReplySink {
     virtual bool began() const = 0;
     /// Is the worker stopping, or the application known to be gone? Then nothing is worth waiting for.
     virtual bool stopped() const = 0;
+    /// When the application closed its side; it may still be there to read.
+    virtual TimePoint left_at() const { return never; }
 
   protected:
     ~ReplySink() = default;

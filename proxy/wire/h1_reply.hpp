@@ -20,6 +20,7 @@ class H1Reply final : public ReplySink {
     Task<Result<void>> deliver_stream(const ResponseHead& head, BodySource& body, const Limits& limits, Activity& activity) override;
     bool began() const override { return began_; }
     bool stopped() const override { return stopped_; }
+    TimePoint left_at() const override { return channel_.open() ? channel_.stream().socket().ended_at() : never; }
 
   private:
     void stage_head(const ResponseHead& head, const Framing& framing, bool keep_alive, bool upgrade, bool bodiless, unsigned minor);

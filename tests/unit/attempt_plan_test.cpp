@@ -283,11 +283,13 @@ TEST_CASE("where our own limit refuses another attempt the fallback is asked, an
     story.facts.has_fallback = true;
     story.begin();
     CHECK(story.then(refused_for(reason)) == "give up");
+    CHECK_FALSE(story.plan->spent());
 
     story.begin();
     CHECK(story.then(Tried::answer(503)) == "wait 50ms");
     CHECK(story.resume() == "attempt 0");
     CHECK(story.then(refused_for(reason)) == "fallback");
+    CHECK(story.plan->spent());
 
     story.begin();
     CHECK(story.then(Tried::answer(503)) == "wait 50ms");

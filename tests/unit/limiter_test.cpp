@@ -141,22 +141,22 @@ TEST_CASE("a place of the rate that is put back until a wait is over is another'
     CHECK_FALSE(place.spend(0, start).admitted);
 
     // As if it had never taken one: of a burst of 2 at 1/s there is one after a second.
-    const auto full = place.retake_rate(waits, start, start);
+    const auto full = place.spend(waits, 0, start, start);
     REQUIRE(full);
     CHECK(full->part == Part::rate);
     CHECK(full->retry_at == at(1s));
-    CHECK(place.retake_rate(waits, at(999ms), at(999ms)));
+    CHECK(place.spend(waits, 0, at(999ms), at(999ms)));
     place.learn(nearly_spent, start);   // by the answer that it waits after: that holds for others
-    CHECK_FALSE(place.retake_rate(waits, at(1s), at(1s)));
-    CHECK(place.retake_rate(waits, at(1s), at(1s)));
+    CHECK_FALSE(place.spend(waits, 0, at(1s), at(1s)));
+    CHECK(place.view(at(1s)).rate->remaining == 0);
     place.refund(waits, at(1s));
-    CHECK_FALSE(place.retake_rate(waits, at(1s), at(1s)));
+    CHECK_FALSE(place.spend(waits, 0, at(1s), at(1s)));
 
     LimitState seats(spec_of({}, {}, SeatSpec{1, 0}), seed);
     Place no_rate = seats.place({}, start);
     Spent none = no_rate.spend(0, start);
     no_rate.refund_rate(none, start);
-    CHECK_FALSE(no_rate.retake_rate(none, start, start));
+    CHECK_FALSE(no_rate.spend(none, 0, start, start));
 }
 
 TEST_CASE("a refund wakes who waits for it") {
@@ -569,7 +569,7 @@ class Workers {
         void go() {
             asleep.disarm();
             for (const TimePoint now = all.now_;;) {
-                if (!turn) turn.emplace(all.place_.spenders(), waiter = {0, wake, this}, later(now, 10s));
+                if (!turn) turn.emplace(all.place_.spenders(), waiter = {0, wake, this, now}, later(now, 10s));
                 Full full = all.place_.full(1, now);
                 if (turn->may_try()) {
                     const Spent spent = all.place_.spend(1, turn->since(now), now);
@@ -770,7 +770,7 @@ struct Crowd {
             if (dice.one_in(2)) end(one);
         } else if (!one.turn) {
             one.waiter = {static_cast<int>(dice.below(4)), [](void* whom) { static_cast<One*>(whom)->posted = true; },
-                          &one};
+                          &one, now};
             one.deadline = now + Duration(dice.below(1'000'000'000));
             one.cost = limit.spec().tokens ? 1 + dice.below(1000) : 0;
             one.came = ++coming;

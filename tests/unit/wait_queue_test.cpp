@@ -386,7 +386,7 @@ TEST_CASE("random walk: no seat is lost or passed on out of order, and none stay
                 if (dice.one_in(2)) client.lease.reset();
             } else if (!client.turn) {
                 client.waiter = {static_cast<int>(dice.below(4)),
-                                 [](void* whom) { static_cast<Client*>(whom)->posted = true; }, &client};
+                                 [](void* whom) { static_cast<Client*>(whom)->posted = true; }, &client, now};
                 client.posted = false;
                 client.deadline = now + Duration(dice.below(60'000));
                 client.came = ++coming;

@@ -1,0 +1,101 @@
+// What an attempt needs of every limit that holds for it (a call of each rate, tokens, seats), taken all at once or not
+// at all. Who waits holds nothing of any limit: what it held would be sent late, beside what time has given back. Pure:
+// time is an argument. One exchange's, on its own thread; the limits are shared by all workers.
+//
+// How one waits: in the queue of one limit that refused it. When its turn there comes, it looks at all of them; if
+// another one refuses it now, it moves over to that one's queue at once, and whoever is next in the queue that it left
+// is woken, so that nobody who could go is held up by one who cannot. In each queue the order is that of
+// policy/wait_queue.hpp: by priority and then by when it began to wait at all, so moving loses no place.
+//
+//     if (take_at_once(limits, seated, now)) go;
+//     Acquisition acquisition(limits, terms, waiter);   // waiter.since: when it began to wait
+//     for (;;) {
+//         const auto next = acquisition.go(now);
+//         if (next.refused_by) refuse with 429; else if (!next.until) go;
+//         sleep until *next.until or woken (either may be early);
+//     }                                                 // ~Acquisition leaves the queue, on every path
+//
+// A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in:
+// so nobody waits longer than the longest wait of its limits.
+//
+// Of one limit an exchange that needs a seat waits in one queue for all of it, its rate and tokens too: everybody there
+// needs those as well, so that its first may stay whichever of them it is that is missing. Those that take no seat
+// (tunnels) wait in the other one, and are held up by nobody who waits for a seat.
+//
+// Why no wake-up is lost: who sleeps as the first of a queue has looked at that limit since it became the first, and
+// after it could be seen there; whatever comes free of it after that wakes the first (see wait_queue.hpp). Who sleeps
+// behind another is woken when it becomes the first. And nobody sleeps in a queue that did not refuse it.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "proxy/policy/limiter.hpp"
+#include "proxy/policy/vendor_state.hpp"
+#include "proxy/policy/wait_queue.hpp"
+
+namespace sluice {
+
+/// One limit that holds for an exchange, and what it has of it.
+struct HeldLimit {
+    LiveLimit* limit = nullptr;
+    Place place;
+    Spent spent;  // its rate until something was sent for it, its tokens until they are settled
+    Lease seat;   // of the attempt under way
+    int priority = 0;
+    std::uint64_t cost_tokens = 0;  // estimated
+};
+
+/// Of an attempt, beside its limits.
+struct Terms {
+    bool seated = true;          // it takes seats
+    bool may_have_cost = false;  // an attempt before may have cost its tokens: they are not given back
+    TimePoint end = never;       // of all waiting
+};
+
+/// What of the rates, tokens and learnt paces is not held yet, for one that has not waited. False: nothing of them is
+/// held; seats stay as they are.
+bool spend_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
+/// Likewise with the seats. False: nothing at all is held.
+bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
+
+/// Everything of it that nothing was sent for.
+void give_back(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
+/// It is spent; a further attempt takes another call of each rate.
+void note_sent(std::span<HeldLimit> limits);
+
+class Acquisition {
+  public:
+    /// `waiter`: its `wake`, `whom` and `since` are set; must outlive this, as must `limits`, of which nothing is held.
+    Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter)
+        : limits_(limits), terms_(terms), waiter_(waiter) {}
+
+    struct Next {
+        std::optional<TimePoint> until;  // sleep; neither this nor a refusal: everything is taken
+        const HeldLimit* refused_by = nullptr;
+        Full full;  // refused: why
+    };
+    /// At first, and whenever it was woken or `until` has come.
+    Next go(TimePoint now);
+
+    /// Where it waits now; null: nowhere.
+    const WaitQueue* waits_in() const { return turn_ ? &turn_->queue() : nullptr; }
+
+  private:
+    struct Blocked {
+        HeldLimit* by = nullptr;
+        Full full;
+    };
+    std::optional<Blocked> take(TimePoint now);
+    WaitQueue& queue_of(HeldLimit& held) const;
+    bool is_here(HeldLimit& held) const { return turn_ && &turn_->queue() == &queue_of(held); }
+    TimePoint deadline_of(const HeldLimit& held) const;
+    bool in_vain(const Blocked& blocked, TimePoint now) const;
+
+    const std::span<HeldLimit> limits_;
+    const Terms terms_;
+    Waiter& waiter_;
+    std::optional<Turn> turn_;  // in the queue of the limit that refused
+};
+
+}  // namespace sluice
