@@ -60,18 +60,18 @@ void InputBuffer::release(Loop& loop) {
 
 void InputBuffer::finish(Loop& loop) {
     release(loop);
-    if (unwiped_) std::exchange(unwiped_, nullptr)->wipe();
+    if (unwiped_) std::exchange(unwiped_, nullptr)->wipe_of(this);
 }
 
 InputBuffer::~InputBuffer() {
     wipe();
     bulk_.reset();
-    if (unwiped_) unwiped_->wipe();
+    if (unwiped_) unwiped_->wipe_of(this);
 }
 
 void InputBuffer::widen(Loop& loop) {
     if (bulk_ || large_ || loop.blocks.wipes()) return;   // what is secret is small
-    BulkPool::Buffer wider = loop.bulk.take();
+    BulkPool::Buffer wider = loop.bulk.take(this);
     if (!wider) return;
     release(loop);
     bulk_ = std::move(wider);
