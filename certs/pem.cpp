@@ -7,6 +7,8 @@
 #include <ctime>
 #include <utility>
 
+#include "proxy/base/wiped_frees.hpp"
+
 namespace sluice {
 namespace {
 
@@ -67,7 +69,11 @@ CertResult<KeyPtr> parse_key(std::string_view pem, const std::string& place) {
     const auto bio = reader_of(pem);
     bool asked = false;
     ERR_clear_error();
-    KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, refuse_passphrase, &asked));
+    KeyPtr key;
+    {
+        const WipedFrees wiped;
+        key.reset(PEM_read_bio_PrivateKey(bio.get(), nullptr, refuse_passphrase, &asked));
+    }
     const auto reason = take_openssl_reason();
     if (key) return key;
     if (asked)
@@ -92,7 +98,8 @@ std::string pem_of(const X509* certificate) {
 }
 
 Secret pem_of(EVP_PKEY* key) {
-    BioPtr bio(BIO_new(BIO_s_secmem()));  // wiped when freed
+    const WipedFrees wiped;
+    BioPtr bio(BIO_new(BIO_s_secmem()));
     PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
     return Secret(std::string(written_to(bio.get())));
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "proxy/base/codec.hpp"
@@ -176,33 +175,56 @@ void set_parameter(std::string& target, std::string_view name, std::string_view 
     target += encoded_value;
 }
 
-/// Every `placeholder` in `text`, in either spelling, becomes `secret`: once, even where the secret itself holds the placeholder. Nothing: there is none, or with those `found` before there are more than `most_placeholders`.
-std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view spelling, std::string_view secret, std::size_t& found) {
-    const auto next = [&](std::size_t from) {
-        const std::size_t as_it_is = text.find(placeholder, from), spelled = text.find(spelling, from);
-        return as_it_is <= spelled ? std::pair(as_it_is, placeholder.size()) : std::pair(spelled, spelling.size());
+struct Found {
+    std::size_t at, size;
+};
+
+/// Where `placeholder` is next, as it stands.
+Found find_literally(std::string_view text, std::string_view placeholder, std::size_t from) { return {text.find(placeholder, from), placeholder.size()}; }
+
+/// The same in a target, where any of its characters may be percent-encoded, in digits of either case: some encode more than they have to (RFC 3986 2.1, 2.4).
+Found find_in_target(std::string_view text, std::string_view placeholder, std::size_t from) {
+    const auto encoded_at = [&](std::size_t at) -> std::size_t {   // how long; 0: it is not there
+        const std::size_t begin = at;
+        for (const char c : placeholder) {
+            const int high = at + 2 < text.size() && text[at] == '%' ? hex_value(text[at + 1]) : -1, low = high >= 0 ? hex_value(text[at + 2]) : -1;
+            const bool escaped = low >= 0 && static_cast<char>(high * 16 + low) == c;
+            if (!escaped && (at == text.size() || text[at] != c)) return 0;
+            at += escaped ? 3 : 1;
+        }
+        return at - begin;
     };
+    for (; from < text.size(); ++from) {
+        if (text[from] != '%' && text[from] != placeholder.front()) continue;
+        if (text.substr(from).starts_with(placeholder)) return {from, placeholder.size()};
+        if (const std::size_t size = encoded_at(from)) return {from, size};
+    }
+    return {text.npos, 0};
+}
+
+/// Every `placeholder` that `find` finds in `text` becomes `secret`: once, even where the secret itself holds the placeholder. Nothing: there is none, or with those `found` before there are more than `most_placeholders`.
+template <class Find>
+std::optional<std::string> replaced(std::string_view text, std::string_view placeholder, std::string_view secret, std::size_t& found, Find find) {
     std::size_t finds = 0;
-    for (auto [at, size] = next(0); at != text.npos; std::tie(at, size) = next(at + size)) ++finds;
+    for (Found next = find(text, placeholder, 0); next.at != text.npos; next = find(text, placeholder, next.at + next.size)) ++finds;
     found += finds;
     if (finds == 0 || found > most_placeholders) return {};
     std::string out;
     out.reserve(text.size() + finds * secret.size());
     for (;;) {
-        const auto [at, size] = next(0);
-        out.append(text.substr(0, at));
-        if (at == text.npos) return out;
+        const Found next = find(text, placeholder, 0);
+        out.append(text.substr(0, next.at));
+        if (next.at == text.npos) return out;
         out.append(secret);
-        text.remove_prefix(at + size);
+        text.remove_prefix(next.at + next.size);
     }
 }
 
 void replace_in_target(std::string& target, std::string_view placeholder, std::string_view secret, std::size_t& found) {
-    std::string encoded_placeholder, encoded;
-    append_percent_encoded(encoded_placeholder, placeholder);
+    std::string encoded;
     encoded.reserve(3 * secret.size());
     append_percent_encoded(encoded, secret);
-    auto changed = replaced(target, placeholder, encoded_placeholder, encoded, found);
+    auto changed = replaced(target, placeholder, encoded, found, find_in_target);
     wipe(encoded);
     if (!changed) return;
     wipe(target);
@@ -214,7 +236,7 @@ std::optional<std::string> replaced_in_basic(std::string_view value, std::string
     constexpr std::string_view scheme = "basic ";
     if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
     const auto decoded = decode_base64(trimmed(value.substr(scheme.size())));
-    auto pair = decoded ? replaced(*decoded, placeholder, placeholder, secret, found) : std::nullopt;
+    auto pair = decoded ? replaced(*decoded, placeholder, secret, found, find_literally) : std::nullopt;
     if (!pair) return {};
     std::string out = "Basic ";
     out.reserve(out.size() + (pair->size() + 2) / 3 * 4);
@@ -276,7 +298,7 @@ Placeholders replace_placeholder(std::string_view placeholder, std::string_view 
     bool in_fields = false;
     Fields fields;   // anew: there may be several of one name
     for (const Field field : head.fields) {
-        auto value = replaced(field.value, placeholder, placeholder, secret, found);
+        auto value = replaced(field.value, placeholder, secret, found, find_literally);
         if (!value && field.known == Known::authorization) value = replaced_in_basic(field.value, placeholder, secret, found);
         if (found > most_placeholders) return Placeholders::too_many;
         fields.add(field.known, field.name, value ? *value : field.value);

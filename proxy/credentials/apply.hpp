@@ -27,7 +27,7 @@ void apply(const FixedValue& value, RequestHead& head);
 void withhold(const CredentialSpec& spec, RequestHead& head);
 
 /// Puts the credential where the application has its placeholder instead: in field values, in the user or password of `Authorization: Basic`, in path and query
-/// (percent-encoded there). `secret` is the bare value, without a prefix. `too_many`: more than `most_placeholders`, by which a small request would become one of
+/// (percent-encoded there, and it is found however it is). `secret` is the bare value, without a prefix. `too_many`: more than `most_placeholders`, by which a small request would become one of
 /// megabytes; `head` is half done then.
 inline constexpr std::size_t most_placeholders = 16;
 enum class Placeholders : unsigned char { none, replaced, too_many };

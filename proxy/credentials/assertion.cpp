@@ -11,6 +11,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/base/text.hpp"
+#include "proxy/base/wiped_frees.hpp"
 #include "proxy/credentials/stamp.hpp"
 
 namespace sluice {
@@ -72,6 +73,7 @@ std::shared_ptr<EVP_PKEY> read_key(std::string_view pem) {
     if (pem.size() > most_pem_bytes) return nullptr;
     const std::unique_ptr<BIO, Freed<BIO_free>> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     if (!in) return nullptr;
+    const WipedFrees wiped;
     return {PEM_read_bio_PrivateKey(in.get(), nullptr, no_password, nullptr), EVP_PKEY_free};
 }
 

@@ -1,6 +1,7 @@
 #include "proxy/credentials/sigv4.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "proxy/base/codec.hpp"
@@ -265,6 +266,7 @@ Result<AwsPayload> judge_aws_payload(std::string_view service, const RequestHead
 
 const HashValue& AwsKeyCache::key(const AwsKeys& keys, std::string_view date, std::string_view region,
                                   std::string_view service) {
+    used_ = true;
     const bool same = date == date_ && region == region_ && service == service_ &&
                       keys.access_key_id == access_key_id_ && secret_.same_as(keys.secret_access_key);
     if (same) return key_;
@@ -283,6 +285,10 @@ const HashValue& AwsKeyCache::key(const AwsKeys& keys, std::string_view date, st
     access_key_id_ = keys.access_key_id;
     secret_ = Secret(std::string(keys.secret_access_key));
     return key_;
+}
+
+void AwsKeyCache::tidy() {
+    if (!std::exchange(used_, false) && !empty()) *this = {};
 }
 
 void append_canonical_request(const AwsSigning& in, const RequestHead& head, std::string& out, std::string& names) {

@@ -28,11 +28,15 @@ class AwsKeyCache {
   public:
     /// `date` is "20150830". Valid until the next call.
     const HashValue& key(const AwsKeys& keys, std::string_view date, std::string_view region, std::string_view service);
+    /// Once in a while: what nobody has asked for since the last call is forgotten, and wiped. Keys that were replaced are of no more use.
+    void tidy();
+    bool empty() const { return secret_.empty(); }
 
   private:
     std::string date_, region_, service_, access_key_id_;
     Secret secret_;  // a store of one's own may change the secret of a key and keep its id
     HashValue key_;
+    bool used_ = false;
 };
 
 /// What the signature says of the body.

@@ -2,11 +2,14 @@
 
 #include <brotli/decode.h>
 #include <string.h>  // explicit_bzero
+#include <sys/mman.h>
 #include <zlib.h>
+#define ZSTD_STATIC_LINKING_ONLY   // for ZSTD_createDCtx_advanced: of its shared library a symbol as any other, and unchanged since 0.8 (2016)
 #include <zstd.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -77,21 +80,29 @@ namespace {
 
 using Step = Decoder::Step;
 
-// For the memory of decoders: in their windows is what a vendor repeated, before anybody has searched it. zstd's cannot be had without an interface that it calls experimental.
+// For the memory of decoders: in their windows is what a vendor repeated, before anybody has searched it. Windows are megabytes of which most bodies fill a
+// little: those go back to the kernel, which hands out zeros, and are not touched for it.
+constexpr std::size_t before = alignof(std::max_align_t), own_mapping = 256 * 1024;
+static_assert(before >= sizeof(std::size_t));
+
 void* allocate(void*, std::size_t size) {
-    constexpr std::size_t before = alignof(std::max_align_t);
-    static_assert(before >= sizeof size);
-    auto* const whole = static_cast<char*>(std::malloc(before + size));
-    if (!whole) return nullptr;
-    new (whole) std::size_t(size);
-    return whole + before;
+    if (size > SIZE_MAX - before) return nullptr;
+    const std::size_t whole = before + size;
+    void* at = whole < own_mapping ? std::malloc(whole) : ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!at || at == MAP_FAILED) return nullptr;
+    new (at) std::size_t(whole);
+    return static_cast<char*>(at) + before;
 }
-void wipe_and_free(void*, void* at) {
-    constexpr std::size_t before = alignof(std::max_align_t);
-    if (!at) return;
-    char* const whole = static_cast<char*>(at) - before;
-    explicit_bzero(at, *reinterpret_cast<const std::size_t*>(whole));
-    std::free(whole);
+void wipe_and_free(void*, void* given) {
+    if (!given) return;
+    void* const at = static_cast<char*>(given) - before;
+    const std::size_t whole = *static_cast<const std::size_t*>(at);
+    if (whole >= own_mapping) {
+        ::munmap(at, whole);
+        return;
+    }
+    explicit_bzero(at, whole);
+    std::free(at);
 }
 
 /// gzip (RFC 1952) with any number of members; deflate, which is zlib (RFC 1950) by the book and bare (RFC 1951) with some.
@@ -208,7 +219,7 @@ class Unbrotli {
 /// zstd (RFC 8878) with any number of frames.
 class Unzstd {
   public:
-    Unzstd() : context_(ZSTD_createDCtx()) {
+    Unzstd() : context_(ZSTD_createDCtx_advanced({allocate, wipe_and_free, nullptr})) {
         if (!context_) throw std::bad_alloc();
         ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, 23);
     }

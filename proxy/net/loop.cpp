@@ -10,6 +10,9 @@
 namespace sluice {
 
 void Block::wipe() { explicit_bzero(bytes.get(), size); }
+void BulkPool::Spare::wipe() {
+    if (used > 0) explicit_bzero(bytes.get(), std::exchange(used, 0));
+}
 
 Inbox::Inbox() : Polled([](Polled* inbox, std::uint32_t) { static_cast<Inbox*>(inbox)->told_ = true; }), fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");

@@ -58,41 +58,59 @@ class BlockPool {
 };
 
 /// Larger buffers for plain bodies that keep coming: a read or a write of 17 KiB costs a third more than its share of one of 64 KiB. Few, whatever the number of connections: who finds none goes on with its
-/// Block.
+/// Block. What was in one stays there while its body goes on, which takes it again and again: wiping it each time would cost a twentieth. `wipe_of` is for when the body has ended.
 class BulkPool {
   public:
     static constexpr std::size_t size = 64 * 1024, most = 64;
     struct Return {
         BulkPool* pool;
-        void operator()(char* bytes) const { pool->give(bytes); }
+        const void* owner = nullptr;
+        std::size_t used = 0;   // from the first byte to the last that was filled since it was wiped
+        void operator()(char* bytes) const { pool->give({std::unique_ptr<char[]>(bytes), owner, used}); }
     };
     using Buffer = std::unique_ptr<char[], Return>;
 
     BulkPool() { free_.reserve(spare); }   // giving back must not fail
     BulkPool(const BulkPool&) = delete;
-    /// Null: all are in use.
-    Buffer take() {
+    ~BulkPool() {
+        for (Spare& one : free_) one.wipe();
+    }
+    /// For `owner`'s bytes. Null: all are in use.
+    Buffer take(const void* owner) {
         if (out_ == most) return Buffer(nullptr, {this});
-        std::unique_ptr<char[]> bytes;
+        Spare one;
         if (free_.empty()) {
-            bytes = std::make_unique_for_overwrite<char[]>(size);
+            one.bytes = std::make_unique_for_overwrite<char[]>(size);
         } else {
-            bytes = std::move(free_.back());
+            one = std::move(free_.back());
             free_.pop_back();
         }
         ++out_;
-        return Buffer(bytes.release(), {this});
+        return Buffer(one.bytes.release(), {this, owner, one.used});
+    }
+    /// Those that `owner` was the last to use.
+    void wipe_of(const void* owner) {
+        for (Spare& one : free_)
+            if (one.owner == owner) one.wipe();
     }
 
   private:
-    void give(char* bytes) {
+    struct Spare {
+        std::unique_ptr<char[]> bytes;
+        const void* owner = nullptr;
+        std::size_t used = 0;
+        void wipe();
+    };
+    void give(Spare one) {
         --out_;
-        std::unique_ptr<char[]> owned(bytes);
-        if (free_.size() < spare) free_.push_back(std::move(owned));
+        if (free_.size() < spare)
+            free_.push_back(std::move(one));
+        else
+            one.wipe();
     }
 
     static constexpr std::size_t spare = 8;
-    std::vector<std::unique_ptr<char[]>> free_;
+    std::vector<Spare> free_;
     std::size_t out_ = 0;
 };
 

@@ -108,6 +108,7 @@ void Worker::Impl::put_in_force(std::shared_ptr<const PolicySnapshot> snapshot) 
 void Worker::Impl::tidy() {
     const TimePoint now = Loop::now();
     transport.sweep(now);
+    for (AwsKeyCache& keys : core.aws_keys) keys.tidy();
     std::vector<Session*> sessions(floor.sessions.begin(), floor.sessions.end());   // one that ends leaves the list
     for (Session* session : sessions) session->tidy();
     give_memory_back();

@@ -2,6 +2,7 @@
 
 #include <string.h>  // explicit_bzero
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <utility>
@@ -41,7 +42,11 @@ std::span<char> InputBuffer::room(Loop& loop, std::size_t limit) {
 
 void InputBuffer::wipe() {
     const std::size_t written = std::exchange(written_, 0);
-    if (!bulk_ && written > 0) explicit_bzero(data_, written);
+    if (written == 0) return;
+    if (bulk_)
+        bulk_.get_deleter().used = std::max(bulk_.get_deleter().used, written);
+    else
+        explicit_bzero(data_, written);
 }
 
 void InputBuffer::release(Loop& loop) {
@@ -53,12 +58,24 @@ void InputBuffer::release(Loop& loop) {
     capacity_ = begin_ = end_ = 0;
 }
 
+void InputBuffer::finish(Loop& loop) {
+    release(loop);
+    if (unwiped_) std::exchange(unwiped_, nullptr)->wipe_of(this);
+}
+
+InputBuffer::~InputBuffer() {
+    wipe();
+    bulk_.reset();
+    if (unwiped_) unwiped_->wipe_of(this);
+}
+
 void InputBuffer::widen(Loop& loop) {
     if (bulk_ || large_ || loop.blocks.wipes()) return;   // what is secret is small
-    BulkPool::Buffer wider = loop.bulk.take();
+    BulkPool::Buffer wider = loop.bulk.take(this);
     if (!wider) return;
     release(loop);
     bulk_ = std::move(wider);
+    unwiped_ = &loop.bulk;
     data_ = bulk_.get();
     capacity_ = BulkPool::size;
 }
@@ -293,14 +310,14 @@ Task<Result<Chunk>> H1Channel::next(TimePoint deadline) {
 }
 
 void H1Channel::rest() {
-    if (open() && input_.empty()) input_.release(stream_->loop());
+    if (open() && input_.empty()) input_.finish(stream_->loop());
     counter_ = nullptr;
     activity_ = nullptr;
 }
 
 void H1Channel::close(bool reset) {
     if (!open()) return;
-    input_.release(stream_->loop());
+    input_.finish(stream_->loop());
     stream_->close(reset);
 }
 

@@ -17,12 +17,12 @@
 namespace sluice {
 
 /// Received bytes that are not parsed yet: one pooled block, or a larger buffer while a head needs it or a body keeps coming. What was in it is wiped when it is given back: heads hold what applications log in
-/// with, and answers what a vendor repeats. Only the larger ones of bodies are not, which cost a twentieth more so.
+/// with, and answers what a vendor repeats. The larger ones of bodies are wiped once the body has ended (`finish`).
 class InputBuffer {
   public:
     InputBuffer() = default;
     InputBuffer(const InputBuffer&) = delete;
-    ~InputBuffer() { wipe(); }
+    ~InputBuffer();
 
     std::string_view view() const { return {data_ + begin_, end_ - begin_}; }
     bool empty() const { return begin_ == end_; }
@@ -37,6 +37,8 @@ class InputBuffer {
     void widen(Loop& loop);
     /// Gives the block back; nothing may be in it.
     void release(Loop& loop);
+    /// The same, where what came in has come to its end.
+    void finish(Loop& loop);
 
   private:
     void wipe();
@@ -44,6 +46,7 @@ class InputBuffer {
     std::unique_ptr<Block> block_;
     std::unique_ptr<char[]> large_;
     BulkPool::Buffer bulk_{nullptr, {nullptr}};
+    BulkPool* unwiped_ = nullptr;   // something of ours may be in its buffers
     char* data_ = nullptr;
     std::size_t capacity_ = 0, begin_ = 0, end_ = 0;
     std::size_t written_ = 0;   // from the first byte to the last that was ever filled

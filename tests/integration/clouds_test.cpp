@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <openssl/evp.h>
-#include <openssl/pem.h>
+#include <openssl/rsa.h>
 
 #include <algorithm>
 #include <functional>
@@ -14,6 +14,7 @@
 #include "proxy/credentials/secret_json.hpp"
 #include "proxy/credentials/stamp.hpp"
 #include "tests/support/issuer.hpp"
+#include "tests/support/pem.hpp"
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -62,21 +63,9 @@ FormMap form_of(const Message& request) {
     return out;
 }
 
-struct RsaKey {
-    KeyPtr key{EVP_RSA_gen(2048)};
-    std::string pem() const {
-        BIO* bio = BIO_new(BIO_s_mem());
-        PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-        char* data = nullptr;
-        const long size = BIO_get_mem_data(bio, &data);
-        std::string out(data, static_cast<std::size_t>(size));
-        BIO_free(bio);
-        return out;
-    }
-};
-const RsaKey& rsa_key() {
-    static const RsaKey key;
-    return key;
+EVP_PKEY* rsa_key() {
+    static const KeyPtr key(EVP_RSA_gen(2048));
+    return key.get();
 }
 
 // The claims of a JWT whose RS256 signature by `rsa_key` holds; nothing: it does not.
@@ -87,7 +76,7 @@ std::optional<SecretJson> verified(const std::string& token) {
     const auto signature = decode_base64url(std::string_view(token).substr(second + 1));
     if (!header || !claims || !signature || !holds(*header, R"("alg":"RS256")")) return {};
     EVP_MD_CTX* context = EVP_MD_CTX_new();
-    EVP_DigestVerifyInit(context, nullptr, EVP_sha256(), nullptr, rsa_key().key.get());
+    EVP_DigestVerifyInit(context, nullptr, EVP_sha256(), nullptr, rsa_key());
     const bool good = EVP_DigestVerify(context, reinterpret_cast<const unsigned char*>(signature->data()), signature->size(), reinterpret_cast<const unsigned char*>(token.data()), second) == 1;
     EVP_MD_CTX_free(context);
     return SecretJson::parse(good ? *claims : "nothing");
@@ -136,7 +125,7 @@ GithubAppSpec github_spec(const FakeVendor& vendor, const TemporaryDirectory& di
     GithubAppSpec spec;
     spec.app_id = "12";
     spec.installation_id = "77";
-    spec.key = {SecretSource::Kind::file, directory.file("app.pem", rsa_key().pem()), {}, {}};
+    spec.key = {SecretSource::Kind::file, directory.file("app.pem", pem_of_key(rsa_key())), {}, {}};
     spec.api_url = url_of(vendor);
     spec.repositories = {"one"};
     spec.permissions = {{"contents", "read"}};
@@ -291,8 +280,7 @@ struct Google {
     Google() { base = "https://" + vendor.authority(); }
 
     SecretSource service_account() const {
-        std::string pem = rsa_key().pem();
-        for (auto at = pem.find('\n'); at != pem.npos; at = pem.find('\n', at)) pem.replace(at, 1, "\\n");
+        const std::string pem = on_one_line(pem_of_key(rsa_key()));
         return file(R"({"type":"service_account","client_email":"a@p.example","private_key_id":"k","private_key":")" + pem + R"(","token_uri":")" + base + "/token\"}");
     }
     SecretSource federation(const std::string& source, bool impersonated) const {

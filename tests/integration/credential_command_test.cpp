@@ -1,7 +1,7 @@
 // `sluice credential test`, with a token endpoint of the test's own; and what status, doctor, /ready and /vendors say of
 // credentials that are fetched.
 #include <openssl/evp.h>
-#include <openssl/pem.h>
+#include <openssl/rsa.h>
 
 #include <boost/json/parse.hpp>
 #include <catch2/catch.hpp>
@@ -14,6 +14,7 @@
 #include "proxy/app/doctor.hpp"
 #include "tests/support/command.hpp"
 #include "tests/support/issuer.hpp"
+#include "tests/support/pem.hpp"
 #include "tests/support/proxy.hpp"
 
 using namespace sluice;
@@ -170,22 +171,6 @@ TEST_CASE("what an issuer answers instead of a token is explained, with what to 
 
 namespace {
 
-std::string pem_of_a_key(int bits) {
-    const KeyPtr key(EVP_RSA_gen(static_cast<unsigned>(bits)));
-    BIO* bio = BIO_new(BIO_s_mem());
-    PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(bio, &data);
-    std::string pem(data, static_cast<std::size_t>(size));
-    BIO_free(bio);
-    return pem;
-}
-
-std::string on_one_line(std::string pem) {
-    for (std::size_t at = 0; (at = pem.find('\n', at)) != pem.npos;) pem.replace(at, 1, "\\n");
-    return pem;
-}
-
 /// Answers a login to Vault well, and everything else so.
 FakeVendor::Serve after_login(const std::string& response) {
     return [response](Wire& wire) {
@@ -239,7 +224,7 @@ TEST_CASE("whatever kind of issuer refuses, the words are about what its credent
     };
     const Variable id("AWS_ACCESS_KEY_ID", "AKID"), key("AWS_SECRET_ACCESS_KEY", client_secret), session("AWS_SESSION_TOKEN");
     const TemporaryDirectory directory;
-    const std::string pem = pem_of_a_key(2048);
+    const std::string pem = pem_of_key(KeyPtr(EVP_RSA_gen(2048)).get());
     directory.file("ca.pem", vendor_ca().pem());
     directory.file("key.pem", pem);
     directory.file("subject", client_secret);

@@ -1,15 +1,14 @@
 // A client certificate for tests: one of our own, and a vendor that asks for it.
 #pragma once
 
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include <boost/json.hpp>
 #include <filesystem>
 #include <memory>
-#include <stdexcept>
 #include <string>
 
+#include "tests/support/pem.hpp"
 #include "tests/support/proxy.hpp"
 #include "tests/support/wire.hpp"
 
@@ -24,23 +23,13 @@ std::string der(const T* of, int (*write)(const T*, unsigned char**)) {
     return out;
 }
 
-/// PEM of whatever `write` writes.
-template <class Write>
-std::string pem(Write write) {
-    const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new(BIO_s_mem()), BIO_free);
-    if (write(memory.get()) != 1) throw std::runtime_error("no PEM");
-    char* bytes = nullptr;
-    const long size = BIO_get_mem_data(memory.get(), &bytes);
-    return {bytes, static_cast<std::size_t>(size)};
-}
-
 /// What Sluice shows a vendor that asks: a certificate and its key, in files.
 struct OurCertificate {
     TemporaryDirectory directory;
     KeyPtr key = std::move(make_key().value());
     X509Ptr certificate = std::move(vendor_ca().mint("sluice.example", key.get(), std::chrono::system_clock::now()).value());
     std::string cert_pem = pem([this](BIO* out) { return PEM_write_bio_X509(out, certificate.get()); });
-    std::string key_pem = pem([this](BIO* out) { return PEM_write_bio_PrivateKey(out, key.get(), nullptr, nullptr, 0, nullptr, nullptr); });
+    std::string key_pem = pem_of_key(key.get());
     std::string cert_file = directory.file("client.pem", cert_pem);
     std::string key_file = directory.file("client.key", key_pem);
 

@@ -377,6 +377,30 @@ TEST_CASE("a placeholder that needs encoding is found encoded in path and query"
     CHECK(head.target == "/a?key=s3cr3t");
 }
 
+TEST_CASE("a placeholder is found in path and query however much of it is encoded, in digits of either case") {
+    const auto target = [](const std::string& written, std::string_view placeholder) {
+        RequestHead head;
+        head.target = written;
+        replace_placeholder(placeholder, "s3/cr3t", head);
+        return head.target;
+    };
+    CHECK(target("/a?key=%7b%7Bkey%7d%7D", "{{key}}") == "/a?key=s3%2Fcr3t");
+    CHECK(target("/%7b{key%7d}/%7bkey%7d", "{{key}}") == "/s3%2Fcr3t/%7bkey%7d");
+    CHECK(target("/%50LACE%2dHOLDE%52", "PLACE-HOLDER") == "/s3%2Fcr3t");
+    CHECK(target("/%%50LACE-HOLDER%", "PLACE-HOLDER") == "/%s3%2Fcr3t%");
+    CHECK(target("/x%2541y1234", "x%41y1234") == "/s3%2Fcr3t");   // the placeholder's own escape, encoded
+    CHECK(target("/x%41y1234", "x%41y1234") == "/s3%2Fcr3t");     // and as it is
+    for (const char* other : {"/PLACE-HOLDE%5", "/PLACE-HOLDE%", "/PLACE-HOLDE", "/%2550LACE-HOLDER", "/place-holder", "/PLACE%2GHOLDER"})
+        CHECK(target(other, "PLACE-HOLDER") == other);
+}
+
+TEST_CASE("in a header's value only the placeholder itself is replaced, as nobody decodes there") {
+    RequestHead head;
+    head.target = "/";
+    head.fields.add("X-Api-Key", "PLACE%2DHOLDER");
+    CHECK(replace_placeholder("PLACE-HOLDER", "s3cr3t", head) == Placeholders::none);
+}
+
 TEST_CASE("a request without the placeholder stays as it is") {
     RequestHead head;
     head.target = "/a?b=c";

@@ -22,10 +22,10 @@ TEST_CASE("the clock stands still while it is held, and goes on afterwards") {
 TEST_CASE("large buffers are few, and come back by themselves") {
     BulkPool pool;
     std::vector<BulkPool::Buffer> taken;
-    for (std::size_t i = 0; i < BulkPool::most; ++i) REQUIRE(taken.emplace_back(pool.take()));
-    CHECK_FALSE(pool.take());
+    for (std::size_t i = 0; i < BulkPool::most; ++i) REQUIRE(taken.emplace_back(pool.take(nullptr)));
+    CHECK_FALSE(pool.take(nullptr));
     taken.pop_back();
-    CHECK(pool.take());
+    CHECK(pool.take(nullptr));
     taken.clear();
-    CHECK(pool.take());
+    CHECK(pool.take(nullptr));
 }

@@ -68,3 +68,42 @@ TEST_CASE("a body that keeps coming has no larger buffers where they would have 
     secret.widen(loop);
     CHECK(secret.room(loop, Block::size).size() == Block::size);
 }
+
+TEST_CASE("nothing is left of a body in the larger buffers once it has ended, also where it had several") {
+    Loop loop;
+    for (const std::size_t filled : {BulkPool::size, std::size_t{300}}) {
+        BulkPool::Buffer first = loop.bulk.take(nullptr), second = loop.bulk.take(nullptr);
+        for (BulkPool::Buffer* buffer : {&first, &second}) std::memset(buffer->get(), 0, BulkPool::size);
+        first.reset();
+        auto in = std::make_unique<InputBuffer>();
+        in->widen(loop);   // the first
+        const std::span<char> room = in->room(loop, Block::size);
+        std::memset(room.data(), 's', filled);
+        in->filled(filled);
+        in->consume(filled);
+        in->release(loop);   // while it waits for more
+        second.reset();
+        in->widen(loop);   // the second
+        fill(*in, loop, Block::size);
+        in->consume(BulkPool::size);
+        if (GENERATE(true, false)) in->finish(loop);
+        else in.reset();
+        for (BulkPool::Buffer* buffer : {&first, &second}) {
+            *buffer = loop.bulk.take(nullptr);
+            CHECK(std::all_of(buffer->get(), buffer->get() + BulkPool::size, [](char c) { return c == 0; }));
+        }
+    }
+}
+
+TEST_CASE("the larger buffers are not wiped while their body goes on, also where another ends") {
+    Loop loop;
+    InputBuffer in, other;
+    other.widen(loop);
+    in.widen(loop);
+    fill(in, loop, Block::size);
+    in.consume(BulkPool::size);
+    in.release(loop);
+    other.finish(loop);
+    const BulkPool::Buffer of_other = loop.bulk.take(nullptr);
+    CHECK(loop.bulk.take(nullptr).get_deleter().used == BulkPool::size);
+}

@@ -120,6 +120,7 @@ std::set<std::string> plain_forms(const std::string& secret) {
     out.insert(formatted(json, one_of("&<=>"), "\\u%04X"));
     out.insert(formatted(replaced(replaced(secret, "\\", "\\\\"), "/", "\\/"), one_of("\"&'+<>`"), "\\u%04x"));
     out.insert(formatted(secret, one_of("\"&'-;<=>\\`"), "\\u%04X"));
+    out.insert(formatted(secret, [](char c) { return c == '=' || c < 0x20 || c > 0x7e; }, "=%02X"));
     using References = std::vector<std::pair<std::string, std::string>>;
     const auto page = [&](const References& more) {
         std::string text = secret;

@@ -308,6 +308,21 @@ TEST_CASE("a kept signing key is used until the day, the scope or the keys chang
     CHECK(anew(turns[0]) != anew(turns[6]));
 }
 
+TEST_CASE("a signing key that nobody signs with any more is forgotten") {
+    AwsKeyCache cache;
+    const AwsSigning in = suite_signing();
+    const std::string key(cache.key(in.keys, "20150830", in.region, in.service).bytes());
+    cache.tidy();
+    CHECK_FALSE(cache.empty());   // it was used
+    cache.key(in.keys, "20150830", in.region, in.service);
+    cache.tidy();
+    CHECK_FALSE(cache.empty());
+    cache.tidy();
+    CHECK(cache.empty());
+    cache.tidy();
+    CHECK(cache.key(in.keys, "20150830", in.region, in.service).bytes() == key);
+}
+
 TEST_CASE("what the signature says of a body is the application's word, or the service's custom") {
     using Kind = AwsPayload::Kind;
     const std::string hash(64, 'a');
