@@ -92,6 +92,42 @@ void note_sent(std::span<HeldLimit> limits) {
     }
 }
 
+Acquisition::Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter)
+    : limits_(limits), terms_(terms), waiter_(waiter), keeps_from_(never) {
+    if (limits.size() < 2) return;
+    for (const HeldLimit& held : limits)
+        if (const Duration wait = held.limit->state.spec().wait; wait > Duration{})
+            keeps_from_ = std::min(keeps_from_, later(waiter.since, wait / 2));
+}
+
+void Acquisition::give_kept_back() {
+    if (std::exchange(kept_, 0) != 0)
+        for (HeldLimit& held : limits_) held.seat.give_back();
+}
+
+bool Acquisition::is_kept(const HeldLimit& held) const {
+    return (kept_ >> (&held - limits_.data()) & 1) != 0;
+}
+
+// One after the other. The first that is not to be had now; null: it has them all.
+HeldLimit* Acquisition::keep_seats() {
+    for (std::size_t i = 0; i < std::min<std::size_t>(limits_.size(), 64); ++i) {
+        HeldLimit& held = limits_[i];
+        if (!needs_seat(held, terms_) || held.seat) continue;
+        const bool here = is_here(held);
+        if (!(here ? turn_->may_try() : queue_of(held).lets_pass(held.priority, waiter_.since))) return &held;
+        auto seat = held.place.enter(held.limit->seats());
+        if (!seat) return &held;
+        held.seat = std::move(*seat);
+        kept_ |= std::uint64_t{1} << i;
+        if (here)
+            turn_->took(), turn_.reset();
+        else
+            queue_of(held).passed(waiter_.since);
+    }
+    return nullptr;
+}
+
 WaitQueue& Acquisition::queue_of(HeldLimit& held) const {
     return queue_for(held, needs_seat(held, terms_));
 }
@@ -108,6 +144,8 @@ bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
 // All of it, or which limit refuses. Of several it is one that can only refuse for good, else the one in whose queue it
 // is. It is looked at everything first: what is taken and given back at once might be missed by another in between.
 std::optional<Acquisition::Blocked> Acquisition::take(TimePoint now) {
+    if (now >= keeps_from_)
+        if (HeldLimit* const by = keep_seats()) return Blocked{by, {Part::seats, never}};
     const bool first_here = turn_ && turn_->may_try();
     const TimePoint since = turn_ ? turn_->since(now) : now;
     TimePoint at = since;
@@ -116,13 +154,15 @@ std::optional<Acquisition::Blocked> Acquisition::take(TimePoint now) {
         const bool seat = needs_seat(held, terms_), here = is_here(held);
         Full full = held.place.full(held.spent, held.cost_tokens, since);
         const bool spent = full.retry_at > now;
-        const bool taken = !spent && seat && held.place.seats_full(held.limit->seats());
-        const bool passes = here ? first_here : queue_of(held).lets_pass(held.priority, waiter_.since);
+        const bool taken = !spent && seat && !held.seat && held.place.seats_full(held.limit->seats());
+        const LimitSpec& spec = held.limit->state.spec();
+        const bool has_all = held.seat && !spec.rate && !spec.tokens && !spec.learn;
+        const bool passes = has_all || (here ? first_here : queue_of(held).lets_pass(held.priority, waiter_.since));
         if (!spent && !taken && passes) {
             at = std::max(at, full.retry_at);
             continue;
         }
-        if (taken || (!spent && seat)) full = {Part::seats, never};
+        if (taken || (!spent && seat && !spec.rate && !spec.tokens)) full = {Part::seats, never};
         const Blocked one{&held, full};
         if (!blocked || here || in_vain(one, now)) blocked = one;
         if (in_vain(one, now)) break;
@@ -142,10 +182,15 @@ Acquisition::Next Acquisition::go(TimePoint now) {
     for (;;) {
         const std::optional<Blocked> blocked = take(now);
         if (!blocked) {
-            for (HeldLimit& held : limits_)
-                if (!is_here(held)) queue_of(held).passed(waiter_.since);
-            if (turn_) turn_->took();
+            for (HeldLimit& held : limits_) {
+                if (is_kept(held)) continue;  // that place has been counted
+                if (is_here(held))
+                    turn_->took();
+                else
+                    queue_of(held).passed(waiter_.since);
+            }
             turn_.reset();
+            kept_ = 0;
             return {};
         }
         HeldLimit& by = *blocked->by;

@@ -15,6 +15,11 @@
 //         sleep until *next.until or woken (either may be early);
 //     }                                                 // ~Acquisition leaves the queue, on every path
 //
+// Where limits cross (each has others who need it alone) one who needs them all might never find them free at one
+// moment. So whoever has waited for half of its shortest `wait` keeps the seats that it comes by from then on, in the
+// order of its limits, so that no two keep each other from theirs. Of rates it holds nothing even then, or they would
+// be sent late.
+//
 // A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in:
 // so nobody waits longer than the longest wait of its limits.
 //
@@ -27,6 +32,7 @@
 // behind another is woken when it becomes the first. And nobody sleeps in a queue that did not refuse it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 
@@ -67,8 +73,10 @@ void note_sent(std::span<HeldLimit> limits);
 class Acquisition {
   public:
     /// `waiter`: its `wake`, `whom` and `since` are set; must outlive this, as must `limits`, of which nothing is held.
-    Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter)
-        : limits_(limits), terms_(terms), waiter_(waiter) {}
+    Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter);
+    /// Whatever was kept of seats without all the rest comes back.
+    ~Acquisition() { give_kept_back(); }
+    Acquisition(const Acquisition&) = delete;
 
     struct Next {
         std::optional<TimePoint> until;  // sleep; neither this nor a refusal: everything is taken
@@ -87,6 +95,9 @@ class Acquisition {
         Full full;
     };
     std::optional<Blocked> take(TimePoint now);
+    HeldLimit* keep_seats();
+    void give_kept_back();
+    bool is_kept(const HeldLimit& held) const;
     WaitQueue& queue_of(HeldLimit& held) const;
     bool is_here(HeldLimit& held) const { return turn_ && &turn_->queue() == &queue_of(held); }
     TimePoint deadline_of(const HeldLimit& held) const;
@@ -95,6 +106,8 @@ class Acquisition {
     const std::span<HeldLimit> limits_;
     const Terms terms_;
     Waiter& waiter_;
+    TimePoint keeps_from_;      // seats
+    std::uint64_t kept_ = 0;    // a bit for each limit, of the first 64, whose seat is kept without all the rest
     std::optional<Turn> turn_;  // in the queue of the limit that refused
 };
 

@@ -351,11 +351,11 @@ Refusal refusal_of(const LimitSpec& spec, const Full& full, TimePoint now) {
         }
         return {Reason::rate_limited, "the limit '", "' is full"};
     }();
-    const Duration wait = retry_after_of(full, now);
+    const Duration wait = std::max<Duration>(retry_after_of(full, now), 1s);
     std::string detail(words.before);
     detail.append(spec.name).append(words.after);
     if (full.retry_at != never) detail.append("; there may be room in ").append(format_retry_after(wait)).append(" s");
-    return {words.reason, std::move(detail), std::max<Duration>(wait, 1s)};
+    return {words.reason, std::move(detail), wait};
 }
 
 }  // namespace sluice

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <queue>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -193,6 +194,56 @@ TEST_CASE("moving to another limit's queue loses no place: who began to wait bef
     }
 }
 
+TEST_CASE(
+    "where limits cross, who has waited for half of its time keeps the seats that it comes by, and so gets them all") {
+    LiveLimit one(spec_of({.seats = 1, .wait = 2s}), seed), two(spec_of({.seats = 1, .wait = 2s}), seed);
+    Caller ones[2] = {Caller({&one}), Caller({&one})}, twos[2] = {Caller({&two}), Caller({&two})}, both({&one, &two});
+    REQUIRE(ones[0].at_once(start));
+    REQUIRE(twos[0].at_once(start));
+    both.begin(start);
+    const auto change_over = [&](Caller* crowd, int round, Duration when) {  // one goes, and the next has come before
+        crowd[1 - round % 2].hold({crowd == ones ? &one : &two});
+        crowd[1 - round % 2].begin(at(when));
+        crowd[round % 2].end(at(when));
+        const bool gone = both.posted > 0 && is_taken(both.go(at(when)));
+        crowd[1 - round % 2].go(at(when));
+        return gone;
+    };
+    bool gone = false;
+    int round = 0;
+    for (; !gone && round < 100; ++round) {
+        gone = change_over(ones, round, 30ms * round + 10ms) || change_over(twos, round, 30ms * round + 25ms);
+        CHECK((gone || !both.holds_anything() || 30ms * round >= 960ms));
+    }
+    CHECK(gone);
+    CHECK(round * 30ms < 1100ms);
+    both.end(at(2s));
+    CHECK(one.state.view(at(2s)).seats_in_use + two.state.view(at(2s)).seats_in_use <= 2);
+}
+
+TEST_CASE("what was kept of seats comes back when another limit refuses, or when it goes away") {
+    LiveLimit one(spec_of({.seats = 1, .wait = 2s}), seed), two(spec_of({.seats = 1, .wait = 2s}), seed);
+    Caller first({&one}), second({&two}), both({&one, &two}), third({&one});
+    REQUIRE(first.at_once(start));
+    REQUIRE(second.at_once(start));
+    both.begin(start);
+    first.end(at(1100ms));
+    CHECK(both.go(at(1100ms)).until == at(2s));
+    CHECK(both.waits_for(two));
+    CHECK(both.held[0].seat);
+    third.begin(at(1200ms));
+    CHECK(third.waits_for(one));
+    if (GENERATE(false, true)) {
+        const auto refused = both.go(at(2s));
+        REQUIRE(refused.refused_by);
+        CHECK(refused.refused_by->limit == &two);
+    }
+    both.acquisition.reset();
+    CHECK_FALSE(both.holds_anything());
+    CHECK(third.posted == 1);
+    CHECK(is_taken(third.go(at(2s))));
+}
+
 TEST_CASE("all waiting of one exchange has one beginning, and each limit refuses by its own wait") {
     LiveLimit rates(spec_of({.rate = per_second(1), .wait = 3s}), seed);
     LiveLimit seats(spec_of({.seats = 1, .wait = 1500ms}), seed);
@@ -211,7 +262,6 @@ TEST_CASE("all waiting of one exchange has one beginning, and each limit refuses
         Caller other({&rates}, 1);
         other.begin(at(100ms));
         CHECK(is_taken(other.go(at(1s))));
-        CHECK(both.go(at(1s)).until == at(2s));
         const auto next = both.go(at(2s));
         REQUIRE(next.refused_by);
         CHECK(next.refused_by->limit == &seats);
@@ -307,6 +357,7 @@ struct Walk {
     struct One : Caller {
         TimePoint until = never;
         bool runs = false;
+        std::set<std::size_t> kept;  // limits whose seat it has while it waits for others
         bool waits() const { return acquisition && acquisition->waits_in(); }
     };
 
@@ -337,6 +388,9 @@ struct Walk {
         }
     }
     bool is_next(One& one, const HeldLimit& held) {
+        const LimitSpec& spec = held.limit->state.spec();
+        const bool more = spec.rate || spec.tokens || spec.learn;
+        if (!more && one.kept.contains(static_cast<std::size_t>(&held - one.held.data()))) return true;
         const WaitQueue& queue = queue_of(held, one);
         const bool by_age = in_a_row[&queue] == 3;
         bool next = true;
@@ -347,16 +401,9 @@ struct Walk {
     }
     void went(One& one, const std::vector<bool>& was_next, const WaitQueue* from) {
         if (std::find(was_next.begin(), was_next.end(), false) != was_next.end()) FAIL("passed somebody");
-        for (const HeldLimit& held : one.held) {
-            const WaitQueue& queue = queue_of(held, one);
-            bool alone = true, oldest = true;
-            each_in(queue, one, [&](const One& other, const HeldLimit&) {
-                alone = false;
-                oldest &= one.waiter.since < other.waiter.since;
-            });
-            if (alone && from != &queue) continue;
-            in_a_row[&queue] = oldest ? 0 : std::min(in_a_row[&queue] + 1, 3u);
-        }
+        for (std::size_t i = 0; i < one.held.size(); ++i)
+            if (!one.kept.contains(i)) count(one, one.held[i], from);
+        one.kept.clear();
         const TimePoint last = longest_wait(one) + wheel_tick;
         if (from && now > last) FAIL("waited too long");
         one.runs = true;
@@ -380,7 +427,10 @@ struct Walk {
     }
     void obey(One& one, Acquisition::Next next, const std::vector<bool>& was_next, const WaitQueue* from) {
         if (is_taken(next)) return went(one, was_next, from);
-        if (one.holds_anything()) FAIL("holds something while it waits");
+        for (const HeldLimit& held : one.held) {
+            if (held.spent.rate.cost > 0 || held.spent.tokens.cost > 0) FAIL("holds a call or tokens while it waits");
+            if (held.seat && now < keeps_from(one)) FAIL("holds a seat too soon");
+        }
         if (next.until) {
             if (*next.until <= now) FAIL("does not sleep");
             if (*next.until > longest_wait(one)) FAIL("sleeps too long");
@@ -392,12 +442,41 @@ struct Walk {
         if (now < deadline && !(next.full.only_time_helps() && next.full.retry_at > deadline))
             FAIL("refused though it may wait");
         one.acquisition.reset();
+        one.kept.clear();
+        if (one.holds_anything()) FAIL("keeps something though it was refused");
         ++refused;
+    }
+    TimePoint keeps_from(const One& one) const {
+        Duration shortest = 24h;
+        for (const HeldLimit& held : one.held)
+            if (const Duration wait = held.limit->state.spec().wait; wait > 0s) shortest = std::min(shortest, wait);
+        return one.held.size() < 2 ? never : one.waiter.since + shortest / 2;
+    }
+    void count(One& one, const HeldLimit& held, const WaitQueue* from) {
+        const WaitQueue& queue = queue_of(held, one);
+        bool alone = true, oldest = true;
+        each_in(queue, one, [&](const One& other, const HeldLimit&) {
+            alone = false;
+            oldest &= one.waiter.since < other.waiter.since;
+        });
+        if (alone && from != &queue) return;
+        in_a_row[&queue] = oldest ? 0 : std::min(in_a_row[&queue] + 1, 3u);
+    }
+    /// Seats that it has come by, whether it goes now or not.
+    void note_kept(One& one, const std::vector<bool>& was_next, const WaitQueue* from) {
+        if (now < keeps_from(one)) return;
+        for (std::size_t i = 0; i < one.held.size(); ++i) {
+            if (!one.held[i].seat || !one.kept.insert(i).second) continue;
+            if (!was_next[i]) FAIL("passed somebody");
+            count(one, one.held[i], from);
+            ++kept_seats;
+        }
     }
     void go(One& one) {
         const auto was_next = who_is_next(one);
         const WaitQueue* const from = one.acquisition->waits_in();
         const Acquisition::Next next = one.go(now);
+        note_kept(one, was_next, from);
         if (one.waits() && one.acquisition->waits_in() != from) ++moved;
         obey(one, next, was_next, from);
     }
@@ -434,6 +513,7 @@ struct Walk {
             come(one);
         } else if (dice.one_in(60)) {
             one.acquisition.reset();  // it went away
+            one.kept.clear();
         }
         judge_now();
     }
@@ -452,7 +532,7 @@ struct Walk {
             const auto could = [&](const HeldLimit& held) {
                 if (held.place.full(held.spent, held.cost_tokens, now).retry_at > now) return false;
                 const auto& seats = held.limit->state.spec().seats;
-                if (one.terms.seated && seats && held.place.seats_full(seats->most)) return false;
+                if (one.terms.seated && seats && !held.seat && held.place.seats_full(seats->most)) return false;
                 return is_next(one, held);
             };
             if (std::all_of(one.held.begin(), one.held.end(), could)) FAIL("one sleeps that could go");
@@ -489,21 +569,22 @@ struct Walk {
     std::vector<Sent> sent;
     std::map<const WaitQueue*, unsigned> in_a_row;
     TimePoint now = start;
-    std::uint64_t passed = 0, waited = 0, refused = 0, moved = 0;
+    std::uint64_t passed = 0, waited = 0, refused = 0, moved = 0, kept_seats = 0;
 };
 
 }  // namespace
 
 TEST_CASE(
     "random walk: under several limits nobody is passed, left asleep, kept too long or let through too early, and "
-    "nobody holds anything while it waits") {
-    std::uint64_t passed = 0, waited = 0, refused = 0, moved = 0;
+    "nobody holds a call of a rate while it waits") {
+    std::uint64_t passed = 0, waited = 0, refused = 0, moved = 0, kept_seats = 0;
     for (int round = 0; round < 300 / walk::slower; ++round) {
         CAPTURE(round);
         Walk walk(round);
         for (int step = 0; step < 5'000; ++step) walk.step();
         walk.judge_rates();
         passed += walk.passed, waited += walk.waited, refused += walk.refused, moved += walk.moved;
+        kept_seats += walk.kept_seats;
         for (Walk::One& one : walk.crowd) one.end(walk.now);
         for (const auto& limit : walk.limits) {
             const LimitView view = limit->state.view(walk.now);
@@ -514,6 +595,7 @@ TEST_CASE(
     CHECK(waited > 50'000 / walk::slower);
     CHECK(refused > 50'000 / walk::slower);
     CHECK(moved > 30'000 / walk::slower);
+    CHECK(kept_seats > 3'000 / walk::slower);
 }
 
 namespace {
