@@ -264,7 +264,7 @@ Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now) {
     return failure;
 }
 
-Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
+Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint, Duration waited) {
     RoundTrip& trip = ex.trip.emplace();
     trip.vendor = ex.serving;
     trip.contexts = &ex.policy->contexts;
@@ -280,8 +280,15 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint) {
     trip.response = &ex.response;
 
     // Places under the limits first: a refusal shall cost no signature. While it waits for them the credential may become another; while it waits for the credential nothing is held, and that time is none of the limits' waiting.
-    TimePoint began = Core::now();
-    for (bool attached = false;; attached = true) {
+    TimePoint began = Core::now() - waited;
+    bool attached = false;
+    if (!ex.tunnel && any_limit(ex, [](const LimitSpec& spec) { return spec.learn; }) && awaits_credential(ex, trip.destination)) {   // a place in a learnt pace cannot be given back
+        Result<void> got = co_await attach_credential(core, ex, trip.destination);
+        if (!got) co_return got;
+        began = Core::now() - waited;
+        attached = true;
+    }
+    for (;; attached = true) {
         if (!acquire_at_once(ex)) {
             Result<void> got = co_await acquire(core, ex, began);
             if (!got) co_return got;

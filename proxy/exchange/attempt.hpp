@@ -13,8 +13,8 @@ EndpointMask endpoints_out(const Exchange& ex, TimePoint now);
 /// What is said where none of them lets anything through: of the first that will again.
 Failure every_endpoint_out(Core& core, const Exchange& ex, TimePoint now);
 
-/// Takes its places under the limits, gets the credential, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out.
-Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint);
+/// Takes its places under the limits, gets the credential, asks the breaker, sends the request to that endpoint, and receives the head of the answer into `ex.response`. The attempt is over with `finish` of `ex.trip` and `leave_attempt`, whatever came out. `waited`: for its limits, before.
+Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint, Duration waited = {});
 
 /// An answer that nobody wants: what it says is learnt, and a small one read to its end, so that its connection can be used again.
 void let_go(Exchange& ex);

@@ -157,6 +157,11 @@ std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Desti
     return put_on(core, ex, desk.current(*needs.credential), destination);
 }
 
+bool awaits_credential(const Exchange& ex, const Destination& destination) {
+    const auto missing = missing_of(ex, needs_of(ex, destination));
+    return missing && is_coming(*ex.policy->credentials.current(*missing));
+}
+
 Task<Result<bool>> read_body(Exchange& ex) {
     if (!ex.replay.whole() && ex.request.fields.find(Known::expect)) {   // nobody sends a body that is not asked for
         ResponseHead go_on;

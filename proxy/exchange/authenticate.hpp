@@ -10,7 +10,9 @@ namespace sluice {
 /// A Failure: none is attached, and the request must not go (credential_unavailable, not_allowed).
 std::optional<Result<void>> attach_at_once(Core& core, Exchange& ex, const Destination& destination);
 
-/// The same, and waits: for a credential that is being fetched, until the exchange's `total`; for the body, where what is signed is its hash.
+/// Is it still being fetched?
+bool awaits_credential(const Exchange& ex, const Destination& destination);
+/// The same as `attach_at_once`, and waits: for a credential that is being fetched, until the exchange's `total`; for the body, where what is signed is its hash.
 Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination& destination);
 
 /// May this answer mean that the credential is not taken (any more), and can the request be sent again with another? Once an exchange.

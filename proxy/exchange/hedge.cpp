@@ -28,6 +28,7 @@ struct Rival {
     Exchange ex;
     Muted application;
     std::size_t endpoint = 0;
+    Duration waited{};   // the exchange, for its limits
     std::optional<Result<void>> done;
     Wakeup* race = nullptr;   // whoever waits for the attempts; null once one has won
 
@@ -70,7 +71,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
 }
 
 Task<void> run_rival(Core& core, RivalPtr rival) {
-    Result<void> done = co_await attempt(core, rival->ex, rival->endpoint);
+    Result<void> done = co_await attempt(core, rival->ex, rival->endpoint, rival->waited);
     rival->done.emplace(std::move(done));
     if (rival->race) {   // wakes the exchange, which may have taken all of this when it returns
         rival->race->notify(Wait::ready);
@@ -184,8 +185,9 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
             co_return alone;
         }
     }
+    const TimePoint began = Core::now();
     if (!acquire_at_once(ex)) {   // before there is anything to race
-        Result<void> got = co_await acquire(core, ex, Core::now());
+        Result<void> got = co_await acquire(core, ex, began);
         if (!got) co_return got;
     }
     Wakeup race;
@@ -197,6 +199,7 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
     };
     RivalPtr first = rival_of(ex, race);
     hand_over(ex, first->ex);
+    first->waited = Core::now() - began;
     start(std::move(first), endpoint);
     TimePoint hedge_at = later(Core::now(), hedge_after(ex, Core::now()));
     RivalPtr winner = winner_of(ex, rivals);

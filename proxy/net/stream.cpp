@@ -2,6 +2,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <string.h>  // explicit_bzero
 
 #include <array>
@@ -194,6 +195,13 @@ bool Stream::hung_up() {
     }
     std::size_t got = 0;
     return SSL_peek_ex(ssl_.get(), &byte, 1, &got) != 1 && why_nothing().kind != Io::Kind::blocked;
+}
+
+bool Stream::hung_up_behind_bytes() const {
+    if (!socket_.open()) return true;
+    if (ssl_) return socket_.ended_at() != never;
+    pollfd state{socket_.fd(), 0, 0};
+    return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLERR | POLLHUP)) != 0;   // a reset; POLLRDHUP alone is a half-close
 }
 
 void Stream::append_out(const char* bytes, std::size_t size) {

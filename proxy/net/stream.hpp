@@ -61,6 +61,8 @@ class Stream {
 
     /// Has the peer gone, as far as can be told without taking anything from it? A plain connection's FIN may be a half-close by someone who still wants the answer; under TLS nobody does that.
     bool hung_up();
+    /// Likewise where bytes of its are still to be read, past which nobody can look.
+    bool hung_up_behind_bytes() const;
 
     /// Stages: copied, or encrypted, never sent yet.
     void stage(std::string_view bytes);

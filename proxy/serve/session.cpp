@@ -129,10 +129,14 @@ void Session::tidy() {
 void Session::look_for_hang_up() {
     if (!current_ || !current_->waits() || !channel_.open() || stopped_) return;
     if (Loop::now() - current_->phases.started < 500ms) return;
-    // A body that is still being read will show it by itself.
-    if (!channel_.body_done()) return;
-    current_->left_at = channel_.stream().socket().ended_at();
-    if (!channel_.stream().hung_up()) return;
+    Stream& stream = channel_.stream();
+    if (channel_.body_done()) {
+        current_->left_at = stream.socket().ended_at();
+        if (!stream.hung_up()) return;
+    } else {
+        // A body that is being read will show it by itself. While the exchange waits for its turn nobody reads it.
+        if (!current_->pausing || !stream.hung_up_behind_bytes()) return;
+    }
     current_->application_gone = true;
     stopped_ = true;
     interrupt(floor_.core, *current_);
