@@ -95,7 +95,7 @@ void Floor::give_exchange(std::unique_ptr<Exchange> exchange) {
     if (spare_exchanges.size() < spare_exchanges_kept) spare_exchanges.push_back(std::move(exchange));
 }
 
-Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance) {
+Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance), owed_until_(later(Loop::now(), floor.world.times.handshake)) {
     if (entrance == Entrance::unix_socket) uid_ = uid_of_peer(socket.fd());
     channel_.attach(std::make_unique<Stream>(std::move(socket)));
     place_ = floor_.sessions.insert(floor_.sessions.end(), this);
@@ -104,7 +104,11 @@ Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor)
 Session::~Session() { floor_.sessions.erase(place_); }
 
 void Session::close_if_idle() {
-    if (idle_) channel_.close();
+    if (!idle_) return;
+    if (Loop::now() < owed_until_)
+        channel_.interrupt();   // whoever waits goes on waiting, but only so long
+    else
+        channel_.close();
 }
 
 void Session::abort() {
@@ -152,11 +156,17 @@ Task<void> Session::run() {
 Task<Session::Next> Session::serve_one() {
     idle_ = true;
     channel_.rest();
-    if (floor_.core.draining && !fresh_) co_return Next::close;
     const ApplicationTimes& times = floor_.world.times;
-    const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? times.head : times.keep_alive));
+    const TimePoint patience = later(Loop::now(), fresh_ ? times.head : times.keep_alive);
+    H1Channel::Got first = H1Channel::Got::interrupted;
+    while (first == H1Channel::Got::interrupted && channel_.open()) {   // by a drain that begins
+        const bool draining = floor_.core.draining;
+        if (draining && Loop::now() >= owed_until_) co_return Next::close;
+        first = co_await channel_.await_message(draining ? std::min(patience, owed_until_) : patience);
+    }
     if (first != H1Channel::Got::head) co_return Next::close;
     idle_ = rested_ = false;
+    owed_until_ = {};
     constexpr unsigned seldom = 2;   // a CONNECT and what it was made for
     if (++requests_ > seldom) channel_.stream().keep_buffers();
 
@@ -420,7 +430,9 @@ Task<Session::Next> Session::enter(Exchange& ex) {
     const Result<void> sent = co_await push(stream, Origin::application, {}, limits, activity);
     if (!sent) co_return Next::close;
     idle_ = true;
-    const H1Channel::Got got = co_await channel_.await_message(later(Loop::now(), handshake_time));
+    owed_until_ = later(Loop::now(), handshake_time);
+    H1Channel::Got got = H1Channel::Got::interrupted;
+    while (got == H1Channel::Got::interrupted && channel_.open()) got = co_await channel_.await_message(owed_until_);
     idle_ = false;
     if (got != H1Channel::Got::head) co_return Next::close;
 
@@ -432,6 +444,7 @@ Task<Session::Next> Session::enter(Exchange& ex) {
         if (!secured) co_return Next::close;
     }
     inside_ = std::move(inside);
+    owed_until_ = later(Loop::now(), handshake_time);
     co_return Next::request;
 }
 

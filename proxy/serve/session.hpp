@@ -86,6 +86,7 @@ class Session {
     bool rested_ = false;   // has been idle since the last tidying
     unsigned requests_ = 0;
     bool fresh_ = true;   // no request was read yet
+    TimePoint owed_until_;   // a drain waits until then for a first request: of a new connection, or inside a CONNECT that was answered
     std::list<Session*>::iterator place_;
 };
 
