@@ -198,7 +198,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
         }
     }
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
-    const bool replayable = whole && is_idempotent(trip.request->method);
+    const bool replayable = whole && trip.repeatable;
     const PoolKey key = key_of(trip);
 
     for (bool may_reuse = true;; may_reuse = false) {

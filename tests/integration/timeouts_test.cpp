@@ -248,6 +248,14 @@ TEST_CASE("a pooled connection that has died is replaced without the application
         CHECK(answer->field("sluice-attempts") == "1");
         CHECK(requests == 3);
     }
+    SECTION("and for one that has a key by which the vendor knows it again") {
+        app.write("POST / HTTP/1.1\r\nHost: v.example\r\nIdempotency-Key: 1\r\nContent-Length: 1\r\n\r\nx");
+        const auto answer = app.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+        CHECK(answer->field("sluice-attempts") == "1");
+        CHECK(requests == 3);
+    }
     SECTION("but a request that may not is not sent twice") {
         app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 1\r\n\r\nx");
         const auto answer = app.read_response();
