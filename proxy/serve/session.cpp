@@ -19,11 +19,10 @@ constexpr Duration between_doubts = 250ms;   // of a worker
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
 Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
 
-// A Host that does not name whom a request is for. One that names nobody at all is malformed (RFC 9112 3.2); an empty one only where no target names an authority beside it (3.3). A port may be empty (RFC 3986 3.2.3).
+// A Host that does not name whom a request is for. One that names nobody at all is malformed (RFC 9112 3.2); an empty one only where no target names an authority beside it (3.3).
 Refusal wrong_host(std::string_view host, bool target_names_it, std::string detail) {
     if (host.empty() && !target_names_it) return bad_request("an empty Host, where only the Host says whom a request is for");
-    const std::string_view without_colon = host.substr(0, host.size() - (host.ends_with(':') ? 1 : 0));
-    if (!host.empty() && !parse_authority(without_colon, 1)) return bad_request("a Host that is no host and port");
+    if (!host.empty() && !parse_authority(host, 1)) return bad_request("a Host that is no host and port");
     return mismatch(std::move(detail));
 }
 
