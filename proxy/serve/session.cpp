@@ -63,7 +63,8 @@ std::optional<std::uint32_t> uid_of_peer(int fd) {
 }
 
 bool asks_for_websocket(const RequestHead& head, const Framing& framing) {
-    return head.minor == 1 && head.method == "GET" && framing.kind == Framing::Kind::none && head.fields.list_holds(Known::connection, "upgrade") &&
+    const bool empty = framing.kind == Framing::Kind::none || framing == Framing{Framing::Kind::length, 0};
+    return head.minor == 1 && head.method == "GET" && empty && head.fields.list_holds(Known::connection, "upgrade") &&
            head.fields.list_holds(Known::upgrade, "websocket");
 }
 
@@ -246,9 +247,10 @@ void Session::prepare_body(Exchange& ex) {
         return;
     }
     ex.upgrade = asks_for_websocket(ex.request, ex.framing);
-    if (ex.upgrade)
+    if (ex.upgrade) {
+        ex.framing = {};
         channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
-    else
+    } else
         channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
     if (ex.framing.kind != Framing::Kind::chunked) return;   // no other can be malformed

@@ -239,6 +239,17 @@ TEST_CASE("a websocket is upgraded and carries bytes both ways; other upgrades a
     }
     {
         Wire app = proxy.connected("v.example");
+        app.write("GET /ws HTTP/1.1\r\nHost: v.example\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\nping");
+        const auto head = app.read_head();   // a length of nothing is no body
+        REQUIRE(head);
+        CHECK(head->status() == 101);
+        CHECK(app.read_exactly(18) == "helloyou said ping");
+        CHECK(seen.all().back().count("content-length") == 0);
+        app.half_close();
+        CHECK(app.read_all() == "bye");
+    }
+    {
+        Wire app = proxy.connected("v.example");
         app.write("GET / HTTP/1.1\r\nHost: v.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n");
         CHECK(app.read_response()->body == "no");
         const Message last = seen.all().back();
