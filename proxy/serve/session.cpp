@@ -296,9 +296,11 @@ Refusal Session::refuse(const Exchange& ex, Caller caller) {
     return {Reason::client_unknown, std::move(caller.why), {}};
 }
 
-// What is refused inside a CONNECT before the walk can look for its vendor is that of the CONNECT, whatever else it names; a stranger is told nothing of it.
+// What is refused before the walk can look for its vendor is that of its target; inside a CONNECT, of the CONNECT, whatever else it names. A stranger is told nothing of it.
 void Session::attribute(Exchange& ex, bool stranger) {
-    if (inside_ && !stranger && !ex.vendor) ex.vendor = ex.config->match(inside_->authority);
+    if (stranger || ex.vendor) return;
+    const Authority& authority = inside_ ? inside_->authority : ex.authority;
+    if (!authority.host.empty()) ex.vendor = ex.config->match(authority);
 }
 
 // ---- whom the request is for ----------------------------------------------------------------------------------------

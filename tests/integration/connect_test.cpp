@@ -361,6 +361,22 @@ TEST_CASE("what is refused inside a CONNECT before anybody looks for its vendor 
     CHECK(bench.vendor.connections() + bench.open.connections() == 0);
 }
 
+TEST_CASE("a target that names a vendor beside a Host that names another is refused as that vendor's") {
+    Bench bench;
+    double refused = 0;
+    for (const std::string& request : {get("evil.example", "https://" + pay + "/v1"), get(open_vendor, "https://" + pay + "/v1"),
+                                       "CONNECT " + pay + ":443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n"}) {
+        INFO(request);
+        const Message answer = bench.proxy.raw(request);
+        CHECK(answer.status() == 421);
+        CHECK(answer.body.find(R"("vendor":"pay")") != std::string::npos);
+        ++refused;
+        CHECK(eventually([&] { return bench.proxy.metric("sluice_rejected_total{vendor=\"pay\",reason=\"authority_mismatch\"}") == refused; }));
+    }
+    CHECK(bench.proxy.raw(get(pay, "https://evil.example/v1")).body.find("\"vendor\"") == std::string::npos);
+    CHECK(bench.vendor.connections() + bench.open.connections() == 0);
+}
+
 TEST_CASE("an application that does not trust our CA is named in the log") {
     Bench bench;
     Wire wire = bench.tunnel(pay + ":443");
