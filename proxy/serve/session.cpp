@@ -5,6 +5,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/renewal_plan.hpp"
+#include "proxy/net/sockaddr.hpp"
 #include "proxy/policy/clients.hpp"
 
 namespace sluice {
@@ -26,24 +27,15 @@ Refusal wrong_host(std::string_view host, bool target_names_it, std::string deta
     return mismatch(std::move(detail));
 }
 
-bool is_own(const World& world, const Authority& authority) {
-    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
-    for (const ListenAddress& own : world.own) {
-        if (own.port != authority.port) continue;
-        if (authority.host == "localhost" || (address && *address == own.address)) return true;
-        // Bound to every address: we cannot tell ours from others', loopback is always ours.
-        const bool any = own.address == IpAddress{{}, own.address.v6};
-        if (any && address && (address->bytes[0] == 127 || address->text() == "::1")) return true;
-    }
-    return false;
-}
+bool is_any(const IpAddress& address) { return address == IpAddress{{}, address.v6}; }
+bool is_loopback(const IpAddress& address) { return address.v6 ? address.text() == "::1" : address.bytes[0] == 127; }
 
-// A page in a browser must not spend a credential: who may call base-URL mode.
-bool foreign_origin(const World& world, std::string_view origin) {
-    constexpr std::string_view http = "http://";
-    if (!origin.starts_with(http)) return true;
-    const auto authority = parse_authority(origin.substr(http.size()), default_port(Scheme::http));
-    return !authority || !is_own(world, *authority);
+// At which of our addresses a connection came in; nothing: at none.
+std::optional<IpAddress> local_address(int fd) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return {};
+    return from_sockaddr(name);
 }
 
 std::string_view listener_name(Entrance entrance) {
@@ -321,7 +313,7 @@ std::optional<Refusal> Session::address(Exchange& ex) {
     }
     if (target->form == Target::Form::origin) return address_base_url(ex, rest);
 
-    if (is_own(floor_.world, target->authority)) return address_base_url(ex, rest);
+    if (names_us(target->authority)) return address_base_url(ex, rest);
     ex.scheme = target->scheme;
     ex.authority = std::move(target->authority);
     ex.request.target = std::move(rest);
@@ -341,18 +333,47 @@ std::optional<Refusal> Session::address_inside(Exchange& ex, const Target& targe
     return {};
 }
 
+// The proxy's own listener: who means another one of ours does not mean base-URL mode.
+bool Session::names_us(const Authority& authority) {
+    const ListenAddress& own = floor_.world.own.front();
+    if (own.port != authority.port) return false;
+    if (authority.host == "localhost") return true;
+    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
+    if (!address || !is_any(own.address)) return address == own.address;
+    if (is_loopback(*address)) return true;
+    if (!reached_at_) reached_at_ = local_address(channel_.stream().socket().fd());
+    return address == *reached_at_;
+}
+
+// A page in a browser must not spend a credential: who may call base-URL mode.
+bool Session::foreign_origin(std::string_view origin) {
+    constexpr std::string_view http = "http://";
+    if (!origin.starts_with(http)) return true;
+    const auto authority = parse_authority(origin.substr(http.size()), default_port(Scheme::http));
+    return !authority || !names_us(*authority);
+}
+
+// One that this application can call us by.
+std::string Session::our_address() {
+    ListenAddress own = floor_.world.own.front();
+    if (!is_any(own.address)) return own.text();
+    if (!reached_at_) reached_at_ = local_address(channel_.stream().socket().fd());
+    own.address = reached_at_->value_or(IpAddress{{127, 0, 0, 1}, false});
+    return own.text();
+}
+
 std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view rest) {
     ex.listener = "base_url";
     const auto host = ex.request.fields.find(Known::host);
     const auto named = host ? parse_authority(*host, default_port(Scheme::http)) : Result<Authority>(Failure{});
     const bool through_file = entrance_ == Entrance::unix_socket && named && named->host == "localhost";
-    if (!through_file && (!named || !is_own(floor_.world, *named))) {
-        std::string detail = "a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)";
+    if (!through_file && (!named || !names_us(*named))) {
+        std::string detail = "a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + our_address() + "/<vendor>/<path>)";
         return host ? wrong_host(*host, false, std::move(detail)) : mismatch(std::move(detail));
     }
     // Each of them: who sends two may be read by either.
     for (const Field field : ex.request.fields) {
-        if (field.known == Known::origin && foreign_origin(floor_.world, field.value))
+        if (field.known == Known::origin && foreign_origin(field.value))
             return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
         // A page on another port of this machine is of the same site, and sends no Origin with an image's GET.
         if (field.known == Known::sec_fetch_site && !same_text(field.value, "same-origin") && !same_text(field.value, "none"))
