@@ -96,6 +96,21 @@ std::string_view text_of(boost::beast::string_view text) {
     return {text.data(), text.size()};
 }
 
+/// Absolute-form, as through a proxy, is a server's to understand too (RFC 9112 3.2.2): where its authority ends.
+std::size_t end_of_authority(std::string_view target) {
+    constexpr std::string_view http = "http://";
+    if (!boost::beast::iequals(target.substr(0, http.size()), http)) return 0;
+    return std::min(target.find_first_of("/?", http.size()), target.size());
+}
+std::string_view authority_in(std::string_view target) {
+    const std::size_t end = end_of_authority(target);
+    return target.substr(0, end).substr(target.find("//") + 2);
+}
+/// "" is the path of a URL that ends with its authority: no page of ours.
+std::string_view local_part(std::string_view target) {
+    return target.substr(end_of_authority(target));
+}
+
 /// What was asked for, and of whom.
 struct Asked {
     const Page* page = nullptr;
@@ -113,11 +128,11 @@ class Desk {
     Desk(const AdminViews& views, Admin::Door door, const std::string& own_address)
         : views_(views), door_(door), own_address_(own_address) {}
 
-    bool takes_body(const Request& request) const { return find(text_of(request.target())).is_order(request); }
+    bool takes_body(const Request& request) const { return find(local_part(text_of(request.target()))).is_order(request); }
 
     Answer answer(const Request& request) const {
         if (const auto refusal = judge_caller(request)) return *refusal;
-        const Asked asked = find(text_of(request.target()));
+        const Asked asked = find(local_part(text_of(request.target())));
         const bool reads = request.method() == http::verb::get || request.method() == http::verb::head;
         const bool acts = request.method() == http::verb::post;
         const Does does = asked.page ? asked.page->does : Does::read;
@@ -134,9 +149,12 @@ class Desk {
         if (request.count(http::field::host) > 1) return problem(400, "bad request", "more than one Host");
         const auto host = request[http::field::host];
         if (door_ == Admin::Door::admin) {
-            const Result<Authority> named = parse_authority(std::string_view(host.data(), host.size()), 80);
-            if (!named || !(is_loopback(*named) || named->host == own_address_)) {
+            if (!is_own(parse_authority(text_of(host), default_port(Scheme::http)))) {
                 return refused("the Host of the request is neither this listener's own address nor localhost");
+            }
+            const std::string_view target = text_of(request.target());
+            if (local_part(target).size() < target.size() && !is_own(parse_authority(authority_in(target), default_port(Scheme::http)))) {
+                return refused("the URL of the request names neither this listener's own address nor localhost");
             }
         }
         for (const auto& field : request) {  // each of them: who sends two may be read by either
@@ -149,6 +167,10 @@ class Desk {
             if (field.name() == http::field::origin && !ours) return refused("a web page of another origin asked");
         }
         return std::nullopt;
+    }
+
+    bool is_own(const Result<Authority>& named) const {
+        return named && (is_loopback(*named) || named->host == own_address_);
     }
 
     bool shows(const Page& page) const { return door_ == Admin::Door::admin || page.on_metrics_door; }

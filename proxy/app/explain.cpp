@@ -18,10 +18,25 @@ std::string as_http(std::string_view url) {
     return std::string(url);
 }
 
+/// As far as the policy tells: of a listener on every address, loopback is certain.
+bool is_at(const ListenAddress& own, const IpAddress& address) {
+    const bool any = own.address == IpAddress{{}, own.address.v6};
+    const bool loopback = address.v6 ? address.text() == "::1" : address.bytes[0] == 127;
+    return any ? loopback : own.address == address;
+}
+
 bool names_our_listener(const Config& config, const Authority& authority) {
     const ListenAddress& own = config.listen.proxy;
     if (own.port == 0 || authority.port != own.port) return false;
-    return authority.host == "localhost" || authority.host == own.address.text();
+    if (authority.host == "localhost") return true;
+    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
+    return address && is_at(own, *address);
+}
+
+/// The dialler refuses what a listener of ours is at, before it looks at any rule.
+bool is_own_listener(const Config& config, const IpAddress& address, std::uint16_t port) {
+    const auto is_here = [&](const ListenAddress& own) { return own.port == port && port != 0 && is_at(own, address); };
+    return is_here(config.listen.proxy) || is_here(config.listen.admin) || (config.listen.metrics && is_here(*config.listen.metrics));
 }
 
 /// What is asked for, once its form is understood.
@@ -213,6 +228,7 @@ class Explainer {
     std::string judge_destination(const Authority& authority) const {
         if (!authority.is_address) return {};
         const std::optional<IpAddress> address = parse_address(authority.host);
+        if (address && is_own_listener(config_, *address, authority.port)) return authority.host + " is one of Sluice's own listeners";
         const std::string_view fault = address ? judge_address(*address, out_.vendor->addresses) : std::string_view{};
         if (fault.empty()) return {};
         const std::string advice = out_.unmatched

@@ -271,6 +271,7 @@ Task<Result<void>> attempt(Core& core, Exchange& ex, std::size_t endpoint, Durat
     trip.destination = destination_of(*ex.serving, ex.instead ? ex.instead->scheme : ex.scheme, ex.instead ? ex.instead->authority : ex.authority, endpoint);
     trip.request = &ex.request;
     trip.request_body = ex.body;
+    trip.repeatable = ex.repeatable();
     trip.upgrade = ex.upgrade;
     trip.limits = ex.limits;
     trip.activity = &ex.activity;

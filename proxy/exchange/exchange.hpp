@@ -121,6 +121,8 @@ struct Exchange {
     const Timeouts& timeouts() const { return serving_route ? serving_route->timeout : serving->timeout; }
     const RetrySpec& retry() const { return serving_route ? serving_route->retry : serving->retry; }
     const IdempotencySpec& idempotency() const { return serving_route ? serving_route->idempotency : serving->idempotency; }
+    /// May the vendor that serves be asked for it twice, its body permitting: by its method (RFC 9110 9.2.2), or because a key tells that vendor that it is the same request?
+    bool repeatable() const { return !tunnel && (is_idempotent(request.method) || idempotency().is_keyed(request.fields)); }
     /// Is there something under way that `interrupt` would wake?
     bool waits() const { return trip || pausing; }
 };

@@ -181,7 +181,7 @@ PlanFacts facts_of(const Exchange& ex) {
     facts.retry = &ex.retry();
     facts.endpoints = std::max<std::size_t>(ex.serving->endpoints.size(), 1);
     facts.idempotent_method = !ex.tunnel && is_idempotent(ex.request.method);
-    facts.keyed = !facts.idempotent_method && !ex.tunnel && ex.idempotency().is_keyed(ex.request.fields);
+    facts.keyed = !facts.idempotent_method && ex.repeatable();
     facts.has_fallback = ex.serving->fallback.has_value() && !ex.upgrade;
     facts.deadline = ex.limits.total;
     return facts;

@@ -118,9 +118,11 @@ Result<Authority> parse_authority(std::string_view text, std::uint16_t port_if_n
         if (!in_brackets && text.find(':', host_end + 1) != text.npos) {
             return bad_authority("an IPv6 address without brackets, or more than one port");
         }
-        const auto written = parse_port(text.substr(host_end + 1));
-        if (!written) return bad_authority("a port that is not a number from 1 to 65535");
-        port = *written;
+        if (host_end + 1 < text.size()) {
+            const auto written = parse_port(text.substr(host_end + 1));
+            if (!written) return bad_authority("a port that is not a number from 1 to 65535");
+            port = *written;
+        }
     }
     if (!in_brackets) return parse_name(text.substr(0, host_end), port);
     if (host_end != bracket + 1) return bad_authority("something other than a port after a bracketed host");
@@ -133,6 +135,7 @@ bool names(std::string_view host_field, const Authority& authority, std::uint16_
     if (host_field.starts_with(authority.host) && !is_v6_text(authority.host)) {
         const std::string_view rest = host_field.substr(authority.host.size());
         if (rest.empty()) return authority.port == port_if_none;
+        if (rest == ":") return authority.port == port_if_none;
         if (rest[0] == ':') return parse_port(rest.substr(1)) == authority.port;
     }
     const auto named = parse_authority(host_field, port_if_none);
@@ -161,7 +164,7 @@ std::optional<HostPattern> parse_host_pattern(std::string_view text) {
     const bool wildcard = text.starts_with("*.");
     if (wildcard) text.remove_prefix(2);
     auto authority = parse_authority(text, 0);
-    if (!authority || (wildcard && authority->is_address)) return {};
+    if (!authority || (wildcard && authority->is_address) || text.ends_with(':')) return {};
     return HostPattern{std::move(authority->host), wildcard, authority->port};
 }
 

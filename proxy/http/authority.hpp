@@ -27,7 +27,7 @@ struct Authority {
     std::string text() const;
 };
 
-/// "Host", "host:port", "[v6]", "[v6]:port" (RFC 3986 3.2.2, 3.2.3). Userinfo, empty hosts, empty or zero or too large ports, names over
+/// "Host", "host:port", "[v6]", "[v6]:port" (RFC 3986 3.2.2); an empty port is as none (3.2.3). Userinfo, empty hosts, zero or too large ports, names over
 /// 253 bytes, labels over 63, and characters other than letters, digits, '-', '_' and '.' are refused, as is any all-numeric last label
 /// that is no dotted IPv4 ("1.2.3", "0x7f.1", "017700000001": other readers would take them for addresses).
 /// The Failure is bad_request of the application; its detail says what is wrong.

@@ -62,8 +62,19 @@ bool is_hop_by_hop(Known known) {
     return false;
 }
 
+namespace {
+
+/// To a vendor that reads fields as CGI variables; the name itself is `Known`.
+bool may_be_taken_for_framing(std::string_view name) {
+    constexpr std::string_view length = "content-length", coding = "transfer-encoding";
+    if (name.size() == length.size()) return same_variable(name, length);
+    return name.size() == coding.size() && same_variable(name, coding);
+}
+
+}  // namespace
+
 bool may_be_trailer(std::string_view name) {
-    if (classify(name) != Known::other) return false;
+    if (classify(name) != Known::other || may_be_taken_for_framing(name)) return false;
     constexpr std::string_view never[] = {
         // routing, and who asks
         "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip",
@@ -263,7 +274,9 @@ void Fields::remove_hop_by_hop() {
     for (const Field field : *this) {
         if (field.known == Known::connection) each_element(field.value, nominate);
     }
-    std::erase_if(marks_, [](const Mark& mark) { return is_hop_by_hop(mark.known); });
+    std::erase_if(marks_, [this](const Mark& mark) {
+        return is_hop_by_hop(mark.known) || (mark.known == Known::other && may_be_taken_for_framing(name_of(mark)));
+    });
 }
 
 std::size_t Fields::wire_size() const {

@@ -86,7 +86,8 @@ class Fields {
     /// Does a comma-separated list field (all its lines together, RFC 9110 5.6.1) hold `token`, whatever its case?
     bool list_holds(Known known, std::string_view token) const;
 
-    /// Removes the hop-by-hop fields (`TE: trailers` too) and those that `Connection` names (RFC 9110 7.6.1). `Connection`
+    /// Removes the hop-by-hop fields (`TE: trailers` too), what a vendor may take for one of those that frame a body
+    /// (`Content_Length`, `Transfer_Encoding`), and those that `Connection` names (RFC 9110 7.6.1). `Connection`
     /// cannot take away what the proxy itself looks at (Host, Content-Length, Authorization ...) nor Cookie and Set-Cookie:
     /// that would be an attack.
     void remove_hop_by_hop();

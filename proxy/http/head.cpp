@@ -199,11 +199,8 @@ std::string_view name_control(char c) {
 
 std::string_view judge_start_line(std::string_view line) {
     if (line.empty()) return "an empty start line";
-    for (char c : line) {
-        if (is_control(c)) return name_control(c);
-        if (static_cast<unsigned char>(c) >= 0x80) return "a byte outside ASCII in the start line";
-    }
-    return {};
+    const std::size_t control = find_control(line);
+    return control < line.size() ? name_control(line[control]) : std::string_view{};
 }
 
 std::string_view name_bad_field_name(std::string_view raw, std::size_t at) {
@@ -265,6 +262,13 @@ bool take_version(std::string_view text, unsigned& minor) {
 }  // namespace
 
 std::string_view parse_request_line(std::string_view line, RequestHead& head) {
+    bool tab = false, beyond_ascii = false;  // in a phrase they may stand
+    for (char c : line) {
+        tab |= c == '\t';
+        beyond_ascii |= static_cast<unsigned char>(c) >= 0x80;
+    }
+    if (tab) return name_control('\t');
+    if (beyond_ascii) return "a byte outside ASCII in the start line";
     const std::size_t method_end = std::min(line.find(' '), line.size());
     const std::string_view method = line.substr(0, method_end);
     if (!is_token(method)) return "the request does not begin with a method";
@@ -278,8 +282,8 @@ std::string_view parse_request_line(std::string_view line, RequestHead& head) {
 }
 
 std::string_view parse_status_line(std::string_view line, ResponseHead& head) {
-    constexpr std::size_t version = 8, phrase = 13;  // where each begins or ends: "HTTP/1.1 200 OK"
-    if (line.size() < phrase || !take_version(line.substr(0, version), head.minor) || line[version] != ' ') {
+    constexpr std::size_t version = 8, status = 12;  // where each ends: "HTTP/1.1 200 OK"
+    if (line.size() < status || !take_version(line.substr(0, version), head.minor) || line[version] != ' ') {
         return "the response does not begin with HTTP/1.1 and a status";
     }
     head.status = 0;
@@ -287,8 +291,9 @@ std::string_view parse_status_line(std::string_view line, ResponseHead& head) {
         if (!is_digit(c)) return "a status that is not three digits";
         head.status = head.status * 10 + static_cast<unsigned>(c - '0');
     }
-    if (line[phrase - 1] != ' ') return "a status that is not three digits";
-    head.phrase.assign(line.substr(phrase));
+    line.remove_prefix(status);
+    if (!line.empty() && line[0] != ' ') return "a status that is not three digits";
+    head.phrase.assign(line.substr(std::min<std::size_t>(line.size(), 1)));
     return {};
 }
 

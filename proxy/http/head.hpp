@@ -61,15 +61,17 @@ bool keeps_alive(unsigned minor, const Fields& fields);
 
 /// A whole head, its closing empty line included, into its start line (a view into `raw`) and its fields, which are appended.
 /// In one pass and strictly (RFC 9112 2.2, 5, 5.2). Refused: bare CR or LF, NUL and other controls, obs-fold, white space before
-/// a colon or before the first field, a line without a name or a colon, a name that is no token, bytes from 0x80 on anywhere but
-/// in field values, more fields than `max_fields` (`too_many_fields`). Empty: fine; otherwise what is wrong.
+/// a colon or before the first field, a line without a name or a colon, a name that is no token, bytes from 0x80 on in one, more
+/// fields than `max_fields` (`too_many_fields`). Empty: fine; otherwise what is wrong.
 std::string_view split_head(std::string_view raw, std::size_t max_fields, std::string_view& start_line, Fields& fields);
 inline constexpr std::string_view too_many_fields = "too many header fields";
 
-/// "GET /path HTTP/1.1": one space between the three, HTTP/1.0 and 1.1 only (RFC 9112 3). Empty: fine; otherwise what is wrong.
+/// "GET /path HTTP/1.1": one space between the three, HTTP/1.0 and 1.1 only, nothing but ASCII (RFC 9112 3). Empty: fine; otherwise
+/// what is wrong.
 /// `line` is as `split_head` gave it.
 std::string_view parse_request_line(std::string_view line, RequestHead& head);
-/// "HTTP/1.1 200 OK", likewise; the phrase may be empty (RFC 9112 4).
+/// "HTTP/1.1 200 OK", likewise; the phrase may be empty, and hold HTAB and bytes from 0x80 on (RFC 9112 4). That the space before an
+/// empty one is missing is forgiven: many servers write it so.
 std::string_view parse_status_line(std::string_view line, ResponseHead& head);
 
 }  // namespace sluice

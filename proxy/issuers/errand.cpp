@@ -191,6 +191,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     if (own && shown_) trip.certificate = shown_->certificate;
     trip.destination = {request.url.scheme, request.url.authority, {}};
     trip.request = &head;
+    trip.repeatable = is_idempotent(head.method);
     if (request.has_body) {
         trip.request_framing = {Framing::Kind::length, request.body.size()};
         trip.request_body = &body;

@@ -69,12 +69,18 @@ class Refusals {
         }
         if (may_be_allowed) to_allow_.push_back(address);
     }
+    /// Whatever else the host's addresses are: that is whom it means, and nothing that can be written allows it.
+    void add_own(const IpAddress& address) {
+        first_ = address;
+        why_ = "one of Sluice's own listeners";
+        own_ = true;
+    }
 
     Failure failure(const Authority& authority, std::string_view whose) const {
         std::string detail = authority.text() + " is not dialled: ";
         detail += authority.is_address ? "" : authority.host + " resolves to ";
         detail += first_.text() + (authority.is_address ? " is " : ", ") + std::string(why_);
-        if (!to_allow_.empty()) {
+        if (!to_allow_.empty() && !own_) {
             detail += "; where that is meant, ";
             detail += whose.empty() ? "make a vendor of it: `hosts: [\"" + authority.text() + "\"], addresses: ["
                                     : std::string(whose) + "'s policy says `addresses: [";
@@ -87,6 +93,7 @@ class Refusals {
     IpAddress first_;
     std::string_view why_;
     std::vector<IpAddress> to_allow_;
+    bool own_ = false;
 };
 
 // ---- attempts
@@ -305,10 +312,10 @@ Result<std::vector<IpAddress>> Dialler::choose(const Authority& authority, const
         if (std::find(allowed.begin(), allowed.end(), address) != allowed.end()) continue;
         if (is_unspecified(address)) {
             refusals.add(address, "the unspecified address", false);
+        } else if (own_listener_ && own_listener_(address, authority.port)) {
+            refusals.add_own(address);
         } else if (const std::string_view why = judge_address(address, addresses); !why.empty()) {
             refusals.add(address, why, true);
-        } else if (own_listener_ && own_listener_(address, authority.port)) {
-            refusals.add(address, "one of Sluice's own listeners", false);
         } else {
             allowed.push_back(address);
         }

@@ -108,6 +108,7 @@ struct RoundTrip {
     const RequestHead* request = nullptr;   // as it goes upstream, but for framing and Host, which the transport writes
     Framing request_framing;
     BodySource* request_body = nullptr;     // null: none
+    bool repeatable = false;                // may reach the vendor twice, its body permitting: as the walk says
     bool upgrade = false;                   // asks for a websocket: a 101 is welcome, `request_body` is raw and pulled only after it
     Limits limits;
     Duration delayed{};                     // of `first_byte`, before this: by chaos, as if the vendor had been slow

@@ -5,6 +5,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/renewal_plan.hpp"
+#include "proxy/net/sockaddr.hpp"
 #include "proxy/policy/clients.hpp"
 
 namespace sluice {
@@ -19,32 +20,22 @@ constexpr Duration between_doubts = 250ms;   // of a worker
 Refusal bad_request(std::string detail) { return {Reason::bad_request, std::move(detail), {}}; }
 Refusal mismatch(std::string detail) { return {Reason::authority_mismatch, std::move(detail), {}}; }
 
-// A Host that does not name whom a request is for. One that names nobody at all is malformed (RFC 9112 3.2); an empty one only where no target names an authority beside it (3.3). A port may be empty (RFC 3986 3.2.3).
+// A Host that does not name whom a request is for. One that names nobody at all is malformed (RFC 9112 3.2); an empty one only where no target names an authority beside it (3.3).
 Refusal wrong_host(std::string_view host, bool target_names_it, std::string detail) {
     if (host.empty() && !target_names_it) return bad_request("an empty Host, where only the Host says whom a request is for");
-    const std::string_view without_colon = host.substr(0, host.size() - (host.ends_with(':') ? 1 : 0));
-    if (!host.empty() && !parse_authority(without_colon, 1)) return bad_request("a Host that is no host and port");
+    if (!host.empty() && !parse_authority(host, 1)) return bad_request("a Host that is no host and port");
     return mismatch(std::move(detail));
 }
 
-bool is_own(const World& world, const Authority& authority) {
-    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
-    for (const ListenAddress& own : world.own) {
-        if (own.port != authority.port) continue;
-        if (authority.host == "localhost" || (address && *address == own.address)) return true;
-        // Bound to every address: we cannot tell ours from others', loopback is always ours.
-        const bool any = own.address == IpAddress{{}, own.address.v6};
-        if (any && address && (address->bytes[0] == 127 || address->text() == "::1")) return true;
-    }
-    return false;
-}
+bool is_any(const IpAddress& address) { return address == IpAddress{{}, address.v6}; }
+bool is_loopback(const IpAddress& address) { return address.v6 ? address.text() == "::1" : address.bytes[0] == 127; }
 
-// A page in a browser must not spend a credential: who may call base-URL mode.
-bool foreign_origin(const World& world, std::string_view origin) {
-    constexpr std::string_view http = "http://";
-    if (!origin.starts_with(http)) return true;
-    const auto authority = parse_authority(origin.substr(http.size()), default_port(Scheme::http));
-    return !authority || !is_own(world, *authority);
+// At which of our addresses a connection came in; nothing: at none.
+std::optional<IpAddress> local_address(int fd) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return {};
+    return from_sockaddr(name);
 }
 
 std::string_view listener_name(Entrance entrance) {
@@ -64,7 +55,8 @@ std::optional<std::uint32_t> uid_of_peer(int fd) {
 }
 
 bool asks_for_websocket(const RequestHead& head, const Framing& framing) {
-    return head.minor == 1 && head.method == "GET" && framing.kind == Framing::Kind::none && head.fields.list_holds(Known::connection, "upgrade") &&
+    const bool empty = framing.kind == Framing::Kind::none || framing == Framing{Framing::Kind::length, 0};
+    return head.minor == 1 && head.method == "GET" && empty && head.fields.list_holds(Known::connection, "upgrade") &&
            head.fields.list_holds(Known::upgrade, "websocket");
 }
 
@@ -95,7 +87,7 @@ void Floor::give_exchange(std::unique_ptr<Exchange> exchange) {
     if (spare_exchanges.size() < spare_exchanges_kept) spare_exchanges.push_back(std::move(exchange));
 }
 
-Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance) {
+Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor), entrance_(entrance), owed_until_(later(Loop::now(), floor.world.times.handshake)) {
     if (entrance == Entrance::unix_socket) uid_ = uid_of_peer(socket.fd());
     channel_.attach(std::make_unique<Stream>(std::move(socket)));
     place_ = floor_.sessions.insert(floor_.sessions.end(), this);
@@ -104,7 +96,11 @@ Session::Session(Floor& floor, Socket socket, Entrance entrance) : floor_(floor)
 Session::~Session() { floor_.sessions.erase(place_); }
 
 void Session::close_if_idle() {
-    if (idle_) channel_.close();
+    if (!idle_) return;
+    if (Loop::now() < owed_until_)
+        channel_.interrupt();   // whoever waits goes on waiting, but only so long
+    else
+        channel_.close();
 }
 
 void Session::abort() {
@@ -156,11 +152,17 @@ Task<void> Session::run() {
 Task<Session::Next> Session::serve_one() {
     idle_ = true;
     channel_.rest();
-    if (floor_.core.draining && !fresh_) co_return Next::close;
     const ApplicationTimes& times = floor_.world.times;
-    const H1Channel::Got first = co_await channel_.await_message(later(Loop::now(), fresh_ ? times.head : times.keep_alive));
+    const TimePoint patience = later(Loop::now(), fresh_ ? times.head : times.keep_alive);
+    H1Channel::Got first = H1Channel::Got::interrupted;
+    while (first == H1Channel::Got::interrupted && channel_.open()) {   // by a drain that begins
+        const bool draining = floor_.core.draining;
+        if (draining && Loop::now() >= owed_until_) co_return Next::close;
+        first = co_await channel_.await_message(draining ? std::min(patience, owed_until_) : patience);
+    }
     if (first != H1Channel::Got::head) co_return Next::close;
     idle_ = rested_ = false;
+    owed_until_ = {};
     constexpr unsigned seldom = 2;   // a CONNECT and what it was made for
     if (++requests_ > seldom) channel_.stream().keep_buffers();
 
@@ -241,9 +243,10 @@ void Session::prepare_body(Exchange& ex) {
         return;
     }
     ex.upgrade = asks_for_websocket(ex.request, ex.framing);
-    if (ex.upgrade)
+    if (ex.upgrade) {
+        ex.framing = {};
         channel_.start_raw(&ex.traffic.to_vendor, &ex.activity);
-    else
+    } else
         channel_.start_body(ex.framing, &ex.traffic.to_vendor, &ex.activity, &ex.request.fields);
     ex.body = ex.upgrade || !channel_.body_done() ? &channel_ : nullptr;
     if (ex.framing.kind != Framing::Kind::chunked) return;   // no other can be malformed
@@ -289,9 +292,11 @@ Refusal Session::refuse(const Exchange& ex, Caller caller) {
     return {Reason::client_unknown, std::move(caller.why), {}};
 }
 
-// What is refused inside a CONNECT before the walk can look for its vendor is that of the CONNECT, whatever else it names; a stranger is told nothing of it.
+// What is refused before the walk can look for its vendor is that of its target; inside a CONNECT, of the CONNECT, whatever else it names. A stranger is told nothing of it.
 void Session::attribute(Exchange& ex, bool stranger) {
-    if (inside_ && !stranger && !ex.vendor) ex.vendor = ex.config->match(inside_->authority);
+    if (stranger || ex.vendor) return;
+    const Authority& authority = inside_ ? inside_->authority : ex.authority;
+    if (!authority.host.empty()) ex.vendor = ex.config->match(authority);
 }
 
 // ---- whom the request is for ----------------------------------------------------------------------------------------
@@ -312,7 +317,7 @@ std::optional<Refusal> Session::address(Exchange& ex) {
     }
     if (target->form == Target::Form::origin) return address_base_url(ex, rest);
 
-    if (is_own(floor_.world, target->authority)) return address_base_url(ex, rest);
+    if (names_us(target->authority)) return address_base_url(ex, rest);
     ex.scheme = target->scheme;
     ex.authority = std::move(target->authority);
     ex.request.target = std::move(rest);
@@ -332,18 +337,47 @@ std::optional<Refusal> Session::address_inside(Exchange& ex, const Target& targe
     return {};
 }
 
+// The proxy's own listener: who means another one of ours does not mean base-URL mode.
+bool Session::names_us(const Authority& authority) {
+    const ListenAddress& own = floor_.world.own.front();
+    if (own.port != authority.port) return false;
+    if (authority.host == "localhost") return true;
+    const auto address = authority.is_address ? parse_address(authority.host) : std::nullopt;
+    if (!address || !is_any(own.address)) return address == own.address;
+    if (is_loopback(*address)) return true;
+    if (!reached_at_) reached_at_ = local_address(channel_.stream().socket().fd());
+    return address == *reached_at_;
+}
+
+// A page in a browser must not spend a credential: who may call base-URL mode.
+bool Session::foreign_origin(std::string_view origin) {
+    constexpr std::string_view http = "http://";
+    if (!origin.starts_with(http)) return true;
+    const auto authority = parse_authority(origin.substr(http.size()), default_port(Scheme::http));
+    return !authority || !names_us(*authority);
+}
+
+// One that this application can call us by.
+std::string Session::our_address() {
+    ListenAddress own = floor_.world.own.front();
+    if (!is_any(own.address)) return own.text();
+    if (!reached_at_) reached_at_ = local_address(channel_.stream().socket().fd());
+    own.address = reached_at_->value_or(IpAddress{{127, 0, 0, 1}, false});
+    return own.text();
+}
+
 std::optional<Refusal> Session::address_base_url(Exchange& ex, std::string_view rest) {
     ex.listener = "base_url";
     const auto host = ex.request.fields.find(Known::host);
     const auto named = host ? parse_authority(*host, default_port(Scheme::http)) : Result<Authority>(Failure{});
     const bool through_file = entrance_ == Entrance::unix_socket && named && named->host == "localhost";
-    if (!through_file && (!named || !is_own(floor_.world, *named))) {
-        std::string detail = "a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + floor_.world.own.front().text() + "/<vendor>/<path>)";
+    if (!through_file && (!named || !names_us(*named))) {
+        std::string detail = "a request without a proxy target must name the proxy's own address as its Host (base-URL mode: http://" + our_address() + "/<vendor>/<path>)";
         return host ? wrong_host(*host, false, std::move(detail)) : mismatch(std::move(detail));
     }
     // Each of them: who sends two may be read by either.
     for (const Field field : ex.request.fields) {
-        if (field.known == Known::origin && foreign_origin(floor_.world, field.value))
+        if (field.known == Known::origin && foreign_origin(field.value))
             return Refusal{Reason::not_allowed, "base-URL mode refuses requests from web pages (Origin)", {}};
         // A page on another port of this machine is of the same site, and sends no Origin with an image's GET.
         if (field.known == Known::sec_fetch_site && !same_text(field.value, "same-origin") && !same_text(field.value, "none"))
@@ -424,7 +458,9 @@ Task<Session::Next> Session::enter(Exchange& ex) {
     const Result<void> sent = co_await push(stream, Origin::application, {}, limits, activity);
     if (!sent) co_return Next::close;
     idle_ = true;
-    const H1Channel::Got got = co_await channel_.await_message(later(Loop::now(), handshake_time));
+    owed_until_ = later(Loop::now(), handshake_time);
+    H1Channel::Got got = H1Channel::Got::interrupted;
+    while (got == H1Channel::Got::interrupted && channel_.open()) got = co_await channel_.await_message(owed_until_);
     idle_ = false;
     if (got != H1Channel::Got::head) co_return Next::close;
 
@@ -436,6 +472,7 @@ Task<Session::Next> Session::enter(Exchange& ex) {
         if (!secured) co_return Next::close;
     }
     inside_ = std::move(inside);
+    owed_until_ = later(Loop::now(), handshake_time);
     co_return Next::request;
 }
 

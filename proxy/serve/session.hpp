@@ -66,6 +66,9 @@ class Session {
     std::optional<Refusal> identify(Exchange& ex);
     Refusal refuse(const Exchange& ex, Caller caller);
     void attribute(Exchange& ex, bool stranger);
+    bool names_us(const Authority& authority);
+    bool foreign_origin(std::string_view origin);
+    std::string our_address();
     std::optional<Refusal> address(Exchange& ex);
     std::optional<Refusal> address_inside(Exchange& ex, const Target& target);
     std::optional<Refusal> address_base_url(Exchange& ex, std::string_view rest);
@@ -86,6 +89,8 @@ class Session {
     bool rested_ = false;   // has been idle since the last tidying
     unsigned requests_ = 0;
     bool fresh_ = true;   // no request was read yet
+    TimePoint owed_until_;   // a drain waits until then for a first request: of a new connection, or inside a CONNECT that was answered
+    std::optional<std::optional<IpAddress>> reached_at_;   // by the application, once it was asked for; nothing: through a socket file
     std::list<Session*>::iterator place_;
 };
 

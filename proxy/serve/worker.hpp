@@ -33,7 +33,7 @@ struct World {
     Telemetry* telemetry = nullptr;
     CredentialBoard* board = nullptr;
     CredentialKeeper* keeper = nullptr;               // set before any worker runs
-    std::vector<ListenAddress> own;                   // every listener of ours as it was bound: never dialled; a Host that names `own` is base-URL mode
+    std::vector<ListenAddress> own;                   // every listener of ours as it was bound, the proxy's first: never dialled; a Host that names that one is base-URL mode
     std::size_t max_connections = 10000;              // from applications, all workers together
     ApplicationTimes times;
     std::atomic<std::size_t> connections{0};

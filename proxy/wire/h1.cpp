@@ -450,8 +450,13 @@ Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Frami
             chunk.emplace(std::move(pulled));
         }
         if (!chunk->has_value()) {
-            if (unsent && !began) *unsent = out.unstage();
-            co_return chunk->error();
+            const Failure why = chunk->error();
+            const bool nothing_sent = unsent && !began;
+            if (nothing_sent) *unsent = out.unstage();
+            if (nothing_sent && (*unsent || sink_side == Origin::vendor)) co_return why;   // of such a request a vendor hears nothing, of such an answer there is a head in records already
+            // What came just before the end may be the events that matter most; the cut after it shows that it is not all.
+            if (out.staged() > 0) static_cast<void>(co_await push(out, sink_side, {}, limits, activity));
+            co_return why;
         }
         const Chunk piece = **chunk;
         chunk.reset();

@@ -146,8 +146,8 @@ void stage_chunk(Stream& out, const Framing& framing, const Chunk& chunk, const 
 Task<Result<void>> push(Stream& out, Origin sink_side, std::string_view bytes, const Limits& limits, Activity& activity);
 
 /// Pulls `source` to its end into `out`, framed, flushing whenever the source has nothing at hand or enough is staged. A Failure is the source's own, or of `sink_side` when writing failed; timeouts are
-/// timeout_idle and timeout_total. `held`: a first chunk that was already pulled. `head`: as for `stage_chunk`. `unsent` tells that the source failed before a byte had gone out; nothing is
-/// staged any more then.
+/// timeout_idle and timeout_total. Where the source fails what came of it before goes out first, without an end: whoever called cuts the connection. `held`: a first chunk that was already pulled. `head`: as for
+/// `stage_chunk`. `unsent` tells that the source failed before a byte had gone out; nothing is staged any more then.
 Task<Result<void>> pump(Stream& out, Origin sink_side, BodySource& source, Framing framing, const Limits& limits, Activity& activity, const Chunk* held = nullptr, const Fields* head = nullptr, bool* unsent = nullptr);
 
 }  // namespace sluice

@@ -1,7 +1,9 @@
 #include "proxy/wire/h1_head.hpp"
 
+#include <algorithm>
 #include <cstring>
 
+#include "proxy/exchange/reply.hpp"
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {
@@ -53,7 +55,11 @@ std::optional<HeadFault> parse_head(std::string_view raw, RequestHead& head) {
 }
 
 std::optional<HeadFault> parse_head(std::string_view raw, ResponseHead& head) {
-    return parse(raw, head, parse_status_line);
+    auto fault = parse(raw, head, parse_status_line);
+    // A phrase in another language is legal, and more than some applications can read; nobody decides by it.
+    const auto is_plain = [](char c) { return c >= ' ' && c <= '~'; };
+    if (!std::all_of(head.phrase.begin(), head.phrase.end(), is_plain)) head.phrase = phrase_of(head.status);
+    return fault;
 }
 
 }  // namespace sluice

@@ -28,7 +28,7 @@ struct HeadFault {
     std::string detail;
     bool too_large = false;  // more fields than may be; otherwise it is not valid HTTP/1.1
 };
-/// Reads a head that is whole, strictly (`split_head`, then the start line). With a fault `head` holds anything.
+/// Reads a head that is whole, strictly (`split_head`, then the start line). A phrase that is not plain ASCII becomes ours. With a fault `head` holds anything.
 std::optional<HeadFault> parse_head(std::string_view raw, RequestHead& head);
 std::optional<HeadFault> parse_head(std::string_view raw, ResponseHead& head);
 

@@ -62,7 +62,8 @@ int keep_session(SSL* ssl, SSL_SESSION* session) {
 Task<void> upload(UpstreamConnection& connection, BodySource& body, const Fields& head, Framing framing, Limits limits, Activity& activity, std::optional<Chunk> held) {
     Stream& out = connection.channel.stream();
     bool unsent = false;
-    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head, &unsent);
+    const bool raw = framing.kind == Framing::Kind::until_close;   // after a head that is long out
+    Result<void> sent = co_await pump(out, Origin::vendor, body, framing, limits, activity, held ? &*held : nullptr, &head, raw ? nullptr : &unsent);
     Upload& state = connection.upload;
     state.running = false;
     state.ended = Loop::now();
@@ -197,7 +198,7 @@ Task<Result<void>> HttpTransport::round_trip(RoundTrip& trip) {
         }
     }
     const bool whole = !trip.request_body || trip.upgrade || (held && held->last);
-    const bool replayable = whole && is_idempotent(trip.request->method);
+    const bool replayable = whole && trip.repeatable;
     const PoolKey key = key_of(trip);
 
     for (bool may_reuse = true;; may_reuse = false) {

@@ -102,7 +102,7 @@ TEST_CASE("a Host that differs from the target is 421, and nothing reaches a ven
           Case{"https://" + pay + "/", plain_vendor}, Case{"http://" + plain_vendor + "/", pay},
           Case{"https://" + pay + "/", pay + ":80"}, Case{"https://" + pay + "/", pay + ":8443"},
           Case{"http://" + pay + "/", pay + ":443"}, Case{"https://" + pay + ":8443/", pay},
-          Case{"https://" + pay + "/", ""}, Case{"https://" + pay + "/", pay + ":"},
+          Case{"https://" + pay + "/", ""}, Case{"http://" + pay + ":443/", pay + ":"},
           Case{"https://" + pay + "/", "x." + pay}, Case{"https://" + pay + "/", pay + ".evil.example"}}) {
         INFO(each.target << ", Host: " << each.host);
         wire.write(get(each.target, each.host));
@@ -114,6 +114,29 @@ TEST_CASE("a Host that differs from the target is 421, and nothing reaches a ven
     }
     CHECK(seen.size() == 0);
     CHECK(vendor.connections() + plain.connections() == 0);
+}
+
+TEST_CASE("an empty port is the scheme's own, in the target as in the Host") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen), vendor_ca());
+    Keyed bench(vendor_yaml("pay", pay, vendor, true, "credential: key"));
+    const std::string own = "127.0.0.1:" + std::to_string(bench.proxy.port());
+    Wire wire = Wire::to(bench.proxy.port());
+    std::size_t served = 0;
+    for (const auto& [target, host] : {std::pair{"https://" + pay + ":/v1", pay}, std::pair{"https://" + pay + "/v1", pay + ":"}, std::pair{"https://" + pay + ":/v1", pay + ":443"}}) {
+        INFO(target << ", Host: " << host);
+        wire.write(get(target, host));
+        const auto answer = wire.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+        CHECK(seen.size() == ++served);
+    }
+    Wire inside = bench.proxy.connected(pay);
+    inside.write("GET /v1 HTTP/1.1\r\nHost: " + pay + ":\r\n\r\n");
+    const auto answer = inside.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+    CHECK(bench.proxy.raw("CONNECT " + pay + ": HTTP/1.1\r\nHost: " + pay + "\r\n\r\n").status() == 400);   // RFC 9110 9.3.6: it has a port
 }
 
 TEST_CASE("a Host that names no host and port is 400 in every mode, and nothing reaches a vendor") {

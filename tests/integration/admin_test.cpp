@@ -153,6 +153,25 @@ TEST_CASE_METHOD(Fixture, "only those who name it by its own address are answere
     }
 }
 
+TEST_CASE_METHOD(Fixture, "absolute-form that names it is answered as a path is, and no other is") {
+    const std::string own = "127.0.0.1:" + std::to_string(proxy.admin_port());
+    const auto [target, host, status] = GENERATE_COPY(table<std::string, std::string, unsigned>({
+        {"http://" + own + "/live", own, 200},
+        {"HTTP://LocalHost/live", "localhost", 200},
+        {"http://" + own + "/live?x", own, 200},
+        {"http://" + own + "/nothing", own, 404},
+        {"http://" + own, own, 404},
+        {"http://" + own + "?/live", own, 404},
+        {"http://evil.example/live", own, 403},
+        {"http:///live", own, 403},
+        {"http://127.0.0.1@evil.example/live", own, 403},
+        {"http://" + own + "/live", "evil.example", 403},
+        {"https://" + own + "/live", own, 404},
+    }));
+    INFO(target << ", Host: " << host);
+    CHECK(ask(proxy.admin_port(), get_text(target, host)).status() == status);
+}
+
 TEST_CASE_METHOD(Fixture, "web pages of other origins are refused") {
     const std::string own = "localhost:" + std::to_string(proxy.admin_port());
     const auto [fields, status] = GENERATE_COPY(table<std::string, unsigned>({

@@ -79,7 +79,7 @@ TEST_CASE("a connection in base-URL mode serves one vendor after the other, bodi
 
 TEST_CASE("who names another host, or speaks for a web page, spends no credential") {
     Bench bench;
-    const std::string own = bench.own(), port = std::to_string(bench.proxy.port());
+    const std::string own = bench.own(), port = std::to_string(bench.proxy.port()), admin = std::to_string(bench.proxy.admin_port());
     struct Case {
         std::string what, request;
         unsigned status;
@@ -93,6 +93,9 @@ TEST_CASE("who names another host, or speaks for a web page, spends no credentia
         {"a host without a port", get("evil.example"), 421, "authority_mismatch"},
         {"the vendor's own host", get("api.pay.example"), 421, "authority_mismatch"},
         {"our host with another port", get("127.0.0.1:1"), 421, "authority_mismatch"},
+        {"our host with admin's port", get("127.0.0.1:" + admin), 421, "authority_mismatch"},
+        {"a page that admin has served", get(own, "Origin: http://127.0.0.1:" + admin + "\r\n"), 403, "not_allowed"},
+        {"absolute-form to admin", "GET http://127.0.0.1:" + admin + "/pay/v1/charges HTTP/1.1\r\nHost: 127.0.0.1:" + admin + "\r\n\r\n", 403, "unknown_vendor"},
         {"our host without a port", get("127.0.0.1"), 421, "authority_mismatch"},
         {"localhost without a port", get("localhost"), 421, "authority_mismatch"},
         {"another loopback address", get("127.0.0.2:" + port), 421, "authority_mismatch"},

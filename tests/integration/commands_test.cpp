@@ -378,6 +378,22 @@ TEST_CASE("what no vendor has goes through where `unmatched` says so, but never 
     CHECK(text_at(explained("CONNECT", "[::ffff:127.0.0.1]:443", open), "reason") == "address_refused");
 }
 
+TEST_CASE("explain knows our own listeners as a running Sluice does") {
+    for (const std::string at : {"127.0.0.1", "0.0.0.0"}) {
+        INFO(at);
+        const std::string policy = "version: 1\nstate: /x\nunmatched: tunnel\nlisten: {exposed: true, proxy: \"" + at + ":15601\", admin: \"" + at + ":15602\"}\nvendors: {a: {hosts: [a.example]}}\n";
+        CHECK(text_at(explained("GET", "http://127.0.0.1:15601/a/x", policy), "way") == "base_url");
+        CHECK_FALSE(explained("GET", "http://127.0.0.1:15602/a/x", policy).contains("vendor"));
+        for (const std::string target : {"127.0.0.1:15601", "127.0.0.1:15602"}) {
+            const auto said = explained("CONNECT", target, policy);
+            CHECK(text_at(said, "reason") == "address_refused");
+            CHECK(holds(text_at(said, "detail"), "127.0.0.1 is one of Sluice's own listeners"));
+            CHECK_FALSE(holds(text_at(said, "detail"), "make a vendor of it"));
+        }
+        CHECK(holds(text_at(explained("CONNECT", "127.0.0.1:15603", policy), "detail"), "make a vendor of it"));
+    }
+}
+
 namespace {
 
 constexpr const char* resilient = R"(version: 1

@@ -2,6 +2,9 @@
 #include <catch2/catch.hpp>
 
 #include <fcntl.h>
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -215,7 +218,6 @@ TEST_CASE("a request inside a CONNECT that names another authority is 421, and n
          {Case{"another host", in("/", "evil.example")}, Case{"another vendor's host", in("/", open_vendor)},
           Case{"another port", in("/", pay + ":8443")}, Case{"the port of http", in("/", pay + ":80")},
           Case{"a subdomain", in("/", "x." + pay)}, Case{"a longer name", in("/", pay + ".evil.example")},
-          Case{"an empty port", in("/", pay + ":")},
           Case{"absolute-form to another host", in("https://evil.example/", pay)},
           Case{"absolute-form and Host to another host", in("https://evil.example/", "evil.example")},
           Case{"absolute-form to another port", in("https://" + pay + ":8443/", pay)},
@@ -233,7 +235,7 @@ TEST_CASE("a request inside a CONNECT that names another authority is 421, and n
 
     // The same connection, when they agree.
     for (const std::string& good :
-         {get(pay), get(pay + ":443"), get("API.PAY.EXAMPLE"), get(pay + "."), get(pay, "https://" + pay + "/v1"),
+         {get(pay), get(pay + ":443"), get(pay + ":"), get("API.PAY.EXAMPLE"), get(pay + "."), get(pay, "https://" + pay + "/v1"),
           get(pay, "HTTPS://" + pay + ":443/v1"), std::string("GET /v1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")}) {
         INFO(good);
         CHECK(ask(wire, good).status() == 200);
@@ -359,6 +361,22 @@ TEST_CASE("what is refused inside a CONNECT before anybody looks for its vendor 
         CHECK(bench.proxy.logs("\"level\":\"info\",\"event\":\"exchange\",\"request_id\":\"" + id + "\",\"vendor\":\"pay\""));
         CHECK(bench.proxy.metric("sluice_rejected_total{vendor=\"pay\",reason=\"" + each.reason + "\"}") == ++refused[each.reason]);
     }
+    CHECK(bench.vendor.connections() + bench.open.connections() == 0);
+}
+
+TEST_CASE("a target that names a vendor beside a Host that names another is refused as that vendor's") {
+    Bench bench;
+    double refused = 0;
+    for (const std::string& request : {get("evil.example", "https://" + pay + "/v1"), get(open_vendor, "https://" + pay + "/v1"),
+                                       "CONNECT " + pay + ":443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n"}) {
+        INFO(request);
+        const Message answer = bench.proxy.raw(request);
+        CHECK(answer.status() == 421);
+        CHECK(answer.body.find(R"("vendor":"pay")") != std::string::npos);
+        ++refused;
+        CHECK(eventually([&] { return bench.proxy.metric("sluice_rejected_total{vendor=\"pay\",reason=\"authority_mismatch\"}") == refused; }));
+    }
+    CHECK(bench.proxy.raw(get(pay, "https://evil.example/v1")).body.find("\"vendor\"") == std::string::npos);
     CHECK(bench.vendor.connections() + bench.open.connections() == 0);
 }
 
@@ -576,8 +594,12 @@ TEST_CASE("the guard stands before what is unmatched, too") {
             const Message tunnel = proxy.raw("CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n");
             CHECK(tunnel.status() == 403);
             CHECK(tunnel.reason() == "address_refused");
-            if (authority.ends_with(":" + std::to_string(proxy.admin_port()))) continue;  // that is base-URL mode
-            CHECK(loads(advice_in(tunnel.body)));
+            if (authority.ends_with(":" + std::to_string(proxy.admin_port()))) {  // nothing that could be written would allow it
+                CHECK(tunnel.body.find("own listeners") != std::string::npos);
+                CHECK(tunnel.body.find("make a vendor of it") == std::string::npos);
+            } else {
+                CHECK(loads(advice_in(tunnel.body)));
+            }
             const Message plain =
                 proxy.raw("GET http://" + authority + "/ HTTP/1.1\r\nHost: " + authority + "\r\n\r\n");
             CHECK(plain.status() == 403);
@@ -616,11 +638,65 @@ TEST_CASE("our own listeners are never dialled, whatever a vendor's addresses al
         const Message answer = ask(wire, request);
         CHECK(answer.status() == 403);
         CHECK(answer.reason() == "address_refused");
-        // localhost has an IPv6 address as well, which is refused for being loopback.
-        if (request.find("localhost") == std::string::npos) {
-            CHECK(answer.body.find("own listeners") != std::string::npos);
-        }
+        CHECK(answer.body.find("own listeners") != std::string::npos);   // localhost has an IPv6 address as well, which is refused for being loopback
     }
+}
+
+namespace {
+
+/// An address of this machine that is not loopback, network byte order; 0: it has none.
+in_addr_t outer_address() {
+    ifaddrs* all = nullptr;
+    in_addr_t found = 0;
+    if (::getifaddrs(&all) != 0) return 0;
+    for (const ifaddrs* each = all; each && !found; each = each->ifa_next) {
+        if (!each->ifa_addr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_LOOPBACK) != 0) continue;
+        found = reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr.s_addr;
+    }
+    ::freeifaddrs(all);
+    return found;
+}
+
+Wire wire_to(in_addr_t host, std::uint16_t port) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = host;
+    address.sin_port = htons(port);
+    REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    return Wire(fd);
+}
+
+}  // namespace
+
+TEST_CASE("behind a listener on every address base-URL mode is named by the address that the application has reached") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen));
+    AdjustedProxy proxy("vendors:\n" + vendor_yaml("pay", pay, vendor, false), [](Config& config) { config.listen.proxy.address = {}; });
+    const std::string port = std::to_string(proxy.port());
+    const auto asked = [&](const std::string& target, const std::string& host) { return "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"; };
+    {
+        Wire wire = Wire::to(proxy.port());
+        CHECK(ask(wire, asked("/pay/v1", "127.0.0.1:" + port)).status() == 200);
+        CHECK(ask(wire, asked("/pay/v1", "localhost:" + port)).status() == 200);
+        const Message other = ask(wire, asked("/pay/v1", "0.0.0.0:" + port));
+        CHECK(other.status() == 421);
+        CHECK(other.body.find("http://127.0.0.1:" + port + "/") != std::string::npos);   // one that can be called
+    }
+    const in_addr_t outer = outer_address();
+    if (outer == 0) {
+        WARN("this machine has no address but loopback: not tried at one");
+        return;
+    }
+    char text[INET_ADDRSTRLEN];
+    const std::string ours = ::inet_ntop(AF_INET, &outer, text, sizeof text) + (":" + port);
+    Wire wire = wire_to(outer, proxy.port());
+    CHECK(ask(wire, asked("/pay/v1", ours)).status() == 200);
+    CHECK(ask(wire, asked("http://" + ours + "/pay/v1", ours)).status() == 200);
+    CHECK(ask(wire, "GET /pay/v1 HTTP/1.1\r\nHost: " + ours + "\r\nOrigin: http://" + ours + "\r\n\r\n").status() == 200);
+    CHECK(ask(wire, asked("/pay/v1", "192.0.2.1:" + port)).status() == 421);
+    CHECK(ask(wire, asked("/pay/v1", "rebound.example:" + port)).body.find("http://" + ours + "/") != std::string::npos);
+    CHECK(seen.size() == 5);
 }
 
 TEST_CASE("a CA that is constrained to the policy's hosts works for them") {

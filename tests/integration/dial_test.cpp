@@ -279,7 +279,15 @@ TEST_CASE("a listener of our own is not dialled, by any form of its address") {
     CHECK(failure_of(bench.dial("::ffff:127.0.0.1", listener.port())) ==
           "address_refused: [::ffff:127.0.0.1]:" + port +
               " is not dialled: 127.0.0.1 is one of Sluice's own listeners");
-    CHECK(bench.asked_own.size() == 2);
+    // Nor is anybody told to write what would not help.
+    const Result<Dialled> refused = bench.dial(Authority{"127.0.0.1", listener.port(), true}, {});
+    CHECK(failure_of(refused) == "address_refused: 127.0.0.1:" + port + " is not dialled: 127.0.0.1 is one of Sluice's own listeners");
+    bench.dns.addresses({"127.0.0.9", "127.0.0.1"});
+    CHECK(failure_of(bench.dial(Authority{"both.example", listener.port(), false}, {})) ==
+          "address_refused: both.example:" + port + " is not dialled: both.example resolves to 127.0.0.1, one of Sluice's own listeners");
+    CHECK(bench.asked_own.size() == 5);
+    std::erase_if(bench.asked_own, [](const auto& asked) { return asked.first == "127.0.0.9"; });
+    CHECK(bench.asked_own.size() == 4);
     for (const auto& asked : bench.asked_own)
         CHECK(asked == std::pair<std::string, std::uint16_t>("127.0.0.1", listener.port()));
 }

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <fstream>
 #include <optional>
+#include <semaphore>
 
 #include "tests/support/proxy.hpp"
 
@@ -238,12 +239,171 @@ TEST_CASE("a websocket is upgraded and carries bytes both ways; other upgrades a
     }
     {
         Wire app = proxy.connected("v.example");
+        app.write("GET /ws HTTP/1.1\r\nHost: v.example\r\nContent-Length: 0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\nping");
+        const auto head = app.read_head();   // a length of nothing is no body
+        REQUIRE(head);
+        CHECK(head->status() == 101);
+        CHECK(app.read_exactly(18) == "helloyou said ping");
+        CHECK(seen.all().back().count("content-length") == 0);
+        app.half_close();
+        CHECK(app.read_all() == "bye");
+    }
+    {
+        Wire app = proxy.connected("v.example");
         app.write("GET / HTTP/1.1\r\nHost: v.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n");
         CHECK(app.read_response()->body == "no");
         const Message last = seen.all().back();
         CHECK(last.count("upgrade") == 0);
         CHECK(last.count("http2-settings") == 0);
     }
+}
+
+// The data of the chunks, as far as they came.
+std::string without_frames(std::string_view raw) {
+    std::string data;
+    while (!raw.empty()) {
+        const std::size_t line = raw.find("\r\n");
+        const std::size_t size = std::stoul(std::string(raw.substr(0, line)), nullptr, 16);
+        data += raw.substr(line + 2, size);
+        raw.remove_prefix(std::min(raw.size(), line + 2 + size + 2));
+    }
+    return data;
+}
+
+// The bytes and the end of the connection leave in one segment, so that they are seen at once.
+void say_and_end(Wire& wire, std::string_view last) {
+    const int on = 1;
+    ::setsockopt(wire.fd(), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    wire.write(last);
+    wire.fin();   // no close_notify
+}
+
+TEST_CASE("what a vendor said just before its connection broke off reaches the application, and does not look whole") {
+    struct Broken {
+        std::string what, begins, ends, seen;
+        bool websocket = false;
+    };
+    const std::string head = "HTTP/1.1 200 OK\r\n";
+    const std::vector<Broken> table = {
+        {"events", head + "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n", "9\r\ndata: 2\n\n\r\n9\r\ndata: 3\n\n\r\n", "data: 1\n\ndata: 2\n\ndata: 3\n\n"},
+        {"an event that is not whole", head + "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n", "20\r\ndata: 2\n\n", "data: 1\n\ndata: 2\n\n"},
+        {"a length", head + "Content-Length: 100\r\n\r\nsome\n", "more\n", "some\nmore\n"},
+        {"a body that the close ends", head + "\r\nsome\n", "more\n", "some\nmore\n"},
+        {"a websocket", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nsome\n", "close frame\n", "some\nclose frame\n", true},
+    };
+    std::binary_semaphore go(0);
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            const auto request = wire.read_request();
+            if (!request) return;
+            const Broken& broken = table[std::stoul(request->start_line.substr(request->start_line.find('/') + 1))];
+            wire.write(broken.begins);
+            static_cast<void>(go.try_acquire_for(10s));
+            say_and_end(wire, broken.ends);
+            wire.read_all();
+        },
+        vendor_ca());
+    TestProxy proxy("defaults: {retry: {max: 0}, breaker: {enabled: false}}\nvendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    for (const bool intercepted : {false, true}) {
+        for (std::size_t i = 0; i < table.size(); ++i) {
+            const Broken& broken = table[i];
+            INFO(broken.what << (intercepted ? ", intercepted" : ", plain"));
+            Wire app = intercepted ? proxy.connected("v.example") : Wire::to(proxy.port());
+            app.write("GET " + std::string(intercepted ? "" : "http://v.example") + "/" + std::to_string(i) + " HTTP/1.1\r\nHost: v.example\r\n" + (broken.websocket ? "Connection: Upgrade\r\nUpgrade: websocket\r\n" : "") + "\r\n");
+            auto answer = app.read_head();
+            REQUIRE(answer);
+            if (broken.websocket) {
+                CHECK(answer->status() == 101);
+                CHECK(app.read_exactly(5) == "some\n");
+                go.release();
+                CHECK("some\n" + app.read_all() == broken.seen);
+                CHECK(app.reset());
+                continue;
+            }
+            CHECK(answer->status() == 200);
+            const bool chunked = answer->field("transfer-encoding") == "chunked";
+            std::string raw = app.read_some();   // of the first piece: it is out
+            go.release();
+            raw += app.read_all();
+            CHECK(app.reset());
+            CHECK(raw.find("\r\n0\r\n") == std::string::npos);
+            if (chunked) raw = without_frames(raw);
+            CHECK(raw == broken.seen);
+        }
+    }
+}
+
+TEST_CASE("a tunnel that its vendor resets passes on what came before that") {
+    std::binary_semaphore go(0);
+    FakeVendor vendor([&](Wire& wire) {
+        wire.write("first");
+        static_cast<void>(go.try_acquire_for(10s));
+        wire.write("last");
+        wire.close(true);
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "mode: tunnel"));
+    Wire app = Wire::to(proxy.port());
+    app.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    REQUIRE(app.read_head());
+    CHECK(app.read_exactly(5) == "first");
+    go.release();
+    CHECK(app.read_all() == "last");
+    CHECK(app.reset());
+}
+
+TEST_CASE("what an application said just before its connection broke off reaches the vendor, and does not look whole") {
+    std::binary_semaphore here(0), ended(0);
+    std::string heard;
+    bool in_order = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            const auto request = wire.read_head();
+            if (!request) return;
+            if (request->field("upgrade") == "websocket") wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            heard = wire.read_some();
+            here.release();
+            heard += wire.read_all();
+            in_order = !wire.reset();
+            ended.release();
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true));
+    const std::string fields = GENERATE("Connection: Upgrade\r\nUpgrade: websocket\r\n", "Content-Length: 100\r\n");
+    CAPTURE(fields);
+    Wire app = proxy.connected("v.example");
+    const bool websocket = fields.starts_with("Connection");
+    app.write((websocket ? "GET" : "POST") + std::string(" / HTTP/1.1\r\nHost: v.example\r\n") + fields + "\r\n");
+    if (websocket) REQUIRE(app.read_head());
+    app.write("one");
+    REQUIRE(here.try_acquire_for(10s));
+    say_and_end(app, "LAST");
+    REQUIRE(ended.try_acquire_for(10s));
+    CHECK(heard == "oneLAST");
+    CHECK_FALSE(in_order);
+}
+
+TEST_CASE("of what is held back because it may begin a secret nothing is passed on when the answer breaks off") {
+    std::binary_semaphore go(0);
+    TemporaryDirectory secrets;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            if (!wire.read_request()) return;
+            wire.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+            static_cast<void>(go.try_acquire_for(10s));
+            say_and_end(wire, "9\r\ndata: 2\n\n\r\nf\r\ndata: s3cr3t-t0\r\n");
+            wire.read_all();
+        },
+        vendor_ca());
+    TestProxy proxy("credentials: {key: {type: bearer, value: {file: " + secrets.file("token", "s3cr3t-t0ken-of-some-length") + "}}}\nvendors:\n" + vendor_yaml("v", "v.example", vendor, true, "credential: key"));
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(app.read_head());
+    std::string raw = app.read_some();
+    go.release();
+    raw += app.read_all();
+    CHECK(app.reset());
+    CHECK(raw.find("data: 2\n\n") != std::string::npos);
+    CHECK(raw.find("s3cr3t") == std::string::npos);
 }
 
 TEST_CASE("Expect: 100-continue is the vendor's to answer") {

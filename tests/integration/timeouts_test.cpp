@@ -248,6 +248,14 @@ TEST_CASE("a pooled connection that has died is replaced without the application
         CHECK(answer->field("sluice-attempts") == "1");
         CHECK(requests == 3);
     }
+    SECTION("and for one that has a key by which the vendor knows it again") {
+        app.write("POST / HTTP/1.1\r\nHost: v.example\r\nIdempotency-Key: 1\r\nContent-Length: 1\r\n\r\nx");
+        const auto answer = app.read_response();
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+        CHECK(answer->field("sluice-attempts") == "1");
+        CHECK(requests == 3);
+    }
     SECTION("but a request that may not is not sent twice") {
         app.write("POST / HTTP/1.1\r\nHost: v.example\r\nContent-Length: 1\r\n\r\nx");
         const auto answer = app.read_response();
@@ -282,17 +290,21 @@ TEST_CASE("an application that goes away ends the exchange, and does not count a
 
 TEST_CASE("a drain finishes what is in flight, closes what is idle, and accepts nothing new") {
     std::atomic<bool> answer_now{false};
+    std::atomic<int> asked{0};
     FakeVendor vendor([&](Wire& wire) {
-        while (wire.read_request()) {
-            eventually([&] { return answer_now.load(); });
+        while (const auto request = wire.read_request()) {
+            ++asked;
+            if (request->start_line.find("/slow") != std::string::npos) eventually([&] { return answer_now.load(); });
             wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
     TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
     Wire idle = proxy.connected("v.example");
+    idle.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(idle.read_response());
     Wire busy = proxy.connected("v.example");
-    busy.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
-    REQUIRE(eventually([&] { return vendor.connections() == 1; }));
+    busy.write("GET /slow HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return asked == 2; }));
     const std::uint16_t port = proxy.port();
     proxy.drain();
     CHECK(idle.read_some().empty());
@@ -304,6 +316,82 @@ TEST_CASE("a drain finishes what is in flight, closes what is idle, and accepts 
     CHECK(answer->body == "ok");
     proxy.join();
     CHECK_THROWS(Wire::to(port));
+}
+
+TEST_CASE("a drain cuts nobody off between a CONNECT and the request that it was made for") {
+    Seen seen;
+    FakeVendor vendor(echo_into(seen));
+    const int stage = GENERATE(range(0, 4));
+    CAPTURE(stage);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false));
+    const std::string head = "CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n";
+    Wire app = Wire::to(proxy.port());
+    const auto drain = [&] {
+        Wire there = Wire::to(proxy.port());   // where it is closed the drain has reached the worker
+        there.write("GET http://v.example/ HTTP/1.1\r\nHost: v.example\r\n\r\n");
+        REQUIRE(there.read_response());
+        proxy.drain();
+        CHECK(there.read_some().empty());
+    };
+    const auto read_established = [&] {
+        const auto established = app.read_head();
+        REQUIRE(established);
+        REQUIRE(established->status() == 200);
+    };
+    const auto handshake = [&] { app.tls_client(proxy.ca(), "v.example", "v.example"); };
+    switch (stage) {
+    case 0:   // half of the CONNECT's head
+        app.write(head.substr(0, 20));
+        drain();
+        app.write(head.substr(20));
+        read_established();
+        handshake();
+        break;
+    case 1:   // answered, and nothing said yet
+        app.write(head);
+        read_established();
+        drain();
+        handshake();
+        break;
+    case 2:   // the handshake is over
+        app.write(head);
+        read_established();
+        handshake();
+        drain();
+        break;
+    case 3:   // half of the first request's head
+        app.write(head);
+        read_established();
+        handshake();
+        app.write("GET / HT");
+        drain();
+        app.write("TP/1.1\r\nHost: v.example\r\n\r\n");
+        break;
+    }
+    if (stage != 3) app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    const auto answer = app.read_response();
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+    CHECK(answer->field("connection") == "close");
+    CHECK(app.read_all().empty());
+    proxy.join();
+}
+
+TEST_CASE("a connection that is owed its first request holds a drain up no longer than a handshake may take") {
+    FakeVendor vendor(echo());
+    ApplicationTimes times;
+    times.handshake = 200ms;
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false), 1, 10s, "", TestProxy::only_asked(), times);
+    Wire fresh = Wire::to(proxy.port());
+    Wire answered = Wire::to(proxy.port());
+    answered.write("CONNECT v.example:443 HTTP/1.1\r\nHost: v.example:443\r\n\r\n");
+    REQUIRE(answered.read_head());
+    const auto began = std::chrono::steady_clock::now();
+    proxy.drain();
+    CHECK(fresh.read_some().empty());
+    CHECK(answered.read_some().empty());
+    proxy.join();
+    CHECK(std::chrono::steady_clock::now() - began < 9s);   // the drain's own time is ten
 }
 
 TEST_CASE("what does not end within the drain's time is cut off") {

@@ -24,6 +24,10 @@ TEST_CASE("an authority is made canonical once") {
         {"1password.com", "1password.com", 443, false},
         {"1.2.3.com", "1.2.3.com", 443, false},
         {"x.0xfg", "x.0xfg", 443, false},
+        {"h:", "h", 443, false},
+        {"h.:", "h", 443, false},
+        {"127.0.0.1:", "127.0.0.1", 443, true},
+        {"[::1]:", "::1", 443, true},
         {"h:1", "h", 1, false},
         {"h:65535", "h", 65535, false},
         {"h:0080", "h", 80, false},
@@ -73,7 +77,8 @@ TEST_CASE("what is no authority is refused with what is wrong") {
         {"a..", empty_label},
         {name254, "a host name longer than 253 bytes"},
         {label63 + "a.com", "a label longer than 63 bytes in a host name"},
-        {"h:", bad_port},
+        {":", "an empty host"},
+        {"h::", "an IPv6 address without brackets, or more than one port"},
         {"h:0", bad_port},
         {"h:65536", bad_port},
         {"h:+80", bad_port},
@@ -119,7 +124,7 @@ TEST_CASE("what is no authority is refused with what is wrong") {
         {"[::1]x", "something other than a port after a bracketed host"},
         {"[::1]x:80", "something other than a port after a bracketed host"},
         {"[::1].", "something other than a port after a bracketed host"},
-        {"[::1]:", bad_port},
+        {"[::1]::", bad_port},
         {"[::1]:80:80", bad_port},
         {"[user@::1]:80", "userinfo before a host"},
     };
@@ -162,7 +167,11 @@ TEST_CASE("a Host field names an authority by what it means, not by its bytes") 
         {"[0::1]:443", v6, true},
         {"h.example:80", plain, false},
         {"h.example", other_port, false},
-        {"h.example:", plain, false},
+        {"h.example:", plain, true},
+        {"H.example.:", plain, true},
+        {"[::1]:", v6, true},
+        {"h.example:", other_port, false},
+        {"h.example::", plain, false},
         {"h.example:443x", plain, false},
         {"h.example:443:443", plain, false},
         {"h.examplex", plain, false},
@@ -227,7 +236,7 @@ TEST_CASE("a host pattern is written back as it is read") {
 
 TEST_CASE("a star anywhere but at the front is no host pattern") {
     for (std::string_view text : {"", "*", "*.", "**.example", "*.*.example", "a.*.example", "api.*", "*example",
-                                  "*.10.0.0.1", "*.[::1]", "https://h", "h/", "h:0"}) {
+                                  "*.10.0.0.1", "*.[::1]", "https://h", "h/", "h:0", "h:", "*.h:"}) {
         CAPTURE(text);
         CHECK_FALSE(parse_host_pattern(text));
     }

@@ -174,6 +174,22 @@ TEST_CASE("hop-by-hop fields and those that Connection names go, the rest stays"
     CHECK(wire(fields) == "X-Kept: 4\r\n");
 }
 
+TEST_CASE("what a vendor may take for a length or a coding goes no further, in the head or as a trailer") {
+    for (const std::string name : {"Content_Length", "content_length", "CONTENT_LENGTH", "Transfer_Encoding", "transfer_Encoding"}) {
+        CAPTURE(name);
+        Fields fields = make({{"A", "1"}, {name, "5"}, {"Content-Length", "0"}, {"B", "2"}});
+        fields.remove_hop_by_hop();
+        CHECK(wire(fields) == "A: 1\r\nContent-Length: 0\r\nB: 2\r\n");
+        CHECK_FALSE(may_be_trailer(name));
+    }
+    for (const std::string name : {"Content_Lengths", "ContentxLength", "Transfer_Encodin", "Content_Type", "X_Content_Length"}) {
+        CAPTURE(name);
+        Fields fields = make({{name, "5"}});
+        fields.remove_hop_by_hop();
+        CHECK(wire(fields) == name + ": 5\r\n");
+    }
+}
+
 TEST_CASE("Connection cannot take away what is judged, or who is asking") {
     const Lines kept = {{"Host", "h"},
                         {"Content-Length", "5"},

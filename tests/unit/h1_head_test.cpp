@@ -57,3 +57,17 @@ TEST_CASE("Transfer-Encoding in HTTP/1.0 is called that") {
     const std::string words = fault ? fault->detail : judge_request_framing(head).error().detail;
     CHECK(words == "Transfer-Encoding in an HTTP/1.0 request");
 }
+
+TEST_CASE("of an answer's phrase plain ASCII is kept, and ours stands for anything else") {
+    struct Case {
+        std::string line, phrase;
+    };
+    for (const Case& each : {Case{"HTTP/1.1 404 Nothing here", "Nothing here"}, Case{"HTTP/1.1 404 ", ""}, Case{"HTTP/1.1 404", ""},
+                             Case{"HTTP/1.1 404 N\xC3\xA3o encontrado", "Not Found"}, Case{"HTTP/1.1 201 Cr\xE9\xE9", "Created"},
+                             Case{"HTTP/1.1 200 All\tfine", "OK"}, Case{"HTTP/1.1 299 \xFF", ""}}) {
+        CAPTURE(each.line);
+        ResponseHead head;
+        REQUIRE_FALSE(parse_head(each.line + "\r\nContent-Length: 0\r\n\r\n", head));
+        CHECK(head.phrase == each.phrase);
+    }
+}

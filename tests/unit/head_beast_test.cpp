@@ -1,4 +1,5 @@
 // Heads as Beast reads them and as we do: another reader of the same bytes, by other people. Seeded, bounded.
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "proxy/base/text.hpp"
+#include "proxy/exchange/reply.hpp"
 #include "proxy/wire/h1_head.hpp"
 #include "tests/unit/walk.hpp"
 
@@ -93,8 +95,25 @@ std::optional<Read> ours(std::string_view raw, Head& head) {
     return read;
 }
 
+/// We put our own words, or none, for a phrase that is not plain ASCII.
+std::string phrase_for(unsigned status, boost::string_view phrase) {
+    const bool plain = std::all_of(phrase.begin(), phrase.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    if (plain) return std::string(phrase);
+    const std::string_view ours = phrase_of(status);
+    return ours.empty() ? std::string(http::obsolete_reason(http::int_to_status(status))) : std::string(ours);
+}
+
+/// Beast wants the space before a phrase that is not there; we forgive that one thing.
+std::string with_space(std::string_view raw) {
+    std::string out(raw);
+    const std::size_t end = out.find("\r\n"), after_status = std::string_view("HTTP/1.1 200").size();
+    if (end == after_status && out.starts_with("HTTP/")) out.insert(end, 1, ' ');
+    return out;
+}
+
 template <bool is_request>
-std::optional<Read> beasts(std::string_view raw) {
+std::optional<Read> beasts(std::string_view as_it_came) {
+    const std::string raw = is_request ? std::string(as_it_came) : with_space(as_it_came);
     http::parser<is_request, http::empty_body> parser;
     parser.header_limit(64 * 1024);
     parser.body_limit(boost::none);
@@ -108,7 +127,7 @@ std::optional<Read> beasts(std::string_view raw) {
     if constexpr (is_request)
         read.start = std::string(head.method_string()) + " " + std::string(head.target()) + " " + minor;
     else
-        read.start = std::to_string(head.result_int()) + " " + std::string(head.reason()) + " " + minor;
+        read.start = std::to_string(head.result_int()) + " " + phrase_for(head.result_int(), head.reason()) + " " + minor;
     for (const auto& field : head)
         read.fields[to_lower(std::string(field.name_string()))].emplace_back(trimmed(std::string(field.value())));
     return read;

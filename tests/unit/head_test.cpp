@@ -292,8 +292,11 @@ TEST_CASE("a raw head with anything that two readers could split in two ways is 
         {start + "X: a\x7F\r\n\r\n", "a control character in the head"},
         {start + "X: a\x0B\r\n\r\n", "a control character in the head"},
         {start + "X\x1F: a\r\n\r\n", "a control character in the head"},
-        {"GET\t/ HTTP/1.1\r\n\r\n", "a control character in the head"},
-        {"GET /\xE9 HTTP/1.1\r\n\r\n", "a byte outside ASCII in the start line"},
+        {"HTTP/1.1 200 O\0K\r\n\r\n"s, "a NUL in the head"},
+        {"HTTP/1.1 200 O\rK\r\n\r\n", "a bare CR in the head"},
+        {"HTTP/1.1 200 O\x1BK\r\n\r\n", "a control character in the head"},
+        {"HTTP/1.1 200 O\x7FK\r\n\r\n", "a control character in the head"},
+        {"HTTP/1.1 404 N\xC3\xA3o\tencontrado\r\n\r\n", ""},
         // field lines
         {start + " Host: h\r\n\r\n", "white space before the first field"},
         {start + "\tHost: h\r\n\r\n", "white space before the first field"},
@@ -350,6 +353,9 @@ TEST_CASE("a request line is a method, a target and a version with one space bet
         CAPTURE(line);
         CHECK_FALSE(parse_request_line(line, head).empty());
     }
+    CHECK(parse_request_line("GET\t/ HTTP/1.1", head) == "a control character in the head");
+    CHECK(parse_request_line("GET /\t HTTP/1.1", head) == "a control character in the head");
+    CHECK(parse_request_line("GET /\xE9 HTTP/1.1", head) == "a byte outside ASCII in the start line");
 }
 
 TEST_CASE("a status line is a version, three digits and a phrase that may be empty") {
@@ -361,7 +367,12 @@ TEST_CASE("a status line is a version, three digits and a phrase that may be emp
     CHECK(parse_status_line("HTTP/1.0 200 ", head).empty());
     CHECK(head.phrase.empty());
     CHECK(head.minor == 0);
-    for (const char* line : {"HTTP/1.1 200", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/1.1 +20 OK",
+    CHECK(parse_status_line("HTTP/1.1 204", head).empty());
+    CHECK(head.status == 204);
+    CHECK(head.phrase.empty());
+    CHECK(parse_status_line("HTTP/1.1 404 N\xC3\xA3o\tencontrado", head).empty());
+    CHECK(head.phrase == "N\xC3\xA3o\tencontrado");
+    for (const char* line : {"HTTP/1.1 20", "HTTP/1.1 20 ", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/1.1 +20 OK",
                              "HTTP/1.1 2x0 OK", "HTTP/1.2 200 OK", "HTTP/2.0 200 OK", "HTTP/2 200", "http/1.1 200 OK",
                              "ICY 200 OK", "HTTP/1.1200 OK", "HTTP/1.1", "HTTP/1.1 200\tOK"}) {
         CAPTURE(line);
