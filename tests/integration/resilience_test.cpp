@@ -1100,6 +1100,36 @@ TEST_CASE("who waits for a place under one limit holds no rate of another meanwh
     CHECK(script.seen.size() == 1);
 }
 
+TEST_CASE("who has left while it waited for a place is not sent to the vendor, though nobody has read its body") {
+    const auto [tls, reset] = GENERATE(table<bool, bool>({{true, false}, {true, true}, {false, true}}));
+    CAPTURE(tls, reset);
+    std::counting_semaphore<> go{0};
+    std::atomic<int> inside{0};
+    FakeVendor vendor([&](Wire& wire) {
+        while (wire.read_request()) {
+            ++inside;
+            if (!go.try_acquire_for(30s)) return;
+            wire.write(answer_with("200 OK"));
+        }
+    });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "limit: {name: seats, concurrency: 1, when_full: {wait: 1m}}\n"));
+    Wire first = proxy.connected("v.example");
+    first.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return inside == 1; }));
+    const auto waiting = [&] { return proxy.metric(R"(sluice_limit_waiting{vendor="v",limit="seats"})"); };
+    {
+        Wire leaves = tls ? proxy.connected("v.example") : Wire::to(proxy.port());
+        leaves.write((tls ? "POST /" : "POST http://v.example/") + std::string(" HTTP/1.1\r\nHost: v.example\r\nContent-Length: 2\r\n\r\n{}"));
+        REQUIRE(eventually([&] { return waiting() == 1; }));
+        leaves.close(reset);
+    }
+    CHECK(eventually([&] { return waiting() == 0; }));
+    go.release(2);
+    CHECK(first.read_response()->status() == 200);
+    CHECK(proxy.get("v.example").status() == 200);   // would come after it
+    CHECK(inside == 2);
+}
+
 TEST_CASE("an answer that comes after its application has closed its side says nothing of a vendor's slowness, however soon that was") {
     const auto [slow_after, silence] = GENERATE(table<std::string, std::chrono::milliseconds>({{"1s", 2200ms}, {"400ms", 600ms}}));
     CAPTURE(slow_after);
