@@ -274,6 +274,10 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
         add(percent_of(secret, "-._~!'()*;,/?:@&=+$#", false, digits));        // encodeURI
         add(percent_of(secret, "-._~$&+:=@", false, digits));                  // a path's segment: Go's PathEscape
         add(percent_of(secret, "-._~!$&'()*+,;=:@", false, digits));           // all that may stand there (RFC 3986 3.3)
+        add(percent_of(secret, "-._~!$&'()*+,%", false, digits));              // WHATWG's userinfo
+        add(percent_of(secret, "-._~$&+,;=", false, digits));                  // Go's
+        add(percent_of(secret, "-._~!#$&'()*+/:<>?@[]^`{|}", false, digits));  // cookies, where no more than '=' needs it
+        add(percent_of(secret, "-._~!$&'()*,;=:@/?", false, digits));          // of base64 just the '+', which would be a space in a query
         add(percent_of(secret, "*-._", true, digits));                         // application/x-www-form-urlencoded (WHATWG URL 5.2)
         add(json_of(secret, "<>&", false, digits));                            // Go
     }

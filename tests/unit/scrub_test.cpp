@@ -97,7 +97,8 @@ std::set<std::string> plain_forms(const std::string& secret) {
         out.insert(formatted(secret, but("!'()*"), format));
         out.insert(formatted(secret, but("!'()*;,/?:@&=+$#"), format));
         out.insert(formatted(secret, but("$&+:=@"), format));
-        out.insert(formatted(secret, but("!$&'()*+,;=:@"), format));
+        for (const char* kept : {"!$&'()*+,;=:@", "!$&'()*+,%", "$&+,;=", "!#$&'()*+/:<>?@[]^`{|}", "!$&'()*,;=:@/?"})
+            out.insert(formatted(secret, but(kept), format));
         out.insert(replaced(
             formatted(
                 secret, [](char c) { return c == '~' || (!is_unreserved(c) && c != '*' && c != ' '); }, format),
@@ -344,6 +345,10 @@ TEST_CASE("a key is masked as each usual library writes it into a path, or into 
         {"Python's quote", "S3cr%2Bt/Va%3Dlue-0123%26x%40y%3Az"},
         {"Go's QueryEscape", "S3cr%2Bt%2FVa%3Dlue-0123%26x%40y%3Az"},
         {"encodeURI", "S3cr+t/Va=lue-0123&x@y:z"},
+        {"Node's URL.password", "S3cr+t%2FVa%3Dlue-0123&x%40y%3Az"},
+        {"Go's url.UserPassword", "S3cr+t%2FVa=lue-0123&x%40y%3Az"},
+        {"a cookie", "S3cr+t/Va%3Dlue-0123&x@y:z"},
+        {"only the plus", "S3cr%2Bt/Va=lue-0123&x@y:z"},
         {"Go's JSEscapeString", "S3cr+t/Va\\u003Dlue-0123\\u0026x@y:z"},
         {"Go's templates", "S3cr\\u002bt\\/Va=lue-0123\\u0026x@y:z"},
         {"Django's escapejs", "S3cr+t/Va\\u003Dlue\\u002D0123\\u0026x@y:z"},
