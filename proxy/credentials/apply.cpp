@@ -194,7 +194,8 @@ Found find_in_target(std::string_view text, std::string_view placeholder, std::s
         }
         return at - begin;
     };
-    for (; from < text.size(); ++from) {
+    const auto is_escape = [&](std::size_t at) { return at + 2 < text.size() && text[at] == '%' && hex_value(text[at + 1]) >= 0 && hex_value(text[at + 2]) >= 0; };
+    for (; from < text.size(); from += is_escape(from) ? 3 : 1) {   // never from inside an escape: in `%2Fkey` there is no `2Fkey`
         if (text[from] != '%' && text[from] != placeholder.front()) continue;
         if (text.substr(from).starts_with(placeholder)) return {from, placeholder.size()};
         if (const std::size_t size = encoded_at(from)) return {from, size};

@@ -86,11 +86,73 @@ Secret percent_of_all(std::string_view secret, std::string_view digits) {
     return Secret(std::move(out));
 }
 
-/// Inside a JSON string (RFC 8259 7): `as_number` are written as \uXXXX, the rest of what must be escaped in its short form.
-Secret json_of(std::string_view secret, std::string_view as_number, bool slash, std::string_view digits) {
-    constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
+/// How who escapes them reads bytes over 0x7f: as what they are, or each by itself, as many read the values of header fields (RFC 9110 5.5).
+enum class Reading : unsigned char { as_bytes, utf8, latin1 };
+
+struct Character {
+    std::uint32_t value;
+    std::size_t bytes;   // 0: this is no UTF-8
+};
+Character character_at(std::string_view text, std::size_t at, Reading reading) {
+    const auto byte = [&](std::size_t i) -> std::uint32_t { return static_cast<unsigned char>(text[at + i]); };
+    const std::uint32_t first = byte(0);
+    if (first < 0x80 || reading != Reading::utf8) return {first, 1};
+    const std::size_t bytes = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || text.size() - at < bytes) return {0, 0};
+    std::uint32_t value = first & (0x7fu >> bytes);
+    for (std::size_t i = 1; i < bytes; ++i) {
+        if ((byte(i) & 0xc0) != 0x80) return {0, 0};
+        value = value << 6 | (byte(i) & 0x3f);
+    }
+    const bool shortest = value >= (bytes == 2 ? 0x80u : bytes == 3 ? 0x800u : 0x10000u);
+    return {value, shortest && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff) ? bytes : 0};
+}
+
+bool is_utf8(std::string_view text) {
+    for (std::size_t at = 0, bytes = 0; at < text.size(); at += bytes) {
+        bytes = character_at(text, at, Reading::utf8).bytes;
+        if (bytes == 0) return false;
+    }
+    return true;
+}
+
+void append_hex16(std::string& out, std::uint32_t unit, std::string_view digits) {
+    append_hex(out, static_cast<char>(unit >> 8), digits);
+    append_hex(out, static_cast<char>(unit), digits);
+}
+
+/// \uXXXX, in a pair where it is over 0xffff (RFC 8259 7).
+void append_json_number(std::string& out, std::uint32_t value, std::string_view digits) {
+    out += "\\u";
+    if (value < 0x10000) return append_hex16(out, value, digits);
+    append_hex16(out, 0xd800 + ((value - 0x10000) >> 10), digits);
+    out += "\\u";
+    append_hex16(out, 0xdc00 + ((value - 0x10000) & 0x3ff), digits);
+}
+
+/// Of text that was read as Latin-1 and written as UTF-8.
+Secret utf8_of_latin1(std::string_view secret) {
     std::string out = roomy(secret);
     for (const char c : secret) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x80) out += static_cast<char>(0xc0 | byte >> 6);
+        out += byte < 0x80 ? c : static_cast<char>(0x80 | (byte & 0x3f));
+    }
+    return Secret(std::move(out));
+}
+
+/// Inside a JSON string (RFC 8259 7): `as_number` are written as \uXXXX, as is all beyond ASCII that is read as characters; the rest of what must be escaped in its short form.
+Secret json_of(std::string_view secret, std::string_view as_number, bool slash, std::string_view digits, Reading reading = Reading::as_bytes) {
+    constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
+    std::string out = roomy(secret);
+    for (std::size_t at = 0, bytes = 1; at < secret.size(); at += bytes) {
+        const char c = secret[at];
+        const Character character = character_at(secret, at, reading);
+        bytes = character.bytes;
+        if (character.value >= 0x80 && reading != Reading::as_bytes) {
+            append_json_number(out, character.value, digits);
+            continue;
+        }
         const std::size_t special = plain.find(c);
         if (as_number.find(c) != as_number.npos || (special == plain.npos && static_cast<unsigned char>(c) < 0x20)) {
             out += "\\u00";
@@ -143,9 +205,29 @@ constexpr Escaping escapings[] = {
     {amp, lt, gt, quot, apos_hex, slash_hex},                                  // OWASP's six
 };
 
-Secret html_of(std::string_view secret, const Escaping& entities) {
+/// &#252; or, with `digits` of base 16, &#xFC;
+void append_reference(std::string& out, std::uint32_t value, std::string_view digits) {
+    const std::size_t base = digits.size();
+    char reversed[8];
+    std::size_t size = 0;
+    for (; value > 0; value /= static_cast<std::uint32_t>(base)) reversed[size++] = digits[value % base];
+    out += base == 16 ? "&#x" : "&#";
+    while (size > 0) out += reversed[--size];
+    out += ';';
+    explicit_bzero(reversed, sizeof reversed);
+}
+
+/// As `reading` has them, characters beyond ASCII become references with `digits`.
+Secret html_of(std::string_view secret, const Escaping& entities, Reading reading = Reading::as_bytes, std::string_view digits = {}) {
     std::string out = roomy(secret);
-    for (const char c : secret) {
+    for (std::size_t at = 0, bytes = 1; at < secret.size(); at += bytes) {
+        const char c = secret[at];
+        const Character character = character_at(secret, at, reading);
+        bytes = character.bytes;
+        if (character.value >= 0x80 && reading != Reading::as_bytes) {
+            append_reference(out, character.value, digits);
+            continue;
+        }
         const auto* const entity = std::find_if(std::begin(entities), std::end(entities), [c](const Entity& one) { return one.of == c && !one.as.empty(); });
         if (entity == std::end(entities))
             out += c;
@@ -153,6 +235,24 @@ Secret html_of(std::string_view secret, const Escaping& entities) {
             out += entity->as;
     }
     return Secret(std::move(out));
+}
+
+/// Of a secret with bytes beyond ASCII: as those write it who keep to ASCII.
+template <class Add>
+void add_ascii_forms(std::string_view secret, Add add) {
+    const Reading meant = is_utf8(secret) ? Reading::utf8 : Reading::latin1;
+    for (const Reading reading : {meant, Reading::latin1}) {
+        add(json_of(secret, "", false, lower_digits, reading));                // Python
+        add(json_of(secret, "", true, lower_digits, reading));                 // PHP
+        add(json_of(secret, "&'<>", false, lower_digits, reading));            // Flask
+        add(json_of(secret, "", false, upper_digits, reading));                // Jackson, where it is told to
+        add(json_of(secret, "\"&'+<>`", false, upper_digits, reading));        // System.Text.Json
+    }
+    for (const Escaping& entities : escapings) {
+        add(html_of(secret, entities, meant, "0123456789"));                   // Python, .NET
+        add(html_of(secret, entities, meant, upper_digits));                   // libxml2, ASP.NET Core
+    }
+    add(utf8_of_latin1(secret));
 }
 
 void add_forms(std::vector<Secret>& forms, const Secret& of) {
@@ -174,6 +274,10 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
         add(percent_of(secret, "-._~!'()*;,/?:@&=+$#", false, digits));        // encodeURI
         add(percent_of(secret, "-._~$&+:=@", false, digits));                  // a path's segment: Go's PathEscape
         add(percent_of(secret, "-._~!$&'()*+,;=:@", false, digits));           // all that may stand there (RFC 3986 3.3)
+        add(percent_of(secret, "-._~!$&'()*+,%", false, digits));              // WHATWG's userinfo
+        add(percent_of(secret, "-._~$&+,;=", false, digits));                  // Go's
+        add(percent_of(secret, "-._~!#$&'()*+/:<>?@[]^`{|}", false, digits));  // cookies, where no more than '=' needs it
+        add(percent_of(secret, "-._~!$&'()*,;=:@/?", false, digits));          // of base64 just the '+', which would be a space in a query
         add(percent_of(secret, "*-._", true, digits));                         // application/x-www-form-urlencoded (WHATWG URL 5.2)
         add(json_of(secret, "<>&", false, digits));                            // Go
     }
@@ -188,6 +292,7 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
     add(json_of(secret, "\"&'-;<=>\\`", false, upper_digits));                 // Django's escapejs
     add(quoted_printable_of(secret));
     for (const Escaping& entities : escapings) add(html_of(secret, entities));
+    if (std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; })) add_ascii_forms(secret, add);
 }
 
 }  // namespace

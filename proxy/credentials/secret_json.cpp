@@ -72,11 +72,19 @@ SecretJson& SecretJson::operator=(SecretJson&& other) noexcept {
 }
 
 std::optional<SecretJson> SecretJson::parse(std::string_view text) {
+    auto parsed = parse_leniently(text);
+    if (parsed && Duplicates::in(text)) return {};
+    return parsed;
+}
+
+bool SecretJson::has_twins(std::string_view text) { return parse_leniently(text) && Duplicates::in(text); }
+
+std::optional<SecretJson> SecretJson::parse_leniently(std::string_view text) {
     SecretJson parsed;
     json::error_code error;
     json::parser parser(json::storage_ptr(parsed.memory_.get()));
     parser.write(text, error);
-    if (error || Duplicates::in(text)) return {};
+    if (error) return {};
     parsed.value_ = std::make_unique<json::value>(parser.release());
     return parsed;
 }

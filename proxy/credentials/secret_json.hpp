@@ -16,6 +16,8 @@ class SecretJson {
   public:
     /// Nothing: not one JSON text (RFC 8259), nested over 32 deep, or a name twice in one object, of which readers take different ones.
     static std::optional<SecretJson> parse(std::string_view text);
+    /// Only the last of these is why it is not read: to say so.
+    static bool has_twins(std::string_view text);
 
     SecretJson(SecretJson&&) noexcept;
     SecretJson& operator=(SecretJson&&) noexcept;
@@ -32,6 +34,7 @@ class SecretJson {
   private:
     class Memory;
     SecretJson();
+    static std::optional<SecretJson> parse_leniently(std::string_view text);
 
     std::unique_ptr<Memory> memory_;
     std::unique_ptr<boost::json::value> value_;   // before its memory goes

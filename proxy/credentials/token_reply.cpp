@@ -22,10 +22,9 @@ std::vector<std::string> split_scope(std::string_view text) {
 
 bool is_final(std::string_view error) { return error == "invalid_grant" || error == "unauthorized_client" || error == "invalid_scope" || error == "unsupported_grant_type"; }
 
-TokenDenied denied(unsigned status, std::string_view body) {
+TokenDenied denied(unsigned status, const std::optional<SecretJson>& reply) {
     TokenDenied out;
     out.what = "answered " + std::to_string(status);
-    const auto reply = SecretJson::parse(body);
     if (!reply) return out;
     out.error = quoted_words(reply->text("error").value_or(""));
     const std::string description = quoted_words(reply->text("error_description").value_or(""));
@@ -33,6 +32,12 @@ TokenDenied denied(unsigned status, std::string_view body) {
     if (!description.empty()) out.what += ": " + description;
     out.final = is_final(out.error);
     return out;
+}
+
+std::string what_is_wrong_with(std::string_view body) {
+    if (body.starts_with("\x1f\x8b")) return "its body is compressed (gzip), which it was not asked for";
+    if (SecretJson::has_twins(body)) return "its body has two members of one name";
+    return "its body is not a JSON object";
 }
 
 TokenDenied useless(std::string why) { return {"answered 200 but " + std::move(why), {}, false}; }
@@ -50,11 +55,14 @@ std::optional<Duration> read_lifetime(std::optional<double> seconds, bool writte
 }
 
 std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::string_view body) {
-    if (status != 200 && status != 201) return denied(status, body);
     const auto reply = SecretJson::parse(body);
-    if (!reply || !reply->value().is_object()) return useless("its body is not a JSON object");
+    if (status != 200 && status != 201) return denied(status, reply);
+    if (!reply || !reply->value().is_object()) return useless(what_is_wrong_with(body));
     const auto token = reply->text("access_token");
-    if (!token || token->empty()) return useless("there is no access_token in it");
+    if (!token || token->empty()) {
+        const bool refused = !reply->text("error").value_or("").empty();   // some refuse with a 200, GitHub among them
+        return refused ? denied(status, reply) : useless("there is no access_token in it");
+    }
     const std::string_view type = reply->text("token_type").value_or("Bearer");
     if (!same_text(type, "Bearer") && !same_text(type, "N_A")) return useless("the token_type is '" + quoted_words(type) + "', not Bearer");
     std::string wrong;

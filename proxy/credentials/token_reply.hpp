@@ -19,7 +19,7 @@ struct TokenDenied {
     bool final = false;     // asking again in the same way will not help: invalid_grant and its like
 };
 
-/// `body` is JSON. Denied as well: a 200 that is no JSON, has no `access_token`, a `token_type` that is not Bearer (N_A of RFC 8693 passes), or a lifetime that has no sense.
+/// `body` is JSON. A refusal (`error`) is one with status 200 too, where there is no token beside it. Denied as well: a 200 that is no JSON, has no `access_token`, a `token_type` that is not Bearer (N_A of RFC 8693 passes), or a lifetime that has no sense.
 std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::string_view body);
 
 /// `expires_in` and its like as issuers write it: a number or digits. Nothing: missing. Failure words in `wrong` where it is no positive number.

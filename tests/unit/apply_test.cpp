@@ -394,6 +394,20 @@ TEST_CASE("a placeholder is found in path and query however much of it is encode
         CHECK(target(other, "PLACE-HOLDER") == other);
 }
 
+TEST_CASE("no placeholder begins inside of an escape of path or query") {
+    const auto target = [](const std::string& written, std::string_view placeholder) {
+        RequestHead head;
+        head.target = written;
+        replace_placeholder(placeholder, "s3cr3t", head);
+        return head.target;
+    };
+    CHECK(target("/a%2FABCDEF?q=%2FABCDEF", "2FABCDEF") == "/a%2FABCDEF?q=%2FABCDEF");
+    CHECK(target("/a%2FABCDEF", "FABCDEF") == "/a%2FABCDEF");
+    CHECK(target("/a%2F2FABCDEF/2FABCDEF", "2FABCDEF") == "/a%2Fs3cr3t/s3cr3t");
+    CHECK(target("/%%2FABCDEF", "/ABCDEF") == "/%s3cr3t");
+    CHECK(target("/%zz2FABCDEF", "2FABCDEF") == "/%zzs3cr3t");   // that is none
+}
+
 TEST_CASE("in a header's value only the placeholder itself is replaced, as nobody decodes there") {
     RequestHead head;
     head.target = "/";

@@ -97,7 +97,8 @@ std::set<std::string> plain_forms(const std::string& secret) {
         out.insert(formatted(secret, but("!'()*"), format));
         out.insert(formatted(secret, but("!'()*;,/?:@&=+$#"), format));
         out.insert(formatted(secret, but("$&+:=@"), format));
-        out.insert(formatted(secret, but("!$&'()*+,;=:@"), format));
+        for (const char* kept : {"!$&'()*+,;=:@", "!$&'()*+,%", "$&+,;=", "!#$&'()*+/:<>?@[]^`{|}", "!$&'()*,;=:@/?"})
+            out.insert(formatted(secret, but(kept), format));
         out.insert(replaced(
             formatted(
                 secret, [](char c) { return c == '~' || (!is_unreserved(c) && c != '*' && c != ' '); }, format),
@@ -148,6 +149,24 @@ std::set<std::string> plain_forms(const std::string& secret) {
     page({{"\"", "&quot;"}, {"'", "&#39;"}, {"/", "&#x2F;"}, {"=", "&#x3D;"}, {"`", "&#x60;"}});
     page({{"\"", "&quot;"}, {"'", "&#x27;"}, {"=", "&#x3D;"}, {"`", "&#x60;"}});
     page({{"\"", "&quot;"}, {"'", "&#x27;"}, {"/", "&#x2F;"}});
+    const auto beyond = [](char c) { return static_cast<unsigned char>(c) >= 0x80; };
+    if (std::none_of(secret.begin(), secret.end(), beyond)) return out;   // of those here that are not, none is UTF-8
+    const std::set<std::string> so_far = out;
+    for (const std::string& form : so_far)
+        if (form.find('&') != form.npos || form == secret)
+            for (const char* format : {"&#%u;", "&#x%X;"}) out.insert(formatted(form, beyond, format));
+    for (const std::string& text : {json, replaced(json, "/", "\\/"), formatted(json, one_of("&'<>"), "\\u%04x")})
+        out.insert(formatted(text, beyond, "\\u%04x"));
+    for (const std::string& text :
+         {formatted(replaced(replaced(secret, "\\", "\\\\"), "\"", "\\\""), control, "\\u%04X"),
+          formatted(replaced(secret, "\\", "\\\\"), [&](char c) { return control(c) || one_of("\"&'+<>`")(c); }, "\\u%04X")})
+        out.insert(formatted(text, beyond, "\\u%04X"));
+    std::string again;
+    for (const char c : secret) {
+        if (!beyond(c)) again += c;
+        else again.append(static_cast<unsigned char>(c) < 0xc0 ? "\xc2" : "\xc3") += static_cast<char>(c & 0xbf);
+    }
+    out.insert(again);
     return out;
 }
 
@@ -326,12 +345,29 @@ TEST_CASE("a key is masked as each usual library writes it into a path, or into 
         {"Python's quote", "S3cr%2Bt/Va%3Dlue-0123%26x%40y%3Az"},
         {"Go's QueryEscape", "S3cr%2Bt%2FVa%3Dlue-0123%26x%40y%3Az"},
         {"encodeURI", "S3cr+t/Va=lue-0123&x@y:z"},
+        {"Node's URL.password", "S3cr+t%2FVa%3Dlue-0123&x%40y%3Az"},
+        {"Go's url.UserPassword", "S3cr+t%2FVa=lue-0123&x%40y%3Az"},
+        {"a cookie", "S3cr+t/Va%3Dlue-0123&x@y:z"},
+        {"only the plus", "S3cr%2Bt/Va=lue-0123&x@y:z"},
         {"Go's JSEscapeString", "S3cr+t/Va\\u003Dlue-0123\\u0026x@y:z"},
         {"Go's templates", "S3cr\\u002bt\\/Va=lue-0123\\u0026x@y:z"},
         {"Django's escapejs", "S3cr+t/Va\\u003Dlue\\u002D0123\\u0026x@y:z"},
     };
     check_masked(secret, rows);
     CHECK(mask_of(Needles(secrets({"it's;a/key!"})), "/it's;a%2Fkey!") == "/" + std::string(13, '*'));   // all that a segment may hold
+}
+
+TEST_CASE("a password in another language is masked as libraries write it that keep to ASCII") {
+    check_masked("Gr\xc3\xbc\xc3\x9f\x65 & \xe2\x82\xac/\xf0\x9f\x92\xa9", {
+        {"Python's JSON", "Gr\\u00fc\\u00dfe & \\u20ac/\\ud83d\\udca9"},
+        {"PHP's JSON", "Gr\\u00fc\\u00dfe & \\u20ac\\/\\ud83d\\udca9"},
+        {"System.Text.Json", "Gr\\u00FC\\u00DFe \\u0026 \\u20AC/\\uD83D\\uDCA9"},
+        {"Python's xmlcharrefreplace", "Gr&#252;&#223;e &amp; &#8364;/&#128169;"},
+        {"libxml2", "Gr&#xFC;&#xDF;e &amp; &#x20AC;/&#x1F4A9;"},
+        {"a field's value, which Python reads as Latin-1", "Gr\\u00c3\\u00bc\\u00c3\\u009fe & \\u00e2\\u0082\\u00ac/\\u00f0\\u009f\\u0092\\u00a9"},
+        {"the same from Node", "Gr\xc3\x83\xc2\xbc\xc3\x83\xc2\x9f\x65 & \xc3\xa2\xc2\x82\xc2\xac/\xc3\xb0\xc2\x9f\xc2\x92\xc2\xa9"},
+    });
+    check_masked("p\xfc\xdfword-1", {{"JSON of Latin-1", "p\\u00fc\\u00dfword-1"}, {"a page of it", "p&#252;&#223;word-1"}});
 }
 
 TEST_CASE("forms that are the same are looked for once, and a beginning of a secret stays") {

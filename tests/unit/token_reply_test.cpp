@@ -57,8 +57,21 @@ TEST_CASE("what a token endpoint answers instead of a token is told, never shown
     CHECK(denied(200, R"({"access_token":""})") == "answered 200 but there is no access_token in it");
     CHECK(denied(200, R"({"access_token":["s3cr3t"]})") == "answered 200 but there is no access_token in it");
     CHECK(denied(200, R"({"access_token":"s3cr3t","token_type":"mac"})") == "answered 200 but the token_type is 'mac', not Bearer");
-    CHECK(denied(200, R"({"access_token":"s3cr3t","access_token":"other"})") == "answered 200 but its body is not a JSON object");
+    CHECK(denied(200, R"({"access_token":"s3cr3t","access_token":"other"})") == "answered 200 but its body has two members of one name");
+    CHECK(denied(200, "\x1f\x8b\x08...") == "answered 200 but its body is compressed (gzip), which it was not asked for");
     CHECK(denied(400, R"({"error":"a\u0007b","error_description":")" + std::string(5000, 'x') + "\"}") == "answered 400 a?b: " + std::string(200, 'x') + "...");
+}
+
+TEST_CASE("a refusal that comes with status 200 is the refusal that it is") {
+    CHECK(denied(200, R"({"error":"bad_verification_code","error_description":"The code passed is incorrect."})") ==
+          "answered 200 bad_verification_code: The code passed is incorrect.");
+    const auto grant = std::get<TokenDenied>(read_token_reply(200, R"({"error":"invalid_grant","access_token":""})"));
+    CHECK(grant.error == "invalid_grant");
+    CHECK(grant.final);
+    CHECK_FALSE(std::get<TokenDenied>(read_token_reply(200, R"({"error":"invalid_client"})")).final);
+    CHECK(denied(200, R"({"error":"","error_description":"x"})") == "answered 200 but there is no access_token in it");
+    CHECK(denied(200, R"({"error":{"code":1}})") == "answered 200 but there is no access_token in it");
+    CHECK(granted(R"({"access_token":"t","error":"invalid_grant"})").minted.scope.empty());   // the token is what was asked for
 }
 
 TEST_CASE("some refusals are for good") {
