@@ -255,15 +255,20 @@ void add_ascii_forms(std::string_view secret, Add add) {
     add(utf8_of_latin1(secret));
 }
 
-void add_forms(std::vector<Secret>& forms, const Secret& of) {
+}  // namespace
+
+void Needles::add_forms(std::vector<Form>& forms, const Secret& of) {
     const std::string_view secret = of.reveal();
-    const auto add = [&forms](Secret form) {
-        const bool there = std::any_of(forms.begin(), forms.end(), [&](const Secret& other) { return other.reveal() == form.reveal(); });
-        if (!there) forms.push_back(std::move(form));
+    const auto add = [&forms](Secret text, Folding folding = Folding::none) {
+        const auto same = std::find_if(forms.begin(), forms.end(), [&](const Form& other) { return other.reveal() == text.reveal(); });
+        if (same == forms.end())
+            forms.push_back({std::move(text), folding});
+        else if (same->folding == Folding::none)
+            same->folding = folding;
     };
     add(of);
-    for (const std::string_view last_two : {"+/", "-_"})
-        for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, last_two));
+    for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, "+/"), Folding::base64);
+    for (const unsigned before : {0u, 1u, 2u}) add(base64_of(secret, before, "-_"));
     for (const std::string_view digits : {lower_digits, upper_digits}) {
         add(hex_of(secret, digits));
         add(percent_of_all(secret, digits));
@@ -290,18 +295,48 @@ void add_forms(std::vector<Secret>& forms, const Secret& of) {
     add(json_of(secret, "&<=>", false, upper_digits));                         // in a script: Go's JSEscapeString
     add(json_of(secret, "\"&'+<>`", true, lower_digits));                      // Go's templates
     add(json_of(secret, "\"&'-;<=>\\`", false, upper_digits));                 // Django's escapejs
-    add(quoted_printable_of(secret));
+    add(quoted_printable_of(secret), Folding::mail);
     for (const Escaping& entities : escapings) add(html_of(secret, entities));
     if (std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; })) add_ascii_forms(secret, add);
 }
 
+std::vector<Secret> forms_of(const Secret& secret) {
+    std::vector<Needles::Form> forms;
+    Needles::add_forms(forms, secret);
+    std::vector<Secret> out;
+    for (Needles::Form& form : forms) out.push_back(std::move(form.text));
+    return out;
+}
+
+// ---- lines
+
+namespace {
+
+/// Between two breaks inside of a secret: MIME has 76, PEM 64, some have 57 or 60. With shorter ones it is not found.
+constexpr std::size_t shortest_line = 32;
+/// A break as it is, and as JSON has it in a string.
+constexpr std::string_view breaks[] = {"\r\n", "\n", "\\r\\n", "\\n"};
+
+// How long a break is that begins, or ends, here; 0: none does.
+std::size_t break_at(std::string_view rest, bool soft) {
+    if (soft && !rest.starts_with('=')) return 0;
+    rest.remove_prefix(soft);
+    for (const std::string_view one : breaks)
+        if (rest.starts_with(one)) return one.size() + soft;
+    return 0;
+}
+std::size_t break_before(std::string_view before, bool soft) {
+    for (const std::string_view one : breaks) {
+        if (!before.ends_with(one)) continue;
+        before.remove_suffix(one.size());
+        return !soft ? one.size() : before.ends_with('=') ? one.size() + 1 : 0;
+    }
+    return 0;
+}
+
 }  // namespace
 
-std::vector<Secret> forms_of(const Secret& secret) {
-    std::vector<Secret> forms;
-    add_forms(forms, secret);
-    return forms;
-}
+std::size_t Needles::Form::most() const { return folding == Folding::none ? size() : size() + 5 * (1 + (size() - 1) / shortest_line); }
 
 // ---- where the filters look
 
@@ -436,13 +471,14 @@ constexpr Class all_but(std::string_view few) {
 }
 constexpr Class of_tokens = class_with("-._~+/=%\\:@&;$*!?#^"), of_a_line = all_but("\r\n"), of_anything = all_but("");
 
-const Class* class_of(const std::vector<Secret>& forms) {
-    const auto holds = [](const Class& bytes, const Secret& form) {
+template <class Forms>
+const Class* class_of(const Forms& forms) {
+    const auto holds = [](const Class& bytes, const auto& form) {
         const std::string_view text = form.reveal();
         return std::all_of(text.begin(), text.end(), [&](char c) { return bytes[static_cast<unsigned char>(c)]; });
     };
     for (const Class* bytes : {&of_tokens, &of_a_line})
-        if (std::all_of(forms.begin(), forms.end(), [&](const Secret& form) { return holds(*bytes, form); })) return bytes;
+        if (std::all_of(forms.begin(), forms.end(), [&](const auto& form) { return holds(*bytes, form); })) return bytes;
     return &of_anything;
 }
 
@@ -461,13 +497,13 @@ Needles::Needles(std::span<const Secret> secrets, Search search) : kernel_(kerne
         }
     }
     // Those with the least choice first.
-    std::sort(forms_.begin(), forms_.end(), [](const Secret& a, const Secret& b) { return a.size() < b.size(); });
+    std::sort(forms_.begin(), forms_.end(), [](const Form& a, const Form& b) { return a.size() < b.size(); });
     Layout layout(filter_, kernel_.width == 64);
     for (std::uint32_t i = 0; i < forms_.size(); ++i) {
-        const std::string_view form = forms_[i].reveal();
-        layout.place(i, form);
-        reach_ = std::max(reach_, form.size());
+        layout.place(i, forms_[i].reveal());
+        reach_ = std::max(reach_, forms_[i].most());
     }
+    if (!forms_.empty()) reach_ = std::max(reach_, 3 * shortest_line);   // room to see that a line is one of many: `open_end`
     class_ = class_of(forms_);
 }
 
@@ -701,6 +737,40 @@ bool Needles::agrees(std::string_view text, std::string_view form, std::size_t& 
     return true;
 }
 
+// The form around its place, which is `at`, with line breaks in it. Nothing: it is not there, or has none.
+std::optional<Needles::Span> Needles::folded(std::string_view text, std::size_t at, const Form& form, std::size_t place, std::size_t& work) {
+    const std::string_view bytes = form.reveal();
+    const bool soft = form.folding == Folding::mail;
+    bool any = false, tired = false;   // as `agrees` is
+    auto step = [&, steps = std::size_t{0}]() mutable {
+        if (++steps > 64) tired = tired || work == 0 || --work == 0;
+        return !tired;
+    };
+    std::size_t begin = at, nearest = 0, last = 0;   // breaks: in front of which byte the one next to the place is, and the one that was seen last
+    const auto is_far = [&](std::size_t i) { return !std::exchange(any, true) || (i > last ? i - last : last - i) >= shortest_line; };
+    for (std::size_t i = place; i > 0 && step(); --i, --begin) {
+        if (const std::size_t size = break_before(text.substr(0, begin), soft)) {
+            if (!is_far(i)) return {};
+            if (nearest == 0) nearest = i;
+            last = i;
+            begin -= size;
+        }
+        if (begin == 0 || text[begin - 1] != bytes[i - 1]) return {};
+    }
+    last = nearest;
+    std::size_t end = at;
+    for (std::size_t i = place; i < bytes.size() && step(); ++i, ++end) {
+        if (const std::size_t size = i > place ? break_at(text.substr(end), soft) : 0) {
+            if (!is_far(i)) return {};
+            last = i;
+            end += size;
+        }
+        if (end >= text.size() || text[end] != bytes[i]) return {};
+    }
+    if (!any && !tired) return {};
+    return Span{begin, end};
+}
+
 namespace {
 
 constexpr std::size_t allowance(std::size_t size) { return 4096 + 4 * size; }
@@ -715,14 +785,16 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
     each_candidate(text, [&](std::size_t at, unsigned buckets) {
         for (; buckets != 0; buckets &= buckets - 1) {
             for (const Place& place : filter_.buckets[static_cast<unsigned>(std::countr_zero(buckets))]) {
-                if (at < place.at) continue;
-                const std::size_t begin = at - place.at;
-                const std::string_view form = forms_[place.form].reveal();
-                if (edge > 0 && (begin >= edge || begin + form.size() <= edge)) continue;
-                if (form.size() > text.size() - begin || std::memcmp(text.data() + at, &place.word, 4) != 0) continue;
-                if (!agrees(text.substr(begin), form, work)) continue;
+                if (text.size() - at < 4 || std::memcmp(text.data() + at, &place.word, 4) != 0) continue;
+                const Form& form = forms_[place.form];
+                std::optional<Span> there;
+                if (at >= place.at && form.size() <= text.size() - (at - place.at) && agrees(text.substr(at - place.at), form.reveal(), work))
+                    there = Span{at - place.at, at - place.at + form.size()};
+                else if (form.folding != Folding::none)
+                    there = folded(text, at, form, place.at, work);
+                if (!there || (edge > 0 && (there->begin >= edge || there->end <= edge))) continue;
                 ++found;
-                const Span span{shift + begin, shift + begin + form.size()};
+                const Span span{shift + there->begin, shift + there->end};
                 if (!finds.empty() && finds.back().begin <= span.begin && span.begin <= finds.back().end)
                     finds.back().end = std::max(finds.back().end, span.end);
                 else
@@ -733,17 +805,36 @@ unsigned Needles::find(std::string_view text, std::size_t edge, std::size_t shif
     return found;
 }
 
+namespace {
+
+/// How long the break is that `text` ends in, where a line may go on behind it: one of mail that says so, or of base64. Nobody's events or JSON end in either.
+std::size_t folds(std::string_view text, bool may_be_half) {
+    std::size_t size = text.ends_with("\r\n") ? 2 : text.ends_with('\n') || (may_be_half && text.ends_with('\r')) ? 1 : 0;
+    if (size == 0) return 0;
+    text.remove_suffix(size);
+    if (text.ends_with('=')) return size;
+    if (text.size() < shortest_line) return 0;
+    text.remove_prefix(text.size() - shortest_line);
+    return std::all_of(text.begin(), text.end(), [](char c) { return is_alnum(c) || c == '+' || c == '/'; }) ? size : 0;
+}
+
+}  // namespace
+
 std::size_t Needles::open_end(std::string_view text) const {
     const std::size_t most = std::min(text.size(), std::max<std::size_t>(reach_, 1) - 1);
     const auto* const end = reinterpret_cast<const unsigned char*>(text.data()) + text.size();
     const auto& in = *class_;
     std::size_t size = 0;
-    for (; size + 4 <= most; size += 4) {   // one branch for four: base64 is of that class for as long as it goes
-        const unsigned char* const at = end - size;
-        if (!(in[at[-1]] & in[at[-2]] & in[at[-3]] & in[at[-4]])) break;
+    for (;;) {
+        for (; size + 4 <= most; size += 4) {   // one branch for four: base64 is of that class for as long as it goes
+            const unsigned char* const at = end - size;
+            if (!(in[at[-1]] & in[at[-2]] & in[at[-3]] & in[at[-4]])) break;
+        }
+        while (size < most && in[end[-1 - static_cast<std::ptrdiff_t>(size)]]) ++size;
+        const std::size_t more = size < most ? folds(text.substr(text.size() - most, most - size), size == 0) : 0;
+        if (more == 0) return size;
+        size += more;
     }
-    while (size < most && in[end[-1 - static_cast<std::ptrdiff_t>(size)]]) ++size;
-    return size;
 }
 
 unsigned Needles::mask(std::string& text) const {
@@ -800,8 +891,8 @@ Scrubber::Passed Scrubber::feed(std::string_view piece, bool last) {
         finds_ += needles_->find(joined_, held, 0, spans_);
     }
     finds_ += needles_->find(piece, 0, held, spans_);
-    std::size_t kept = last ? 0 : needles_->open_end(piece);
-    if (!last && kept == piece.size()) kept = std::min(held + kept, reach);   // it goes on in what is held, all of which is of that class
+    const bool joined = held > 0 && piece.size() <= reach;   // what is held may go on in it: all of it is joined then
+    const std::size_t kept = last ? 0 : needles_->open_end(joined ? std::string_view(joined_) : piece);
     const std::string_view shown = masked(piece);
     used_ = used_ || kept > 0 || shown.data() != piece.data();
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,7 +19,9 @@ namespace sluice {
 
 /// What is looked for, compiled: each secret as it is, in base64 (RFC 4648 4 and 5, in all three alignments, without the characters that depend on what
 /// stands beside it), in hex, percent-encoded (RFC 3986, as forms, paths and JavaScript do it, and byte for byte) and escaped as libraries do it for JSON, HTML, XML and mail (quoted-printable), where that differs.
-/// Not found: parts of a secret, as where a vendor cuts what it repeats or answers a range of it; base64 that is broken into lines, encodings of encodings,
+/// Lines of base64 and of mail may be broken inside of it, as they are and as JSON has them, but not in the four bytes that the filter looks for: a second
+/// place for each would cost a search for one key in base64 a third, for sixteen two thirds.
+/// Not found: parts of a secret, as where a vendor cuts what it repeats or answers a range of it; lines of less than 32 characters, encodings of encodings,
 /// hex in mixed case, escapes that nobody needs in some places only (`%41` or `&#65;` for A), and those of scripts that escape every symbol (`\x2D`, `\u002D`): three forms more of most tokens cost a search
 /// for sixteen of them in base64 half as much again and more, and for two in JSON a tenth.
 class Needles {
@@ -44,9 +47,9 @@ class Needles {
     /// Secrets that are not searched, because they are shorter than `shortest`; because they are longer than `longest` or more than `most_secrets`.
     unsigned too_short() const { return too_short_; }
     unsigned too_much() const { return too_much_; }
-    /// Bytes of the longest form: fewer are ever held back.
+    /// Bytes of the longest form, with line breaks, and some at least: fewer are ever held back.
     std::size_t reach() const { return reach_; }
-    /// How many bytes at the end of `text` are such as forms are made of, without a gap, at most `reach() - 1`: what a form that goes on behind it may
+    /// How many bytes at the end of `text` are such as forms are made of, without a gap but line breaks of mail and base64, at most `reach() - 1`: what a form that goes on behind it may
     /// have begun in. Whether they agree with any is not asked: what is done with them may be seen by who must not learn that.
     std::size_t open_end(std::string_view text) const;
 
@@ -57,6 +60,15 @@ class Needles {
   private:
     friend class Scrubber;
 
+    /// How lines are broken inside of a form: base64's anywhere, mail's by a '=' before the break (RFC 2045 6.7, 6.8).
+    enum class Folding : unsigned char { none, base64, mail };
+    struct Form {
+        Secret text;
+        Folding folding = Folding::none;
+        std::string_view reveal() const { return text.reveal(); }
+        std::size_t size() const { return text.size(); }
+        std::size_t most() const;   // bytes with its line breaks
+    };
     struct Span {
         std::size_t begin, end;
     };
@@ -86,9 +98,12 @@ class Needles {
     template <class Visit>
     void each_candidate(std::string_view text, Visit visit) const;
     static bool agrees(std::string_view text, std::string_view form, std::size_t& work);
+    static std::optional<Span> folded(std::string_view text, std::size_t at, const Form& form, std::size_t place, std::size_t& work);
+    static void add_forms(std::vector<Form>& forms, const Secret& of);
+    friend std::vector<Secret> forms_of(const Secret& secret);
     unsigned find(std::string_view text, std::size_t edge, std::size_t shift, std::vector<Span>& finds) const;
 
-    std::vector<Secret> forms_;
+    std::vector<Form> forms_;
     Filter filter_;
     const std::array<bool, 256>* class_;   // of bytes, which all forms are made of
     Kernel kernel_;
