@@ -741,6 +741,16 @@ bool Needles::agrees(std::string_view text, std::string_view form, std::size_t& 
 std::optional<Needles::Span> Needles::folded(std::string_view text, std::size_t at, const Form& form, std::size_t place, std::size_t& work) {
     const std::string_view bytes = form.reveal();
     const bool soft = form.folding == Folding::mail;
+    // A form that is whole but for its end comes by often in a body that is made of such; without a break near by it is none.
+    const std::size_t from = at - std::min(at, form.most()), room = std::min(text.size() - from, 2 * form.most());
+    const std::string_view around = text.substr(from, room);
+    if (std::memchr(around.data(), '\n', around.size()) == nullptr && std::memchr(around.data(), '\\', around.size()) == nullptr) return {};
+    const auto may_end_break = [&](std::size_t end) { return end > 0 && (text[end - 1] == '\n' || (text[end - 1] == 'n' && end > 1 && text[end - 2] == '\\')); };
+    const auto may_begin_break = [&](std::size_t begin) {
+        if (begin >= text.size()) return false;
+        const char c = text[begin];
+        return soft ? c == '=' : c == '\n' || c == '\r' || c == '\\';
+    };
     bool any = false, tired = false;   // as `agrees` is
     auto step = [&, steps = std::size_t{0}]() mutable {
         if (++steps > 64) tired = tired || work == 0 || --work == 0;
@@ -749,7 +759,7 @@ std::optional<Needles::Span> Needles::folded(std::string_view text, std::size_t 
     std::size_t begin = at, nearest = 0, last = 0;   // breaks: in front of which byte the one next to the place is, and the one that was seen last
     const auto is_far = [&](std::size_t i) { return !std::exchange(any, true) || (i > last ? i - last : last - i) >= shortest_line; };
     for (std::size_t i = place; i > 0 && step(); --i, --begin) {
-        if (const std::size_t size = break_before(text.substr(0, begin), soft)) {
+        if (const std::size_t size = may_end_break(begin) ? break_before(text.substr(0, begin), soft) : 0) {
             if (!is_far(i)) return {};
             if (nearest == 0) nearest = i;
             last = i;
@@ -760,7 +770,7 @@ std::optional<Needles::Span> Needles::folded(std::string_view text, std::size_t 
     last = nearest;
     std::size_t end = at;
     for (std::size_t i = place; i < bytes.size() && step(); ++i, ++end) {
-        if (const std::size_t size = i > place ? break_at(text.substr(end), soft) : 0) {
+        if (const std::size_t size = i > place && may_begin_break(end) ? break_at(text.substr(end), soft) : 0) {
             if (!is_far(i)) return {};
             last = i;
             end += size;
