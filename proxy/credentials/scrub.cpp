@@ -141,18 +141,26 @@ Secret utf8_of_latin1(std::string_view secret) {
     return Secret(std::move(out));
 }
 
+/// `beyond` writes a character beyond ASCII where such are read, `plain` any other byte.
+template <class Beyond, class Plain>
+Secret escaped(std::string_view secret, Reading reading, Beyond beyond, Plain plain) {
+    std::string out = roomy(secret);
+    for (std::size_t at = 0; at < secret.size();) {
+        const Character character = character_at(secret, at, reading);
+        if (character.value >= 0x80 && reading != Reading::as_bytes)
+            beyond(out, character.value);
+        else
+            plain(out, secret[at]);
+        at += character.bytes;
+    }
+    return Secret(std::move(out));
+}
+
 /// Inside a JSON string (RFC 8259 7): `as_number` are written as \uXXXX, as is all beyond ASCII that is read as characters; the rest of what must be escaped in its short form.
 Secret json_of(std::string_view secret, std::string_view as_number, bool slash, std::string_view digits, Reading reading = Reading::as_bytes) {
     constexpr std::string_view plain = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
-    std::string out = roomy(secret);
-    for (std::size_t at = 0, bytes = 1; at < secret.size(); at += bytes) {
-        const char c = secret[at];
-        const Character character = character_at(secret, at, reading);
-        bytes = character.bytes;
-        if (character.value >= 0x80 && reading != Reading::as_bytes) {
-            append_json_number(out, character.value, digits);
-            continue;
-        }
+    const auto number = [&](std::string& out, std::uint32_t value) { append_json_number(out, value, digits); };
+    return escaped(secret, reading, number, [&](std::string& out, char c) {
         const std::size_t special = plain.find(c);
         if (as_number.find(c) != as_number.npos || (special == plain.npos && static_cast<unsigned char>(c) < 0x20)) {
             out += "\\u00";
@@ -164,8 +172,7 @@ Secret json_of(std::string_view secret, std::string_view as_number, bool slash, 
             if (c == '/' && slash) out += '\\';
             out += c;
         }
-    }
-    return Secret(std::move(out));
+    });
 }
 
 /// Of mail (RFC 2045 6.7), without what breaks its lines.
@@ -219,22 +226,14 @@ void append_reference(std::string& out, std::uint32_t value, std::string_view di
 
 /// As `reading` has them, characters beyond ASCII become references with `digits`.
 Secret html_of(std::string_view secret, const Escaping& entities, Reading reading = Reading::as_bytes, std::string_view digits = {}) {
-    std::string out = roomy(secret);
-    for (std::size_t at = 0, bytes = 1; at < secret.size(); at += bytes) {
-        const char c = secret[at];
-        const Character character = character_at(secret, at, reading);
-        bytes = character.bytes;
-        if (character.value >= 0x80 && reading != Reading::as_bytes) {
-            append_reference(out, character.value, digits);
-            continue;
-        }
+    const auto reference = [&](std::string& out, std::uint32_t value) { append_reference(out, value, digits); };
+    return escaped(secret, reading, reference, [&](std::string& out, char c) {
         const auto* const entity = std::find_if(std::begin(entities), std::end(entities), [c](const Entity& one) { return one.of == c && !one.as.empty(); });
         if (entity == std::end(entities))
             out += c;
         else
             out += entity->as;
-    }
-    return Secret(std::move(out));
+    });
 }
 
 /// Of a secret with bytes beyond ASCII: as those write it who keep to ASCII.
