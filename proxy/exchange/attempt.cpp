@@ -9,6 +9,7 @@
 #include "proxy/exchange/readable.hpp"
 #include "proxy/exchange/reply.hpp"
 #include "proxy/exchange/scrubbing.hpp"
+#include "proxy/http/status.hpp"
 
 namespace sluice {
 

@@ -6,9 +6,6 @@
 
 namespace sluice {
 
-/// As it is registered (RFC 9110 16.2.1), of 200 and of errors; "" for others.
-std::string_view phrase_of(unsigned status);
-
 /// The body of an answer of ours. `detail` "": the reason's title; `vendor` "": none could be told.
 std::string problem(Reason reason, std::string_view detail, std::string_view vendor, std::string_view request_id);
 

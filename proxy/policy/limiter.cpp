@@ -165,18 +165,6 @@ std::optional<Full> Place::spend(Spent& spent, std::uint64_t cost_tokens, TimePo
     return {};
 }
 
-Spent Place::spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
-    Spent spent;
-    if (auto why = spend(spent, cost_tokens, since, now)) spent.full = *why;
-    return spent;
-}
-
-void Place::refund(Spent& spent, TimePoint now) {
-    refund_rate(spent, now);
-    settle(spent, 0, now);
-    spent.admitted = false;
-}
-
 void Place::refund_rate(Spent& spent, TimePoint now) {
     Entry& e = *entry_;
     const Charge rate = std::exchange(spent.rate, {});

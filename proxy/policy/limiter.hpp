@@ -29,11 +29,10 @@
 
 namespace sluice {
 
-/// What a call took, or why it may not go yet.
+/// What a call took.
 struct Spent {
     bool admitted = false;
-    Full full;    // not admitted: the part that would be last to make room, and when
-    Charge rate;  // what was taken; kept for `refund` and `settle`
+    Charge rate;  // kept for `refund_rate` and `settle`
     Charge tokens;
 };
 
@@ -71,14 +70,9 @@ class Place {
     /// Whoever waits asks whether it is its turn first. Of one that has waited `since` then it is taken as of when there
     /// was room, so that time lost in waking is no loss of the rate.
     std::optional<Full> spend(Spent& spent, std::uint64_t cost_tokens, TimePoint since, TimePoint now);
-    Spent spend(std::uint64_t cost_tokens, TimePoint now) { return spend(cost_tokens, now, now); }
-    Spent spend(std::uint64_t cost_tokens, TimePoint since, TimePoint now);
     /// When `spend` would not fail any more, and for which part it would until then. Where it would not: `since`, and
     /// `part` is what the limit has.
     Full full(const Spent& spent, std::uint64_t cost_tokens, TimePoint since) const;
-    Full full(std::uint64_t cost_tokens, TimePoint now) const { return full({}, cost_tokens, now); }
-    /// Nothing was sent: everything back. `spent` is empty after that.
-    void refund(Spent& spent, TimePoint now);
     /// Of what was admitted: it will be sent later, and takes its place of the rate then. Everything else stays taken.
     void refund_rate(Spent& spent, TimePoint now);
     /// The call cost `actual_tokens`: what was too much comes back, what was too little is owed. `spent.tokens` is

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "proxy/exchange/reply.hpp"
+#include "proxy/http/status.hpp"
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "proxy/exchange/reply.hpp"
+#include "proxy/http/status.hpp"
 #include "proxy/wire/h1.hpp"
 
 namespace sluice {

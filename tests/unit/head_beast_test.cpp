@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "proxy/base/text.hpp"
-#include "proxy/exchange/reply.hpp"
+#include "proxy/http/status.hpp"
 #include "proxy/wire/h1_head.hpp"
 #include "tests/unit/walk.hpp"
 

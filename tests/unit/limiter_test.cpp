@@ -28,6 +28,28 @@ TimePoint at(Duration since) {
     return start + since;
 }
 
+/// One call, with why there is none.
+struct Tried : Spent {
+    Full full;
+};
+Tried spend(Place& place, std::uint64_t cost_tokens, TimePoint since, TimePoint now) {
+    Tried tried;
+    if (const auto why = place.spend(tried, cost_tokens, since, now)) tried.full = *why;
+    return tried;
+}
+Tried spend(Place& place, std::uint64_t cost_tokens, TimePoint now) {
+    return spend(place, cost_tokens, now, now);
+}
+Tried spend(Place&& place, std::uint64_t cost_tokens, TimePoint now) {
+    return spend(place, cost_tokens, now);
+}
+/// Nothing was sent for it.
+void refund(Place& place, Spent& spent, TimePoint now) {
+    place.refund_rate(spent, now);
+    place.settle(spent, 0, now);
+    spent.admitted = false;
+}
+
 LimitSpec spec_of(std::optional<RateSpec> rate, std::optional<RateSpec> tokens = {},
                   std::optional<SeatSpec> seats = {}) {
     LimitSpec spec;
@@ -83,38 +105,38 @@ bool interrupted(int after, const std::function<void()>& run, const std::functio
 TEST_CASE("a call takes its rate and its tokens, or neither") {
     LimitState limit(spec_of(RateSpec{{10, 1s}, 2}, RateSpec{{60'000, 1min}, 1000}), seed);
     Place place = limit.place("", start);
-    CHECK(place.spend(700, start).admitted);
+    CHECK(spend(place, 700, start).admitted);
 
-    const Spent tokens = place.spend(700, start);
+    const Tried tokens = spend(place, 700, start);
     CHECK_FALSE(tokens.admitted);
     CHECK(tokens.full.part == Part::tokens);
     CHECK(tokens.full.retry_at == at(400ms));
     CHECK(place.view(start).rate->remaining == 1);
 
-    CHECK(place.spend(100, start).admitted);
-    const Spent rate = place.spend(100, start);
+    CHECK(spend(place, 100, start).admitted);
+    const Tried rate = spend(place, 100, start);
     CHECK_FALSE(rate.admitted);
     CHECK(rate.full.part == Part::rate);
     CHECK(rate.full.retry_at == at(100ms));
     CHECK(place.view(start).tokens->remaining == 200);
 
     // Of several parts the one that would be last to make room.
-    CHECK(place.spend(900, start).full.part == Part::tokens);
-    CHECK(place.spend(0, at(100ms)).admitted);  // a further attempt: no tokens
+    CHECK(spend(place, 900, start).full.part == Part::tokens);
+    CHECK(spend(place, 0, at(100ms)).admitted);  // a further attempt: no tokens
 }
 
 TEST_CASE("what was not sent comes back, and the tokens are settled once") {
     LimitState limit(spec_of(RateSpec{{10, 1s}, 2}, RateSpec{{60'000, 1min}, 1000}), seed);
     Place place = limit.place("", start);
-    Spent spent = place.spend(1000, start);
-    place.refund(spent, start);
+    Spent spent = spend(place, 1000, start);
+    refund(place, spent, start);
     CHECK(place.view(start).rate->remaining == 2);
     CHECK(place.view(start).tokens->remaining == 1000);
-    place.refund(spent, start);
+    refund(place, spent, start);
     place.settle(spent, 5000, start);
     CHECK(place.view(start).tokens->remaining == 1000);
 
-    spent = place.spend(600, start);
+    spent = spend(place, 600, start);
     place.settle(spent, 100, start);
     CHECK(place.view(start).tokens->remaining == 900);
     place.settle(spent, 100, start);
@@ -132,13 +154,13 @@ TEST_CASE("a place of the rate that is put back until a wait is over is another'
     hint.reset_after = 1min;
     nearly_spent.quotas.add(hint);
 
-    Spent waits = place.spend(0, start);
+    Spent waits = spend(place, 0, start);
     REQUIRE(waits.admitted);
     place.refund_rate(waits, start);
     CHECK(waits.admitted);
-    CHECK(place.spend(0, start).admitted);
-    CHECK(place.spend(0, start).admitted);
-    CHECK_FALSE(place.spend(0, start).admitted);
+    CHECK(spend(place, 0, start).admitted);
+    CHECK(spend(place, 0, start).admitted);
+    CHECK_FALSE(spend(place, 0, start).admitted);
 
     // As if it had never taken one: of a burst of 2 at 1/s there is one after a second.
     const auto full = place.spend(waits, 0, start, start);
@@ -149,12 +171,12 @@ TEST_CASE("a place of the rate that is put back until a wait is over is another'
     place.learn(nearly_spent, start);   // by the answer that it waits after: that holds for others
     CHECK_FALSE(place.spend(waits, 0, at(1s), at(1s)));
     CHECK(place.view(at(1s)).rate->remaining == 0);
-    place.refund(waits, at(1s));
+    refund(place, waits, at(1s));
     CHECK_FALSE(place.spend(waits, 0, at(1s), at(1s)));
 
     LimitState seats(spec_of({}, {}, SeatSpec{1, 0}), seed);
     Place no_rate = seats.place({}, start);
-    Spent none = no_rate.spend(0, start);
+    Spent none = spend(no_rate, 0, start);
     no_rate.refund_rate(none, start);
     CHECK_FALSE(no_rate.spend(none, 0, start, start));
 }
@@ -164,12 +186,12 @@ TEST_CASE("a refund wakes who waits for it") {
     Place place = limit.place("", start);
     int woken = 0;
     Waiter waiter{0, [](void* whom) { ++*static_cast<int*>(whom); }, &woken};
-    Spent spent = place.spend(60, start);
+    Spent spent = spend(place, 60, start);
     place.spenders().join(waiter);
     place.settle(spent, 60, start);
     CHECK(woken == 0);
     CHECK(limit.view(start).waiting == 1);
-    place.refund(spent, start);
+    refund(place, spent, start);
     CHECK(woken == 1);
     CHECK(place.spenders().is_head(waiter));
     place.learn({}, start);
@@ -206,13 +228,13 @@ TEST_CASE("what a vendor taught holds beside the limit that is written") {
     signal.limited = true;
     signal.retry_after = 5s;
     place.learn(signal, start);
-    const Spent spent = place.spend(0, start);
+    const Tried spent = spend(place, 0, start);
     CHECK_FALSE(spent.admitted);
     CHECK(spent.full.part == Part::learnt);
     CHECK(spent.full.retry_at == at(5s));
     CHECK(limit.view(start).learnt.closed == 5s);
     CHECK(limit.view(start).rate->remaining == 1000);  // nothing was taken
-    CHECK(place.spend(0, at(5s)).admitted);
+    CHECK(spend(place, 0, at(5s)).admitted);
     CHECK(limit.view(at(5s)).learnt.holds == 0s);
 }
 
@@ -221,9 +243,9 @@ TEST_CASE("each key has its own share") {
     for (const char* key : {"a", "b", ""}) {
         CAPTURE(key);
         Place place = limit.place(key, start);
-        CHECK(place.spend(0, start).admitted);
-        CHECK(limit.place(key, start).spend(0, start).admitted);
-        CHECK_FALSE(limit.place(key, start).spend(0, start).admitted);
+        CHECK(spend(place, 0, start).admitted);
+        CHECK(spend(limit.place(key, start), 0, start).admitted);
+        CHECK_FALSE(spend(limit.place(key, start), 0, start).admitted);
     }
     Place a = limit.place("a", start), b = limit.place("b", start);
     auto lease = a.enter(1);
@@ -242,25 +264,25 @@ TEST_CASE("each key has its own share") {
 TEST_CASE("hostile keys grow no memory, win nothing and take nothing from others") {
     LimitState limit(per_tenant(spec_of(RateSpec{{1, 1min}, 1}, {}, SeatSpec{1, 0})), seed);
     Place victim = limit.place("victim", start);
-    REQUIRE(victim.spend(0, start).admitted);
+    REQUIRE(spend(victim, 0, start).admitted);
 
     std::uint64_t admitted = 0;
     for (int i = 0; i < 200'000; ++i) {
-        admitted += limit.place("attacker-" + std::to_string(i), start).spend(0, start).admitted;
+        admitted += spend(limit.place("attacker-" + std::to_string(i), start), 0, start).admitted;
     }
     // A key each, as long as there is room, and one share for all the others.
     CHECK(admitted <= LimitState::most_keys);
     CHECK(admitted >= LimitState::most_keys - 1);
     CHECK(limit.view(start).keys == LimitState::most_keys);
-    CHECK_FALSE(limit.place("victim", start).spend(0, start).admitted);  // not forgotten: that would lift its limit
-    CHECK_FALSE(limit.place("attacker-0", start).spend(0, start).admitted);
+    CHECK_FALSE(spend(limit.place("victim", start), 0, start).admitted);  // not forgotten: that would lift its limit
+    CHECK_FALSE(spend(limit.place("attacker-0", start), 0, start).admitted);
 
     // What has been given back by time makes room, for what is held it does not.
-    CHECK(limit.place("late", at(1min)).spend(0, at(1min)).admitted);
+    CHECK(spend(limit.place("late", at(1min)), 0, at(1min)).admitted);
     CHECK(limit.view(at(1min)).keys == 1);
-    CHECK(victim.spend(0, at(1min)).admitted);
-    for (int i = 0; i < 20'000; ++i) limit.place("again-" + std::to_string(i), at(61s)).spend(0, at(61s));
-    CHECK_FALSE(limit.place("victim", at(61s)).spend(0, at(61s)).admitted);
+    CHECK(spend(victim, 0, at(1min)).admitted);
+    for (int i = 0; i < 20'000; ++i) spend(limit.place("again-" + std::to_string(i), at(61s)), 0, at(61s));
+    CHECK_FALSE(spend(limit.place("victim", at(61s)), 0, at(61s)).admitted);
 }
 
 TEST_CASE("a seat keeps its key known") {
@@ -283,7 +305,7 @@ TEST_CASE("what a vendor taught keeps its key known, and what came of it is not 
     closed.retry_after = 10min;
     limit.place("quiet", start).learn(closed, start);
     for (int i = 0; i < 50'000; ++i) limit.place(std::to_string(i), start);
-    CHECK(limit.place("quiet", start).full(0, start).retry_at == at(10min));
+    CHECK(limit.place("quiet", start).full({}, 0, start).retry_at == at(10min));
 
     closed.retry_after.reset();
     for (int i = 0; i < 20'000; ++i) limit.place("first-" + std::to_string(i), at(1h)).learn(closed, at(1h));
@@ -291,7 +313,7 @@ TEST_CASE("what a vendor taught keeps its key known, and what came of it is not 
     for (int i = 0; i < 100; ++i) {  // each where another was that had been limited for the first time too
         Place place = limit.place("second-" + std::to_string(i), at(2h));
         place.learn(closed, at(2h));
-        as_first += place.full(0, at(2h)).retry_at == at(2h + 1s);
+        as_first += place.full({}, 0, at(2h)).retry_at == at(2h + 1s);
     }
     CHECK(as_first == 100);
 }
@@ -340,7 +362,7 @@ TEST_CASE("random walk: every key is limited as if it were alone") {
                 model->second.tokens.take(cost, now);
             }
             Place place = limit.place(key, now);
-            if (place.spend(cost, now).admitted != fits) FAIL("round " << round << " step " << step);
+            if (spend(place, cost, now).admitted != fits) FAIL("round " << round << " step " << step);
             ++(fits ? admitted : refused);
         }
         CHECK(admitted > 10'000);
@@ -362,7 +384,7 @@ TEST_CASE("threads that use keys at the same time get no more than each key has"
                 limit.place(name, start);
             }
             Place place = limit.place("key-" + std::to_string(key), start);
-            if (place.spend(0, start).admitted) ++spent[key];
+            if (spend(place, 0, start).admitted) ++spent[key];
             if (auto lease = place.enter(most)) {
                 if (seated[key].fetch_add(1) >= most) ++faults;
                 seated[key].fetch_sub(1);
@@ -424,8 +446,8 @@ TEST_CASE("a call that gets its rate but not its tokens gives the rate back, who
         while (begun < 4) std::this_thread::yield();  // or the first would be done before the last begins
         Place place = limit.place("", start);
         for (int i = 0; i < 300'000 / walk::slower; ++i) {
-            Spent spent = place.spend(60, start);
-            if (spent.admitted) place.refund(spent, start);
+            Spent spent = spend(place, 60, start);
+            if (spent.admitted) refund(place, spent, start);
         }
     };
     std::vector<std::thread> workers;
@@ -469,7 +491,7 @@ TEST_CASE("random walk: concurrent calls do not overshoot a budget of tokens, ov
                 const std::uint64_t cost = call.spent.tokens.cost;
                 std::uint64_t actual = dice.one_in(4) ? 0 : dice.below(owing ? 2 * cost + 1 : cost + 1);
                 if (dice.one_in(10)) {
-                    place.refund(call.spent, now);  // nothing was sent
+                    refund(place, call.spent, now);  // nothing was sent
                     actual = 0;
                 } else {
                     place.settle(call.spent, actual, now);
@@ -483,7 +505,7 @@ TEST_CASE("random walk: concurrent calls do not overshoot a budget of tokens, ov
                 continue;
             }
             const std::uint64_t estimate = 1 + dice.below(dice.one_in(5) ? budget.burst : 1 + budget.burst / 10);
-            const Spent spent = place.spend(estimate, now);
+            const Tried spent = spend(place, estimate, now);
             if (!spent.admitted) continue;
             running.push_back({spent, events.size()});
             events.push_back({now, spent.tokens.cost, false});
@@ -516,7 +538,7 @@ TEST_CASE("what was reserved in vain can be used: a budget of tokens is nearly a
             }
             running.clear();
         }
-        if (const Spent spent = place.spend(1000 + dice.below(1000), now); spent.admitted) running.push_back(spent);
+        if (const Tried spent = spend(place, 1000 + dice.below(1000), now); spent.admitted) running.push_back(spent);
     }
     CHECK(used <= 10'000 + 600'000);
     CHECK(used > 570'000);
@@ -570,9 +592,9 @@ class Workers {
             asleep.disarm();
             for (const TimePoint now = all.now_;;) {
                 if (!turn) turn.emplace(all.place_.spenders(), waiter = {0, wake, this, now}, later(now, 10s));
-                Full full = all.place_.full(1, now);
+                Full full = all.place_.full({}, 1, now);
                 if (turn->may_try()) {
-                    const Spent spent = all.place_.spend(1, turn->since(now), now);
+                    const Tried spent = spend(all.place_, 1, turn->since(now), now);
                     if (spent.admitted) {
                         turn->took();
                         turn.reset();
@@ -722,9 +744,9 @@ struct Crowd {
     void go(One& one) {
         one.posted = false;
         for (;;) {
-            Full full = place.full(one.cost, now);
+            Full full = place.full({}, one.cost, now);
             if (one.turn->may_try()) {
-                Spent spent = place.spend(one.cost, one.turn->since(now), now);
+                const Tried spent = spend(place, one.cost, one.turn->since(now), now);
                 if (spent.admitted) {
                     one.spent = spent;
                     return took(one);
@@ -748,7 +770,7 @@ struct Crowd {
     void end(One& one) {
         Event& event = events[one.event];
         if (gives_back && dice.one_in(4)) {
-            place.refund(*one.spent, now);
+            refund(place, *one.spent, now);
             event.tokens = event.calls = 0;
         } else if (limit.spec().tokens) {
             const std::uint64_t reserved = event.tokens, least = gives_back ? 0 : reserved;
@@ -784,7 +806,7 @@ struct Crowd {
         if (limit.spec().learn && dice.one_in(300)) learn();
         const One* const first = head();
         if (!first != place.spenders().empty()) FAIL("the queue does not know who waits");
-        if (first && !first->posted && first->until > now && place.full(first->cost, now).retry_at <= now)
+        if (first && !first->posted && first->until > now && place.full({}, first->cost, now).retry_at <= now)
             FAIL("a wake-up was lost");
     }
     void learn() {
@@ -856,7 +878,7 @@ TEST_CASE("a refusal says when, and what the limits are") {
     LimitState limit(spec, seed);
     Place place = limit.place("", start);
     auto lease = place.enter(64);
-    const Spent spent = place.spend(50'000, start);
+    const Tried spent = spend(place, 50'000, start);
     REQUIRE(spent.admitted);
     const QuotaViews quotas = quota_views(limit.spec(), place.view(start), 64);
     CHECK(policy_of(quotas) == R"("calls";q=100;w=1, "calls-tokens";q=200000;qu="tokens";w=60, "calls-concurrency";q=64;qu="concurrent-requests")");

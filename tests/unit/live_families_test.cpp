@@ -119,7 +119,8 @@ TEST_CASE_METHOD(
     Fixture, "what is left of a limit is told in calls, tokens and seats, beside what it is when nothing is taken") {
     enliven();
     Place place = limit(0).state.place({}, start);
-    const Spent spent = place.spend(300, start);
+    Spent spent;
+    REQUIRE_FALSE(place.spend(spent, 300, start, start));
     REQUIRE(spent.admitted);
     const auto seat = place.enter(limit(0).seats());
     REQUIRE(seat);
@@ -152,7 +153,8 @@ TEST_CASE_METHOD(Fixture, "of a limit with keys the key with least left is told,
     std::vector<Lease> seats;
     for (int i = 0; i < 100; ++i) {
         places.push_back(limit(0).state.place("tenant-" + std::to_string(i), start));
-        REQUIRE(places.back().spend(i == 7 ? 900 : 1, start).admitted);
+        Spent spent;
+        REQUIRE_FALSE(places.back().spend(spent, i == 7 ? 900 : 1, start, start));
         seats.push_back(*places.back().enter(8));
     }
     seats.push_back(*places[7].enter(8));
