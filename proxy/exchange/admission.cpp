@@ -79,11 +79,7 @@ bool acquire_at_once(Exchange& ex) { return take_at_once(ex.held, terms_of(ex), 
 
 Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
     Bell bell{core.timer};
-    Waiter waiter;
-    waiter.wake = &Bell::ring;
-    waiter.whom = &bell;
-    waiter.since = began;
-    Acquisition acquisition(ex.held, terms_of(ex), waiter);
+    Acquisition acquisition(ex.held, terms_of(ex), {&Bell::ring, &bell, began});
     for (bool waited = false;; waited = true) {
         const TimePoint now = Core::now();
         const Acquisition::Next next = acquisition.go(now);
