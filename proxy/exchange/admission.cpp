@@ -50,6 +50,11 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
     return failure;
 }
 
+Failure out_of_time(const Exchange& ex, const HeldLimit& held) {
+    return {Origin::sluice, Reason::timeout_total, Replay::safe,
+            "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ": it waited for a place under the limit '" + held.limit->state.spec().name + "'", {}};
+}
+
 // Rings on another worker's thread: posts to this one. What was posted may come when nobody sleeps here any more.
 struct Bell {
     Timer& timer;
@@ -85,6 +90,7 @@ Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
         const Acquisition::Next next = acquisition.go(now);
         if (!next.until) {
             if (waited) core.journal.waited(*ex.serving, now - began);
+            if (next.refused_by && now >= ex.limits.total) co_return out_of_time(ex, *next.refused_by);
             if (next.refused_by) co_return full_failure(ex, *next.refused_by, next.full, now);
             co_return Result<void>{};
         }
@@ -95,11 +101,18 @@ Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
 
 bool spend_again(Exchange& ex, TimePoint now) { return spend_at_once(ex.held, terms_of(ex), now); }
 
+bool may_be_had(const Exchange& ex, TimePoint at) { return may_be_had(ex.held, terms_of(ex), at); }
+
 void put_rates_back(Exchange& ex, TimePoint now) {
     for (HeldLimit& held : ex.held) held.place.refund_rate(held.spent, now);
 }
 
 void give_back(Exchange& ex, TimePoint now) { give_back(ex.held, terms_of(ex), now); }
+
+void leave_costs(Exchange& ex) {
+    if (!std::exchange(ex.may_have_cost, false)) return;
+    for (HeldLimit& held : ex.held) held.spent.tokens = {};
+}
 
 void give_seats_back(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.seat.give_back();

@@ -10,7 +10,7 @@ bool needs_seat(const HeldLimit& held, const Terms& terms) {
     return terms.seated && held.limit->state.spec().seats;
 }
 
-WaitQueue& queue_for(HeldLimit& held, bool seat) {
+WaitQueue& queue_for(const HeldLimit& held, bool seat) {
     return seat ? held.place.sitters() : held.place.spenders();
 }
 
@@ -78,6 +78,17 @@ bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now
     const bool all = take_at_once(limits, terms, true, now);
     if (!all) give_back(limits, terms, now);
     return all;
+}
+
+bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint at) {
+    return std::all_of(limits.begin(), limits.end(), [&](const HeldLimit& held) {
+        const LimitSpec& spec = held.limit->state.spec();
+        TimePoint ready_at = held.place.full(held.spent, held.cost_tokens, at).retry_at;
+        const WaitQueue& queue = queue_for(held, needs_seat(held, terms));
+        if (spec.rate && held.spent.rate.cost == 0 && !queue.lets_pass(held.priority))
+            ready_at = later(ready_at, spec.rate->rate.per / std::max<std::int64_t>(spec.rate->rate.count, 1) * queue.size());
+        return ready_at <= std::min(later(at, spec.wait), terms.end);
+    });
 }
 
 void give_back(std::span<HeldLimit> limits, const Terms& terms, TimePoint now) {

@@ -68,6 +68,10 @@ bool spend_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint no
 /// Likewise with the seats. False: nothing at all is held.
 bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
 
+/// Might an attempt that comes to them at `at` have all of it within their waiting? An estimate, nothing is taken: those
+/// who wait already go before it at each limit's rate, and of seats nobody can tell.
+bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint at);
+
 /// Everything of it that nothing was sent for.
 void give_back(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
 /// It is spent; a further attempt takes another call of each rate.

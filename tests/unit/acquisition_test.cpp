@@ -317,6 +317,30 @@ TEST_CASE(
     CHECK(is_taken(waits.go(start)));
 }
 
+TEST_CASE("an attempt to come may be had where its rate has room by then, or within the wait behind those who wait") {
+    const Duration wait = GENERATE(0s, 2s);
+    LiveLimit rates(spec_of({.rate = per_second(1), .wait = wait}), seed), seats(spec_of({.seats = 1}), seed);
+    Caller sent({&rates, &seats}), first({&rates}), second({&rates});
+    REQUIRE(sent.at_once(start));
+    note_sent(sent.held);
+    const auto may = [&](Duration in) { return may_be_had(sent.held, sent.terms, at(in)); };
+    CHECK(may(0ms) == (wait > 0s));
+    CHECK(may(999ms) == (wait > 0s));
+    CHECK(may(1s));
+    CHECK(sent.held[1].seat);
+    CHECK(left_of(rates, start) == 0);
+    if (wait == 0s) return;
+    first.begin(start);
+    CHECK(may(0ms));  // at 2 s
+    second.begin(start);
+    CHECK_FALSE(may(0ms));
+    CHECK(may(1s));
+    sent.held[0].priority = 1;
+    CHECK(may(0ms));
+    sent.terms.end = at(900ms);
+    CHECK_FALSE(may(0ms));
+}
+
 TEST_CASE("who comes when nobody waits takes what is missing, and a place in a learnt pace only with all the rest") {
     LiveLimit learns(spec_of({.learn = true}), seed);
     LiveLimit rates(spec_of({.rate = per_second(1), .wait = 10s}), seed);
