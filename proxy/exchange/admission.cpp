@@ -20,12 +20,12 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
         const LimitSpec& spec = specs[i];
         LiveLimit& live = *ex.serving->live->limits[first + i];
         const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
-        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
+        ex.held.push_back({&live, live.state->place(key.value_or(std::string_view{}), now), {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state->usual_answer().tokens())});
     }
 }
 
 Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, TimePoint now) {
-    const LimitSpec& spec = held.limit->state.spec();
+    const LimitSpec& spec = held.limit->spec;
     const QuotaViews quotas = quota_views(spec, held.place.view(now), held.limit->seats());
     std::string policy, standing;
     for (std::size_t i = 0; i < quotas.size; ++i) {
@@ -52,7 +52,7 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
 
 Failure out_of_time(const Exchange& ex, const HeldLimit& held) {
     return {Origin::sluice, Reason::timeout_total, Replay::safe,
-            "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ": it waited for a place under the limit '" + held.limit->state.spec().name + "'", {}};
+            "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ": it waited for a place under the limit '" + held.limit->spec.name + "'", {}};
 }
 
 // Rings on another worker's thread: posts to this one. What was posted may come when nobody sleeps here any more.

@@ -20,7 +20,7 @@ bool acquire_at_once(Exchange& ex);
 /// Likewise of one that began to wait then. A Failure: the refusal, with `ex.refusal_fields` set, or why the wait was cut short; nothing is held then.
 Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began);
 
-/// Without the seats, and without waiting, for an attempt that is decided upon and made at once. False: nothing but the seats is held.
+/// Without the seats, and without waiting, for an attempt that is decided upon: it is made at once, or gives its rates back (`put_rates_back`) until it is. False: nothing but the seats is held.
 bool spend_again(Exchange& ex, TimePoint now);
 /// Is there likely to be a place for an attempt then, or by the end of the limits' waiting after that?
 bool may_be_had(const Exchange& ex, TimePoint at);

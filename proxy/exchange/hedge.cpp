@@ -169,10 +169,10 @@ bool hedges(const Exchange& ex) {
 Spend may_spend_attempt(Exchange& ex, Duration in) {
     const TimePoint now = Core::now();
     leave_costs(ex);
-    const bool spent = in == Duration{} && spend_again(ex, now);
+    const bool spent = spend_again(ex, now);
     if (!spent && !may_be_had(ex, later(now, in))) return Spend::no_place;
     const bool paid = ex.serving->live->budget->take(ex.retry().budget, now);
-    if (spent && !paid) put_rates_back(ex, now);
+    if (!paid || in > Duration{}) put_rates_back(ex, now);
     return paid ? Spend::yes : Spend::over_budget;
 }
 

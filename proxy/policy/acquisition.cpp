@@ -7,7 +7,7 @@ namespace sluice {
 namespace {
 
 bool needs_seat(const HeldLimit& held, const Terms& terms) {
-    return terms.seated && held.limit->state.spec().seats;
+    return terms.seated && held.limit->spec.seats;
 }
 
 WaitQueue& queue_for(const HeldLimit& held, bool seat) {
@@ -16,7 +16,7 @@ WaitQueue& queue_for(const HeldLimit& held, bool seat) {
 
 // Of an attempt that sent nothing all but the seat is there still.
 bool lacks(const HeldLimit& held, bool seat) {
-    const bool rate = held.limit->state.spec().rate && held.spent.rate.cost == 0;
+    const bool rate = held.limit->spec.rate && held.spent.rate.cost == 0;
     return rate || !held.spent.admitted || (seat && !held.seat);
 }
 
@@ -35,7 +35,7 @@ template <class Part>
 HeldLimit* first_refusal(std::span<HeldLimit> limits, const Part& part) {
     for (const bool learns : {false, true})
         for (HeldLimit& held : limits)
-            if (held.limit->state.spec().learn == learns && part(held)) return &held;
+            if (held.limit->spec.learn == learns && part(held)) return &held;
     return nullptr;
 }
 
@@ -82,7 +82,7 @@ bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now
 
 bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint at) {
     return std::all_of(limits.begin(), limits.end(), [&](const HeldLimit& held) {
-        const LimitSpec& spec = held.limit->state.spec();
+        const LimitSpec& spec = held.limit->spec;
         TimePoint ready_at = held.place.full(held.spent, held.cost_tokens, at).retry_at;
         const WaitQueue& queue = queue_for(held, needs_seat(held, terms));
         if (spec.rate && held.spent.rate.cost == 0 && !queue.lets_pass(held.priority))
@@ -112,7 +112,7 @@ Acquisition::Acquisition(std::span<HeldLimit> limits, const Terms& terms, const 
         waiter.whom = sleeper.whom;
         waiter.since = sleeper.since;
         waiter.tie = reinterpret_cast<std::uintptr_t>(sleeper.whom);
-        if (const Duration wait = held.limit->state.spec().wait; wait > Duration{})
+        if (const Duration wait = held.limit->spec.wait; wait > Duration{})
             stays_from_ = std::min(stays_from_, later(since_, wait / 2));
     }
 }
@@ -132,7 +132,7 @@ WaitQueue& Acquisition::queue_of(HeldLimit& held) const {
 }
 
 TimePoint Acquisition::deadline_of(const HeldLimit& held) const {
-    return std::min(later(since_, held.limit->state.spec().wait), terms_.end);
+    return std::min(later(since_, held.limit->spec.wait), terms_.end);
 }
 
 bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
@@ -163,7 +163,7 @@ std::optional<Acquisition::Blocked> Acquisition::take(TimePoint now) {
             at = std::max(at, full.retry_at);
             continue;
         }
-        const LimitSpec& spec = held.limit->state.spec();
+        const LimitSpec& spec = held.limit->spec;
         if (taken || (!spent && seat && !spec.rate && !spec.tokens)) full = {Part::seats, never};
         const Blocked one{&held, full};
         if (in_vain(one, now)) return one;

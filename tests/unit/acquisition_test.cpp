@@ -53,7 +53,7 @@ struct Caller {
     explicit Caller(std::vector<LiveLimit*> limits, int priority = 0) { hold(limits, priority); }
     void hold(const std::vector<LiveLimit*>& limits, int priority = 0, std::uint64_t cost = 0) {
         held.clear();
-        for (LiveLimit* limit : limits) held.push_back({limit, limit->state.place("", start), {}, {}, priority, cost});
+        for (LiveLimit* limit : limits) held.push_back({limit, limit->state->place("", start), {}, {}, priority, cost});
     }
     bool at_once(TimePoint now) { return take_at_once(held, terms, now); }
     Acquisition::Next begin(TimePoint now) {
@@ -77,7 +77,7 @@ struct Caller {
     }
     bool waits_in(const WaitQueue& queue) const { return acquisition && acquisition->waits_in(queue); }
     bool waits_for(const LiveLimit& limit) const {
-        Place place = const_cast<LiveLimit&>(limit).state.place("", start);
+        Place place = const_cast<LiveLimit&>(limit).state->place("", start);
         return waits_in(place.sitters()) || waits_in(place.spenders());
     }
     bool holds_anything() const {
@@ -99,7 +99,7 @@ bool is_taken(const Acquisition::Next& next) {
 }
 
 std::uint64_t left_of(const LiveLimit& limit, TimePoint now) {
-    return limit.state.view(now).rate->remaining;
+    return limit.state->view(now).rate->remaining;
 }
 
 }  // namespace
@@ -121,11 +121,11 @@ TEST_CASE("who waits for one limit holds nothing of any, and takes all of it whe
     CHECK(second.posted == 1);
     CHECK(is_taken(second.go(start)));
     CHECK(left_of(rates, start) == 1);
-    CHECK(seats.state.view(start).seats_in_use == 1);
-    CHECK(seats.state.view(start).waiting == 0);
+    CHECK(seats.state->view(start).seats_in_use == 1);
+    CHECK(seats.state->view(start).waiting == 0);
     second.end(start, false);  // nothing was sent
     CHECK(left_of(rates, start) == 2);
-    CHECK(seats.state.view(start).seats_in_use == 0);
+    CHECK(seats.state->view(start).seats_in_use == 0);
 }
 
 TEST_CASE("who is refused by another limit when its turn comes moves over to that one, and the next is woken") {
@@ -278,7 +278,7 @@ TEST_CASE("a limit that can only refuse for good does so at once, whatever else 
     REQUIRE(next.refused_by);
     CHECK(next.refused_by->limit == &rates);
     CHECK(next.full.part == Part::rate);
-    CHECK(seats.state.view(start).waiting == 0);
+    CHECK(seats.state->view(start).waiting == 0);
 }
 
 TEST_CASE("who takes no seat is held up by nobody who waits for one") {
@@ -288,7 +288,7 @@ TEST_CASE("who takes no seat is held up by nobody who waits for one") {
     REQUIRE(sits.at_once(start));
     CHECK(waits.begin(start).until == at(10s));
     CHECK(tunnel.at_once(start));
-    CHECK(limit.state.view(start).seats_in_use == 1);
+    CHECK(limit.state->view(start).seats_in_use == 1);
     CHECK(left_of(limit, start) == 0);
     sits.end(start);
     CHECK(waits.go(start).until == at(1s));  // in the same queue, for the rate
@@ -388,7 +388,7 @@ struct Walk {
         return spec_of(parts);
     }
     WaitQueue& queue_of(const HeldLimit& held, const One& one) const {
-        return one.terms.seated && held.limit->state.spec().seats ? held.place.sitters() : held.place.spenders();
+        return one.terms.seated && held.limit->spec.seats ? held.place.sitters() : held.place.spenders();
     }
     static bool is_before(const HeldLimit& a, const One& one, const HeldLimit& b, const One& other) {
         return a.priority != b.priority ? a.priority > b.priority : one.since < other.since;
@@ -440,7 +440,7 @@ struct Walk {
     }
     TimePoint longest_wait(const One& one) const {
         Duration longest{};
-        for (const HeldLimit& held : one.held) longest = std::max(longest, held.limit->state.spec().wait);
+        for (const HeldLimit& held : one.held) longest = std::max(longest, held.limit->spec.wait);
         return std::min(one.since + longest, one.terms.end);
     }
     std::vector<bool> who_is_next(One& one) {
@@ -472,7 +472,7 @@ struct Walk {
             return;
         }
         const TimePoint deadline =
-            std::min(one.since + next.refused_by->limit->state.spec().wait, one.terms.end);
+            std::min(one.since + next.refused_by->limit->spec.wait, one.terms.end);
         if (now < deadline && !(next.full.only_time_helps() && next.full.retry_at > deadline))
             FAIL("refused though it may wait");
         one.acquisition.reset();
@@ -481,7 +481,7 @@ struct Walk {
     bool stays(const One& one) const {
         Duration shortest = 24h;
         for (const HeldLimit& held : one.held)
-            if (const Duration wait = held.limit->state.spec().wait; wait > 0s) shortest = std::min(shortest, wait);
+            if (const Duration wait = held.limit->spec.wait; wait > 0s) shortest = std::min(shortest, wait);
         return now >= one.since + shortest / 2 || one.joined > 8;
     }
     void count(One& one, const HeldLimit& held, const Queues& from) {
@@ -543,15 +543,15 @@ struct Walk {
             unsigned seats = 0;
             for (const One& one : crowd)
                 for (const HeldLimit& held : one.held) seats += held.limit == limit.get() && held.seat;
-            const auto& spec = limit->state.spec();
+            const auto& spec = limit->spec;
             if (spec.seats && seats > spec.seats->most) FAIL("more seats than there are");
-            if (seats != limit->state.view(now).seats_in_use) FAIL("somebody else has a seat");
+            if (seats != limit->state->view(now).seats_in_use) FAIL("somebody else has a seat");
         }
         for (One& one : crowd) {
             if (!one.waits || one.posted > 0 || one.until <= now) continue;
             const auto could = [&](const HeldLimit& held) {
                 if (held.place.full(held.spent, held.cost_tokens, now).retry_at > now) return false;
-                const auto& seats = held.limit->state.spec().seats;
+                const auto& seats = held.limit->spec.seats;
                 if (one.terms.seated && seats && !held.seat && held.place.seats_full(seats->most)) return false;
                 return is_next(one, held);
             };
@@ -565,7 +565,7 @@ struct Walk {
     void judge_rates() const {
         if (gives_back) return;
         for (std::size_t i = 0; i < limits.size(); ++i) {
-            const LimitSpec& spec = limits[i]->state.spec();
+            const LimitSpec& spec = limits[i]->spec;
             for (const bool of_tokens : {false, true}) {
                 if (of_tokens ? !spec.tokens : !spec.rate) continue;
                 const RateSpec& rate = of_tokens ? spec.tokens->rate : *spec.rate;
@@ -609,7 +609,7 @@ TEST_CASE(
         stayed += walk.stayed;
         for (Walk::One& one : walk.crowd) one.end(walk.now);
         for (const auto& limit : walk.limits) {
-            const LimitView view = limit->state.view(walk.now);
+            const LimitView view = limit->state->view(walk.now);
             if (view.seats_in_use != 0 || view.waiting != 0) FAIL("something is left");
         }
     }
@@ -772,7 +772,7 @@ TEST_CASE("threads that need seats of several limits at once get them: never too
     CHECK(too_many == 0);
     CHECK(served == threads * rounds);
     for (const auto& limit : limits) {
-        CHECK(limit->state.view(start).seats_in_use == 0);
-        CHECK(limit->state.view(start).waiting == 0);
+        CHECK(limit->state->view(start).seats_in_use == 0);
+        CHECK(limit->state->view(start).waiting == 0);
     }
 }
