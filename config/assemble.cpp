@@ -9,6 +9,7 @@
 #include "config/inherit.hpp"
 #include "proxy/base/text.hpp"
 #include "proxy/policy/stream_timeouts.hpp"
+#include "proxy/policy/token_cost.hpp"
 
 namespace sluice {
 namespace {
@@ -70,6 +71,7 @@ class Assembler {
         for (auto& vendor : whole_.vendors) add_vendor(vendor);
         for (const Fallback& fallback : fallbacks_) link(fallback);
         refuse_circles();
+        size_bodies();
         add_clients();
         credentials_.warn_of_unused();
         config_.unmatched_vendor.name = "_other";
@@ -493,6 +495,37 @@ class Assembler {
             fault(*first->written->value.vendor->node, "fallbacks go in a circle in vendors." +
                                                            config_.vendors[at].name + ".fallback.vendor: " + text +
                                                            config_.vendors[at].name);
+        }
+    }
+
+    /// For further attempts, for the tokens of a limit to be estimated, and to be signed.
+    std::size_t kept_by(const Vendor& vendor, const Route* route) const {
+        const auto counts = [](const LimitSpec& limit) { return limit.tokens.has_value(); };
+        const auto any_counts = [&](const std::vector<LimitSpec>& limits) {
+            return std::any_of(limits.begin(), limits.end(), counts);
+        };
+        std::size_t most = (route ? route->retry : vendor.retry).buffer;
+        if (any_counts(vendor.limits) || (route && any_counts(route->limits))) most = std::max(most, worth_estimating);
+        const auto credential = route && route->credential ? route->credential : vendor.credential;
+        if (credential) most = std::max<std::size_t>(most, config_.credentials[*credential].body_to_sign);
+        return most;
+    }
+    /// Of a body that has gone by nobody who stands in can be given more than what was kept for the first vendor.
+    void size_bodies() {
+        std::vector<std::size_t> largest;  // by vendor: of whichever of its routes
+        for (Vendor& vendor : config_.vendors) {
+            std::size_t& most = largest.emplace_back(vendor.keeps = kept_by(vendor, nullptr));
+            for (Route& route : vendor.routes) most = std::max(most, route.keeps = kept_by(vendor, &route));
+        }
+        for (const Fallback& first : fallbacks_) {
+            Vendor& vendor = config_.vendors[first.vendor];
+            std::size_t most = 0, left = config_.vendors.size();  // a circle is a fault, but no end
+            for (const Vendor* at = &vendor; at->fallback && left > 0; --left) {
+                at = &config_.vendors[at->fallback->vendor];
+                most = std::max(most, largest[at->index]);
+            }
+            vendor.keeps = std::max(vendor.keeps, most);
+            for (Route& route : vendor.routes) route.keeps = std::max(route.keeps, most);
         }
     }
 

@@ -43,8 +43,8 @@ json::object learnt(const LearntPace::View& view) {
 }
 
 json::object limit(const LiveLimit& limit, TimePoint now) {
-    const LimitSpec& spec = limit.state.spec();
-    const LimitView view = limit.state.view(now);
+    const LimitSpec& spec = limit.spec;
+    const LimitView view = limit.state->view(now);
     json::object out{{"name", spec.name}};
     if (view.rate) out["rate"] = meter(*view.rate, *spec.rate);
     if (view.tokens) out["tokens"] = meter(*view.tokens, spec.tokens->rate);

@@ -20,12 +20,12 @@ void enter_limits(Exchange& ex, const std::vector<LimitSpec>& specs, std::size_t
         const LimitSpec& spec = specs[i];
         LiveLimit& live = *ex.serving->live->limits[first + i];
         const auto key = spec.per_header.empty() ? std::nullopt : ex.request.fields.find(spec.per_header);
-        ex.held.push_back({&live, live.state.place(key.value_or(std::string_view{}), now), {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state.usual_answer().tokens())});
+        ex.held.push_back({&live, live.state->place(key.value_or(std::string_view{}), now), {}, {}, priority_of(ex, spec), ex.tokens.cost(live.state->usual_answer().tokens())});
     }
 }
 
 Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, TimePoint now) {
-    const LimitSpec& spec = held.limit->state.spec();
+    const LimitSpec& spec = held.limit->spec;
     const QuotaViews quotas = quota_views(spec, held.place.view(now), held.limit->seats());
     std::string policy, standing;
     for (std::size_t i = 0; i < quotas.size; ++i) {
@@ -48,6 +48,11 @@ Failure full_failure(Exchange& ex, const HeldLimit& held, const Full& full, Time
     Failure failure{Origin::sluice, refusal.reason, Replay::safe, std::move(refusal.detail), {}};
     failure.retry_after = refusal.retry_after;
     return failure;
+}
+
+Failure out_of_time(const Exchange& ex, const HeldLimit& held) {
+    return {Origin::sluice, Reason::timeout_total, Replay::safe,
+            "the exchange was not over within its total time of " + format_duration(ex.limits.timeout.total) + ": it waited for a place under the limit '" + held.limit->spec.name + "'", {}};
 }
 
 // Rings on another worker's thread: posts to this one. What was posted may come when nobody sleeps here any more.
@@ -79,16 +84,13 @@ bool acquire_at_once(Exchange& ex) { return take_at_once(ex.held, terms_of(ex), 
 
 Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
     Bell bell{core.timer};
-    Waiter waiter;
-    waiter.wake = &Bell::ring;
-    waiter.whom = &bell;
-    waiter.since = began;
-    Acquisition acquisition(ex.held, terms_of(ex), waiter);
+    Acquisition acquisition(ex.held, terms_of(ex), {&Bell::ring, &bell, began});
     for (bool waited = false;; waited = true) {
         const TimePoint now = Core::now();
         const Acquisition::Next next = acquisition.go(now);
         if (!next.until) {
             if (waited) core.journal.waited(*ex.serving, now - began);
+            if (next.refused_by && now >= ex.limits.total) co_return out_of_time(ex, *next.refused_by);
             if (next.refused_by) co_return full_failure(ex, *next.refused_by, next.full, now);
             co_return Result<void>{};
         }
@@ -99,11 +101,18 @@ Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began) {
 
 bool spend_again(Exchange& ex, TimePoint now) { return spend_at_once(ex.held, terms_of(ex), now); }
 
+bool may_be_had(const Exchange& ex, TimePoint at) { return may_be_had(ex.held, terms_of(ex), at); }
+
 void put_rates_back(Exchange& ex, TimePoint now) {
     for (HeldLimit& held : ex.held) held.place.refund_rate(held.spent, now);
 }
 
 void give_back(Exchange& ex, TimePoint now) { give_back(ex.held, terms_of(ex), now); }
+
+void leave_costs(Exchange& ex) {
+    if (!std::exchange(ex.may_have_cost, false)) return;
+    for (HeldLimit& held : ex.held) held.spent.tokens = {};
+}
 
 void give_seats_back(Exchange& ex) {
     for (HeldLimit& held : ex.held) held.seat.give_back();

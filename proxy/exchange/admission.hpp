@@ -22,10 +22,14 @@ Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began);
 
 /// Without the seats, and without waiting, for an attempt that is decided upon: it is made at once, or gives its rates back (`put_rates_back`) until it is. False: nothing but the seats is held.
 bool spend_again(Exchange& ex, TimePoint now);
+/// Is there likely to be a place for an attempt then, or by the end of the limits' waiting after that?
+bool may_be_had(const Exchange& ex, TimePoint at);
 void put_rates_back(Exchange& ex, TimePoint now);
 
 /// What nothing was sent for comes back: a rate counts what was sent, tokens what was answered. Seats do in any case.
 void give_back(Exchange& ex, TimePoint now);
+/// There is another attempt. The tokens of the one before, where nobody knows what it cost, stay spent; that one pays its own.
+void leave_costs(Exchange& ex);
 void give_seats_back(Exchange& ex);
 
 /// What is held becomes that of an attempt beside it, and back: both hold the same limits.

@@ -137,8 +137,8 @@ void note_sent(Exchange& ex, const Result<void>& done) {
 void hear_answer(Exchange& ex) {
     bool learns = false, counts = false;
     for (const HeldLimit& held : ex.held) {
-        learns |= held.limit->state.spec().learn;
-        counts |= held.limit->state.spec().tokens.has_value();
+        learns |= held.limit->spec.learn;
+        counts |= held.limit->spec.tokens.has_value();
     }
     ex.grpc = ex.response.status == 200 && same_text(ex.response.fields.find(Known::content_type).value_or(std::string_view{}).substr(0, grpc_type.size()), grpc_type);
     ex.learning = learns;
@@ -382,7 +382,7 @@ void settle_answer(Core& core, Exchange& ex, std::size_t endpoint, const Result<
         if (held.spent.tokens.cost == 0) continue;
         if (usage && done && !ex.tokens.answer) {
             const std::uint64_t prompt = usage->prompt > 0 ? usage->prompt : ex.tokens.prompt;   // a vendor may say the sum alone
-            held.limit->state.usual_answer().observe((usage->total - std::min(usage->total, prompt)) / ex.tokens.answers);
+            held.limit->state->usual_answer().observe((usage->total - std::min(usage->total, prompt)) / ex.tokens.answers);
         }
         if (usage && (done || usage->total > held.spent.tokens.cost))   // of a stream that was broken off it is not the last word
             held.place.settle(held.spent, usage->total, now);

@@ -73,6 +73,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
 Task<void> run_rival(Core& core, RivalPtr rival) {
     Result<void> done = co_await attempt(core, rival->ex, rival->endpoint, rival->waited);
     rival->done.emplace(std::move(done));
+    if (!rival->race) give_back(rival->ex, Core::now());   // got while it was cut off already
     if (rival->race) {   // wakes the exchange, which may have taken all of this when it returns
         rival->race->notify(Wait::ready);
         co_return;
@@ -123,19 +124,17 @@ void cut_off(Core& core, Rival& rival) {
     interrupt(core, rival.ex);
 }
 
-// What the race has taken of the vendor's limits becomes the exchange's: the first rival's, which was the exchange's. Each other one has a call of the rates of its own. Of those that sent nothing it comes back; but where none did, the exchange's is its next attempt's.
+// What the winner has taken of the vendor's limits becomes the exchange's, its next attempt's where nothing was sent. What the others took comes back where they sent nothing; of those that did the tokens stay spent, where it may have cost some.
 void account(Exchange& ex, const std::vector<RivalPtr>& rivals, const RivalPtr& winner) {
-    unsigned sends = 0;
+    const TimePoint now = Core::now();
+    Exchange& kept = (winner ? winner : rivals.front())->ex;
+    hand_over(kept, ex);
+    ex.may_have_cost = kept.may_have_cost;
     for (const RivalPtr& rival : rivals) {
         ex.attempts += rival->ex.attempts;
-        sends += rival->ex.sends;
-        ex.may_have_cost |= rival->ex.may_have_cost;
+        ex.sends += rival->ex.sends;
+        if (&rival->ex != &kept) give_back(rival->ex, now);
     }
-    ex.sends += sends;
-    hand_over(rivals.front()->ex, ex);
-    if (winner != rivals.front()) give_seats_back(ex);
-    if (sends > 0) put_rates_back(ex, Core::now());
-    for (const RivalPtr& rival : rivals) put_rates_back(rival->ex, Core::now());
 }
 
 // What came of the winner becomes the exchange's own. Its trip still refers to the rival, which lives as long.
@@ -167,12 +166,14 @@ bool hedges(const Exchange& ex) {
     return !ex.body || !ex.request.fields.find(Known::expect);
 }
 
-bool may_spend_attempt(Exchange& ex, Duration in) {
+Spend may_spend_attempt(Exchange& ex, Duration in) {
     const TimePoint now = Core::now();
-    if (!spend_again(ex, now)) return false;
+    leave_costs(ex);
+    const bool spent = spend_again(ex, now);
+    if (!spent && !may_be_had(ex, later(now, in))) return Spend::no_place;
     const bool paid = ex.serving->live->budget->take(ex.retry().budget, now);
     if (!paid || in > Duration{}) put_rates_back(ex, now);
-    return paid;
+    return paid ? Spend::yes : Spend::over_budget;
 }
 
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint) {
@@ -225,8 +226,10 @@ Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, s
         RivalPtr beside;   // pays by itself
         const auto may_spend = [&] {
             beside = rival_of(ex, race);
-            for (HeldLimit& held : beside->ex.held) held.cost_tokens = 0;   // the first one has them
-            return may_spend_attempt(beside->ex);
+            if (!spend_again(beside->ex, now)) return false;
+            const bool paid = ex.serving->live->budget->take(ex.retry().budget, now);
+            if (!paid) give_back(beside->ex, now);
+            return paid;
         };
         const auto second = plan.hedge(true, endpoints_out(ex, now), may_spend, now);
         if (!second) continue;

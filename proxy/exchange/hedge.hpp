@@ -15,6 +15,6 @@ bool hedges(const Exchange& ex);
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint);
 
 /// The retry budget and the rate allow one more attempt of `ex`, or that `ex` is made beside another; both are spent then, the rate of one that is made only `in` so long not yet.
-bool may_spend_attempt(Exchange& ex, Duration in = {});
+Spend may_spend_attempt(Exchange& ex, Duration in);
 
 }  // namespace sluice

@@ -156,20 +156,15 @@ Task<Result<void>> look_at_body(Exchange& ex) {
     if (!ex.body) co_return Result<void>{};
     Result<bool> whole = co_await read_body(ex);
     if (!whole) co_return std::move(whole.error());
-    ex.tokens = estimate_tokens(ex.replay.kept());
+    const std::string_view kept = ex.replay.kept();
+    ex.tokens = estimate_tokens(kept, ex.framing.kind == Framing::Kind::length ? ex.framing.length : kept.size());
     co_return Result<void>{};
 }
 
-constexpr std::size_t worth_estimating = 1024 * 1024;   // bytes of a body whose tokens are counted
-
 // What further attempts need: the body kept, an idempotency key, the request without a credential.
 void prepare_attempts(Core& core, Exchange& ex) {
-    const std::size_t buffer = ex.retry().buffer;
     if (ex.body && !ex.tunnel && !ex.upgrade) {
-        std::size_t most = buffer;
-        if (counts_tokens(ex)) most = std::max(most, worth_estimating);
-        if (const auto credential = ex.credential()) most = std::max<std::size_t>(most, ex.config->credentials[*credential].body_to_sign);
-        ex.replay.begin(*ex.body, most);
+        ex.replay.begin(*ex.body, ex.serving_route ? ex.serving_route->keeps : ex.serving->keeps);
         ex.body = &ex.replay;
     }
     if (ex.serving->fallback) ex.pristine = ex.request;
@@ -353,6 +348,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 hold_limits(ex, Core::now());
             }
             ex.replay.rewind();
+            if (ex.replay.whole()) ex.request.fields.remove(Known::expect);   // what it would ask for is here
             endpoint = step.endpoint;
             if (hedges(ex))
                 last = co_await attempt_hedged(core, ex, plan, endpoint);

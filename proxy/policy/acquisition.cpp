@@ -7,16 +7,16 @@ namespace sluice {
 namespace {
 
 bool needs_seat(const HeldLimit& held, const Terms& terms) {
-    return terms.seated && held.limit->state.spec().seats;
+    return terms.seated && held.limit->spec.seats;
 }
 
-WaitQueue& queue_for(HeldLimit& held, bool seat) {
+WaitQueue& queue_for(const HeldLimit& held, bool seat) {
     return seat ? held.place.sitters() : held.place.spenders();
 }
 
 // Of an attempt that sent nothing all but the seat is there still.
 bool lacks(const HeldLimit& held, bool seat) {
-    const bool rate = held.limit->state.spec().rate && held.spent.rate.cost == 0;
+    const bool rate = held.limit->spec.rate && held.spent.rate.cost == 0;
     return rate || !held.spent.admitted || (seat && !held.seat);
 }
 
@@ -35,7 +35,7 @@ template <class Part>
 HeldLimit* first_refusal(std::span<HeldLimit> limits, const Part& part) {
     for (const bool learns : {false, true})
         for (HeldLimit& held : limits)
-            if (held.limit->state.spec().learn == learns && part(held)) return &held;
+            if (held.limit->spec.learn == learns && part(held)) return &held;
     return nullptr;
 }
 
@@ -80,6 +80,17 @@ bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now
     return all;
 }
 
+bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint at) {
+    return std::all_of(limits.begin(), limits.end(), [&](const HeldLimit& held) {
+        const LimitSpec& spec = held.limit->spec;
+        TimePoint ready_at = held.place.full(held.spent, held.cost_tokens, at).retry_at;
+        const WaitQueue& queue = queue_for(held, needs_seat(held, terms));
+        if (spec.rate && held.spent.rate.cost == 0 && !queue.lets_pass(held.priority))
+            ready_at = later(ready_at, spec.rate->rate.per / std::max<std::int64_t>(spec.rate->rate.count, 1) * queue.size());
+        return ready_at <= std::min(later(at, spec.wait), terms.end);
+    });
+}
+
 void give_back(std::span<HeldLimit> limits, const Terms& terms, TimePoint now) {
     for (HeldLimit& held : limits) held.seat.give_back();
     give_spent_back(limits, terms, now);
@@ -92,40 +103,28 @@ void note_sent(std::span<HeldLimit> limits) {
     }
 }
 
-Acquisition::Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter)
-    : limits_(limits), terms_(terms), waiter_(waiter), keeps_from_(never) {
-    if (limits.size() < 2) return;
-    for (const HeldLimit& held : limits)
-        if (const Duration wait = held.limit->state.spec().wait; wait > Duration{})
-            keeps_from_ = std::min(keeps_from_, later(waiter.since, wait / 2));
-}
-
-void Acquisition::give_kept_back() {
-    if (std::exchange(kept_, 0) != 0)
-        for (HeldLimit& held : limits_) held.seat.give_back();
-}
-
-bool Acquisition::is_kept(const HeldLimit& held) const {
-    return (kept_ >> (&held - limits_.data()) & 1) != 0;
-}
-
-// One after the other. The first that is not to be had now; null: it has them all.
-HeldLimit* Acquisition::keep_seats() {
-    for (std::size_t i = 0; i < std::min<std::size_t>(limits_.size(), 64); ++i) {
-        HeldLimit& held = limits_[i];
-        if (!needs_seat(held, terms_) || held.seat) continue;
-        const bool here = is_here(held);
-        if (!(here ? turn_->may_try() : queue_of(held).lets_pass(held.priority, waiter_.since))) return &held;
-        auto seat = held.place.enter(held.limit->seats());
-        if (!seat) return &held;
-        held.seat = std::move(*seat);
-        kept_ |= std::uint64_t{1} << i;
-        if (here)
-            turn_->took(), turn_.reset();
-        else
-            queue_of(held).passed(waiter_.since);
+Acquisition::Acquisition(std::span<HeldLimit> limits, const Terms& terms, const Sleeper& sleeper)
+    : limits_(limits), terms_(terms), since_(sleeper.since), stays_from_(never), stands_(limits.size()) {
+    for (const HeldLimit& held : limits) {
+        Waiter& waiter = stand_at(held).waiter;
+        waiter.priority = held.priority;
+        waiter.wake = sleeper.wake;
+        waiter.whom = sleeper.whom;
+        waiter.since = sleeper.since;
+        waiter.tie = reinterpret_cast<std::uintptr_t>(sleeper.whom);
+        if (const Duration wait = held.limit->spec.wait; wait > Duration{})
+            stays_from_ = std::min(stays_from_, later(since_, wait / 2));
     }
-    return nullptr;
+}
+
+bool Acquisition::waits_in(const WaitQueue& queue) const {
+    return std::any_of(stands_.begin(), stands_.end(),
+                       [&](const Stand& stand) { return stand.turn && &stand.turn->queue() == &queue; });
+}
+
+void Acquisition::leave_all_but(const Stand* stays) {
+    for (Stand& stand : stands_)
+        if (&stand != stays) stand.turn.reset();
 }
 
 WaitQueue& Acquisition::queue_of(HeldLimit& held) const {
@@ -133,7 +132,7 @@ WaitQueue& Acquisition::queue_of(HeldLimit& held) const {
 }
 
 TimePoint Acquisition::deadline_of(const HeldLimit& held) const {
-    return std::min(later(waiter_.since, held.limit->state.spec().wait), terms_.end);
+    return std::min(later(since_, held.limit->spec.wait), terms_.end);
 }
 
 bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
@@ -141,31 +140,35 @@ bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
     return now >= deadline || (blocked.full.only_time_helps() && blocked.full.retry_at > deadline);
 }
 
-// All of it, or which limit refuses. Of several it is one that can only refuse for good, else the one in whose queue it
-// is. It is looked at everything first: what is taken and given back at once might be missed by another in between.
+bool Acquisition::stays_first(Stand& stand, TimePoint now) const {
+    return (now >= stays_from_ || joined_ > often) && stand.turn && stand.turn->leads();
+}
+
+// All of it, or which limit refuses. Of several it is one that can only refuse for good, else one in whose queue it is,
+// best as the first. It is looked at everything first: what is taken and given back at once might be missed by another
+// in between.
 std::optional<Acquisition::Blocked> Acquisition::take(TimePoint now) {
-    if (now >= keeps_from_)
-        if (HeldLimit* const by = keep_seats()) return Blocked{by, {Part::seats, never}};
-    const bool first_here = turn_ && turn_->may_try();
-    const TimePoint since = turn_ ? turn_->since(now) : now;
+    const TimePoint since = waits() ? std::max(since_, now - wheel_tick) : now;
     TimePoint at = since;
     std::optional<Blocked> blocked;
+    int fit = -1;
     for (HeldLimit& held : limits_) {
-        const bool seat = needs_seat(held, terms_), here = is_here(held);
-        Full full = held.place.full(held.spent, held.cost_tokens, since);
+        Stand& stand = stand_at(held);
+        const bool seat = needs_seat(held, terms_), here = stand.turn.has_value();
+        const bool passes = here ? stand.turn->may_try() : queue_of(held).lets_pass(held.priority, since_);
+        Full full = held.place.full(held.spent, held.cost_tokens, since);  // after that: what wakes it now is not lost
         const bool spent = full.retry_at > now;
         const bool taken = !spent && seat && !held.seat && held.place.seats_full(held.limit->seats());
-        const LimitSpec& spec = held.limit->state.spec();
-        const bool has_all = held.seat && !spec.rate && !spec.tokens && !spec.learn;
-        const bool passes = has_all || (here ? first_here : queue_of(held).lets_pass(held.priority, waiter_.since));
         if (!spent && !taken && passes) {
             at = std::max(at, full.retry_at);
             continue;
         }
+        const LimitSpec& spec = held.limit->spec;
         if (taken || (!spent && seat && !spec.rate && !spec.tokens)) full = {Part::seats, never};
         const Blocked one{&held, full};
-        if (!blocked || here || in_vain(one, now)) blocked = one;
-        if (in_vain(one, now)) break;
+        if (in_vain(one, now)) return one;
+        const int fits = here + stays_first(stand, now);
+        if (fits > fit) blocked = one, fit = fits;
     }
     if (blocked) return blocked;
     std::optional<Full> lost;  // another worker was faster
@@ -183,26 +186,25 @@ Acquisition::Next Acquisition::go(TimePoint now) {
         const std::optional<Blocked> blocked = take(now);
         if (!blocked) {
             for (HeldLimit& held : limits_) {
-                if (is_kept(held)) continue;  // that place has been counted
-                if (is_here(held))
-                    turn_->took();
+                if (Stand& stand = stand_at(held); stand.turn)
+                    stand.turn->took();
                 else
-                    queue_of(held).passed(waiter_.since);
+                    queue_of(held).passed(since_);
             }
-            turn_.reset();
-            kept_ = 0;
+            leave_all_but(nullptr);
             return {};
         }
-        HeldLimit& by = *blocked->by;
-        if (!is_here(by)) {
-            turn_.reset();
-            waiter_.priority = by.priority;
-            turn_.emplace(queue_of(by), waiter_, deadline_of(by));
+        Stand& stand = stand_at(*blocked->by);
+        if (!stand.turn) {
+            stand.turn.emplace(queue_of(*blocked->by), stand.waiter, deadline_of(*blocked->by));
+            ++joined_;
         }
-        const auto until = turn_->wait_until(blocked->full, now);
-        if (!until) turn_.reset();
+        const auto until = stand.turn->wait_until(blocked->full, now);
+        if (!until) leave_all_but(nullptr);
         if (!until) return {{}, blocked->by, blocked->full};
-        if (*until > now) return {until, nullptr, {}};
+        if (*until <= now) continue;
+        if (!stays_first(stand, now)) leave_all_but(&stand);
+        return {until, nullptr, {}};
     }
 }
 

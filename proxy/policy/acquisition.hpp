@@ -7,18 +7,20 @@
 // is woken, so that nobody who could go is held up by one who cannot. In each queue the order is that of
 // policy/wait_queue.hpp: by priority and then by when it began to wait at all, so moving loses no place.
 //
-//     if (take_at_once(limits, seated, now)) go;
-//     Acquisition acquisition(limits, terms, waiter);   // waiter.since: when it began to wait
+//     if (take_at_once(limits, terms, now)) go;
+//     Acquisition acquisition(limits, terms, {wake, this, now});
 //     for (;;) {
 //         const auto next = acquisition.go(now);
 //         if (next.refused_by) refuse with 429; else if (!next.until) go;
 //         sleep until *next.until or woken (either may be early);
-//     }                                                 // ~Acquisition leaves the queue, on every path
+//     }                                                 // ~Acquisition leaves the queues, on every path
 //
 // Where limits cross (each has others who need it alone) one who needs them all might never find them free at one
-// moment. So whoever has waited for half of its shortest `wait` keeps the seats that it comes by from then on, in the
-// order of its limits, so that no two keep each other from theirs. Of rates it holds nothing even then, or they would
-// be sent late.
+// moment. So whoever has waited for half of its shortest `wait`, or has moved often, does not leave the queues that it
+// stands in for the next one, as long as nobody there is sooner or has waited longer: it stays first, what comes free
+// meanwhile waits for it, and it goes as soon as the last of its limits has a place. Even then it holds nothing of any.
+// No two keep each other from theirs: of two that wait in one queue only one has waited longer. And it keeps nobody
+// waiting longer than until the next place of the limit it waits for.
 //
 // A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in:
 // so nobody waits longer than the longest wait of its limits.
@@ -29,12 +31,13 @@
 //
 // Why no wake-up is lost: who sleeps as the first of a queue has looked at that limit since it became the first, and
 // after it could be seen there; whatever comes free of it after that wakes the first (see wait_queue.hpp). Who sleeps
-// behind another is woken when it becomes the first. And nobody sleeps in a queue that did not refuse it.
+// behind another is woken when it becomes the first.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "proxy/policy/limiter.hpp"
 #include "proxy/policy/vendor_state.hpp"
@@ -65,17 +68,26 @@ bool spend_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint no
 /// Likewise with the seats. False: nothing at all is held.
 bool take_at_once(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
 
+/// Might an attempt that comes to them at `at` have all of it within their waiting? An estimate, nothing is taken: those
+/// who wait already go before it at each limit's rate, and of seats nobody can tell.
+bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint at);
+
 /// Everything of it that nothing was sent for.
 void give_back(std::span<HeldLimit> limits, const Terms& terms, TimePoint now);
 /// It is spent; a further attempt takes another call of each rate.
 void note_sent(std::span<HeldLimit> limits);
 
+/// Who waits, as each queue's Waiter has it.
+struct Sleeper {
+    void (*wake)(void* whom) = nullptr;
+    void* whom = nullptr;
+    TimePoint since{};  // when it began to wait
+};
+
 class Acquisition {
   public:
-    /// `waiter`: its `wake`, `whom` and `since` are set; must outlive this, as must `limits`, of which nothing is held.
-    Acquisition(std::span<HeldLimit> limits, const Terms& terms, Waiter& waiter);
-    /// Whatever was kept of seats without all the rest comes back.
-    ~Acquisition() { give_kept_back(); }
+    /// `limits`, of which nothing is held, must outlive this.
+    Acquisition(std::span<HeldLimit> limits, const Terms& terms, const Sleeper& sleeper);
     Acquisition(const Acquisition&) = delete;
 
     struct Next {
@@ -86,29 +98,35 @@ class Acquisition {
     /// At first, and whenever it was woken or `until` has come.
     Next go(TimePoint now);
 
-    /// Where it waits now; null: nowhere.
-    const WaitQueue* waits_in() const { return turn_ ? &turn_->queue() : nullptr; }
+    bool waits_in(const WaitQueue& queue) const;
 
   private:
+    /// At one of the limits.
+    struct Stand {
+        Waiter waiter;
+        std::optional<Turn> turn;  // it waits in that limit's queue
+    };
     struct Blocked {
         HeldLimit* by = nullptr;
         Full full;
     };
+    Stand& stand_at(const HeldLimit& held) { return stands_[static_cast<std::size_t>(&held - limits_.data())]; }
     std::optional<Blocked> take(TimePoint now);
-    HeldLimit* keep_seats();
-    void give_kept_back();
-    bool is_kept(const HeldLimit& held) const;
+    void leave_all_but(const Stand* stays);
     WaitQueue& queue_of(HeldLimit& held) const;
-    bool is_here(HeldLimit& held) const { return turn_ && &turn_->queue() == &queue_of(held); }
     TimePoint deadline_of(const HeldLimit& held) const;
     bool in_vain(const Blocked& blocked, TimePoint now) const;
+    bool waits() const { return joined_ > 0; }
+    bool stays_first(Stand& stand, TimePoint now) const;
+
+    static constexpr unsigned often = 8;  // moves
 
     const std::span<HeldLimit> limits_;
     const Terms terms_;
-    Waiter& waiter_;
-    TimePoint keeps_from_;      // seats
-    std::uint64_t kept_ = 0;    // a bit for each limit, of the first 64, whose seat is kept without all the rest
-    std::optional<Turn> turn_;  // in the queue of the limit that refused
+    const TimePoint since_;
+    TimePoint stays_from_;      // in the queues that it leads
+    unsigned joined_ = 0;       // queues, ever
+    std::vector<Stand> stands_;  // one for each limit
 };
 
 }  // namespace sluice

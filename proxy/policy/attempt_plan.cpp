@@ -156,9 +156,9 @@ Step AttemptPlan::judge_retry(const Tried& tried, EndpointMask out, double draw,
     return attempt_at(*endpoint);
 }
 
-Step AttemptPlan::unaffordable(EndpointMask out) {
+Step AttemptPlan::unaffordable(Spend spend, EndpointMask out) {
     retrying_ = false;
-    spent_ = true;
+    spent_ = spend == Spend::over_budget || retries_ > 0;
     return instead(out);
 }
 

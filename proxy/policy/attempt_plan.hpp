@@ -53,6 +53,13 @@ struct PlanFacts {
     TimePoint deadline = never;  // of everything: `total`
 };
 
+/// May a retry be made?
+enum class Spend : unsigned char {
+    yes,
+    over_budget,  // retries are too large a share of the requests
+    no_place,     // our own limits have none for it, or not soon enough
+};
+
 /// How an attempt came out.
 struct Tried {
     enum class Kind : unsigned char {
@@ -90,8 +97,7 @@ class AttemptPlan {
     Step start(EndpointMask out, TimePoint now);
 
     /// After each attempt. `may_spend(delay)` is asked at most once, and only when everything else speaks for a retry:
-    /// whether the retry budget (and what else a retry costs, such as `rate`) allows one in so long. The budget has then
-    /// been spent; so has the rate where there is no delay, else it is taken after the wait.
+    /// whether the retry budget and our own limits allow one in so long (Spend). The budget has then been spent.
     /// `draw` is uniform in 0 .. 1 (below 1), the jitter.
     ///
     /// A retry goes to another endpoint where one is not out: at once the first time, else after full jitter. A
@@ -100,13 +106,14 @@ class AttemptPlan {
     /// fallback, if every endpoint is out or has failed this request; else the answer as it is, or give_up.
     ///
     /// A failure before anything was sent is no retry where it can go on elsewhere: at once to an endpoint that this
-    /// request was not at yet, then to the fallback, whatever `on` and `max` say. It is not paid for either: no endpoint
+    /// request was not at yet, and, when no retry is due any more, to the fallback, whatever `on` and `max` say. It is not paid for either: no endpoint
     /// sees more than one attempt of a request for it, so that it cannot become a storm, and a budget would refuse most
     /// of those whom the next endpoint is there for, until the breaker of the first one opens.
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {
         Step step = judge(tried, out, draw, now);
-        if (retrying_ && !may_spend(step.delay)) step = unaffordable(out);
+        if (const Spend spend = retrying_ ? may_spend(step.delay) : Spend::yes; spend != Spend::yes)
+            step = unaffordable(spend, out);
         return commit(step);
     }
 
@@ -141,7 +148,7 @@ class AttemptPlan {
     Step judge_outcome(const Tried& tried, EndpointMask out, double draw, TimePoint now);
     Step judge_retry(const Tried& tried, EndpointMask out, double draw, TimePoint now);
     Step try_elsewhere(EndpointMask out, TimePoint now);
-    Step unaffordable(EndpointMask out);
+    Step unaffordable(Spend spend, EndpointMask out);
     Step commit(Step step);
     Step instead(EndpointMask out);
     Step exhausted();

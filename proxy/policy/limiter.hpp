@@ -123,7 +123,7 @@ class LimitState {
     /// All keys together; walks the table of a per-key limit.
     LimitView view(TimePoint now) const;
 
-    static constexpr std::size_t ways = 16;  // entries in which a key may stand
+    static constexpr std::size_t ways = 16;  // entries of a bucket; a key may stand in either of two
     static constexpr std::size_t most_keys = 256 * ways;
 
   private:
@@ -131,7 +131,7 @@ class LimitState {
 
     Bucket& bucket_of(std::uint64_t hash);
     Place found_in(Bucket& bucket, std::uint64_t hash);
-    Place made_in(Bucket& bucket, std::uint64_t hash, TimePoint now);
+    Place made_in(std::array<Bucket*, 2> buckets, std::uint64_t hash, TimePoint now);
 
     const LimitSpec spec_;
     const std::array<std::uint64_t, 2> seed_;

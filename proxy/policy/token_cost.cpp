@@ -71,18 +71,19 @@ class Estimate {
 
 }  // namespace
 
-TokenEstimate estimate_tokens(std::string_view body) {
+TokenEstimate estimate_tokens(std::string_view body, std::uint64_t size) {
     JsonScan scan;
     Estimate estimate;
     std::string_view left = body.substr(0, most_scanned);
+    const std::uint64_t unseen = std::max<std::uint64_t>(size, left.size()) - left.size();
     while (const JsonScan::Value* value = scan.next(left)) {
         if (scan.depth() > 0) estimate.take(scan, *value);
     }
     if (const JsonScan::Value* value = scan.cut(); value && scan.depth() > 0) estimate.take(scan, *value);
-    std::uint64_t prompt = estimate.prompt() + (body.size() - std::min(body.size(), most_scanned)) / 4;
+    std::uint64_t prompt = estimate.prompt() + unseen / 4;
     const std::size_t first = body.find_first_not_of(" \t\r\n");
     const bool json = first != body.npos && (body[first] == '{' || body[first] == '[') && !scan.failed();
-    if (!json) prompt = std::max<std::uint64_t>(prompt, body.size() / 4);
+    if (!json) prompt = std::max<std::uint64_t>(prompt, size / 4);
     const auto answer = json ? estimate.answer() : estimate.answer().value_or(0);
     if (answer.value_or(1) == 0) prompt = std::max<std::uint64_t>(prompt, 1);
     return {std::min(prompt, most_tokens), answer, estimate.answers()};

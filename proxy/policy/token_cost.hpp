@@ -27,9 +27,13 @@ struct TokenEstimate {
 
 /// The prompt (a quarter of the bytes of its texts; images and files are left out) and what may be answered at most
 /// (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`), `n` times. What is not JSON, or has
-/// no prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole: what is
-/// behind it does not count.
-TokenEstimate estimate_tokens(std::string_view body);
+/// no prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole of `size`
+/// bytes: what is behind it counts as text.
+TokenEstimate estimate_tokens(std::string_view body, std::uint64_t size);
+inline TokenEstimate estimate_tokens(std::string_view body) { return estimate_tokens(body, body.size()); }
+
+/// Bytes of a body that are read before it is sent on, so that its tokens can be estimated.
+inline constexpr std::size_t worth_estimating = 1024 * 1024;
 
 /// How long the answers of late were to requests that did not say how long they may be: a mean that follows longer ones
 /// fast and shorter ones slowly, so that most answers are not longer. Any thread.

@@ -73,6 +73,7 @@ struct Route {
     RetrySpec retry;       // likewise, `hedge` included
     IdempotencySpec idempotency;      // likewise
     std::vector<LimitSpec> limits;    // its own, beside the vendor's
+    std::size_t keeps = 64 * 1024;    // as Vendor::keeps
     std::size_t first_limit = 0;      // where they are in VendorState::limits
     std::size_t index = 0; // in Vendor::routes
     std::size_t series = 1; // telemetry's: which of the vendor's routes it is by name, the same from policy to policy (1: none it knows)
@@ -104,6 +105,7 @@ struct Vendor {
     std::vector<LimitSpec> limits;           // likewise; all of them hold
     IdempotencySpec idempotency;
     std::optional<FallbackSpec> fallback;
+    std::size_t keeps = 64 * 1024;           // bytes of a request's body that are kept where no route says otherwise: for its own attempts, and for whoever may stand in
     ChaosSpec chaos;
     std::vector<Route> routes;
     std::string file;                        // where the policy says so, for `explain`

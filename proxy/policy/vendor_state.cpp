@@ -6,22 +6,47 @@
 
 namespace sluice {
 
-LiveLimit::LiveLimit(const LimitSpec& spec, std::array<std::uint64_t, 2> seed) : state(spec, seed) {
-    if (spec.seats && spec.seats->adaptive()) adaptive = std::make_unique<AdaptiveLimit>(spec.seats->least, spec.seats->most);
+namespace {
+
+std::shared_ptr<AdaptiveLimit> adaptive_for(const LimitSpec& spec) {
+    return spec.seats && spec.seats->adaptive() ? std::make_shared<AdaptiveLimit>(spec.seats->least, spec.seats->most) : nullptr;
 }
+
+bool counts_alike(const LimitSpec& a, const LimitSpec& b) {
+    return a.rate == b.rate && a.tokens == b.tokens && a.learn == b.learn && a.per_header == b.per_header && a.seats.has_value() == b.seats.has_value();
+}
+
+}  // namespace
+
+LiveLimit::LiveLimit(const LimitSpec& of, std::array<std::uint64_t, 2> seed) : spec(of), state(std::make_shared<LimitState>(of, seed)), adaptive(adaptive_for(of)) {}
+
+LiveLimit::LiveLimit(const LimitSpec& of, const LiveLimit& before)
+    : spec(of), state(before.state), adaptive(of.seats == before.spec.seats ? before.adaptive : adaptive_for(of)) {}
 
 unsigned LiveLimit::seats() const {
     if (adaptive) return adaptive->limit();
-    return state.spec().seats ? state.spec().seats->most : 0;
+    return spec.seats ? spec.seats->most : 0;
 }
 
 namespace {
 
-std::shared_ptr<LiveLimit> live_limit(const LimitSpec& spec, const VendorState* before, std::array<std::uint64_t, 2> seed) {
-    if (before)
-        for (const auto& limit : before->limits)
-            if (limit->state.spec() == spec) return limit;
-    return std::make_shared<LiveLimit>(spec, seed);
+// Those that have their name still come first: the names of others are their places in the policy.
+std::vector<std::shared_ptr<LiveLimit>> live_limits(const std::vector<const LimitSpec*>& specs, const VendorState* before, std::array<std::uint64_t, 2> seed) {
+    std::vector<std::shared_ptr<LiveLimit>> live(specs.size()), old;
+    if (before) old = before->limits;
+    for (const bool by_name : {true, false}) {
+        for (std::size_t i = 0; i < specs.size(); ++i) {
+            if (live[i]) continue;
+            const auto goes_on = [&](const auto& limit) { return limit && (!by_name || limit->spec.name == specs[i]->name) && counts_alike(limit->spec, *specs[i]); };
+            const auto found = std::find_if(old.begin(), old.end(), goes_on);
+            if (found == old.end()) continue;
+            const auto limit = std::exchange(*found, nullptr);
+            live[i] = limit->spec == *specs[i] ? limit : std::make_shared<LiveLimit>(*specs[i], *limit);
+        }
+    }
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        if (!live[i]) live[i] = std::make_shared<LiveLimit>(*specs[i], seed);
+    return live;
 }
 
 VendorState::LiveBreaker live_breaker(std::string of, const BreakerSpec& spec, const VendorState* before) {
@@ -54,11 +79,13 @@ void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2
     const VendorState* old = before ? before->live.get() : nullptr;
     auto live = std::make_shared<VendorState>();
     for (std::string& name : breaker_names(vendor)) live->breakers.push_back(live_breaker(std::move(name), vendor.breaker, old));
-    for (const LimitSpec& spec : vendor.limits) live->limits.push_back(live_limit(spec, old, seed));
+    std::vector<const LimitSpec*> limits;
+    for (const LimitSpec& spec : vendor.limits) limits.push_back(&spec);
     for (Route& route : vendor.routes) {
-        route.first_limit = live->limits.size();
-        for (const LimitSpec& spec : route.limits) live->limits.push_back(live_limit(spec, old, seed));
+        route.first_limit = limits.size();
+        for (const LimitSpec& spec : route.limits) limits.push_back(&spec);
     }
+    live->limits = live_limits(limits, old, seed);
     live->budget = old ? old->budget : std::make_shared<RetryBudget>();
     live->latency = old ? old->latency : std::make_shared<Latency>();
     live->chaos_spec = vendor.chaos;

@@ -25,12 +25,15 @@ struct Vendor;
 /// A limit alive, and the limit's limit where it is found from latency.
 struct LiveLimit {
     LiveLimit(const LimitSpec& spec, std::array<std::uint64_t, 2> seed);
+    /// Goes on with what `before` has counted, which `counts_alike`.
+    LiveLimit(const LimitSpec& spec, const LiveLimit& before);
 
     /// How many seats there are now; 0: this limit has none.
     unsigned seats() const;
 
-    LimitState state;
-    std::unique_ptr<AdaptiveLimit> adaptive;
+    LimitSpec spec;                            // as the policy has it
+    std::shared_ptr<LimitState> state;         // shared with the policies before in which it counted alike
+    std::shared_ptr<AdaptiveLimit> adaptive;
 };
 
 struct VendorState {
@@ -48,7 +51,8 @@ struct VendorState {
 };
 
 /// Gives `vendor` a state. Of `before`, the vendor of the same name in the policy until now (null: there was none), everything
-/// lives on whose rules are the same. `seed` (random, secret): where limits have keys.
+/// lives on whose rules are the same; of a limit what it has counted, as long as it counts the same: another name, number of
+/// seats or wait begins nothing anew. `seed` (random, secret): where limits have keys.
 void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2> seed);
 
 /// An operator's word outlives the policy that it was given under: what was forced of the vendor `before` is forced `now`, where

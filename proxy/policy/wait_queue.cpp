@@ -23,44 +23,53 @@ void WaitQueue::publish_front() {
     front_.store(order_.empty() ? nobody : oldest_turn() ? no_newcomer : order_.begin()->priority);
 }
 
-void WaitQueue::wake_first() {
-    Waiter* const who = first();
+void WaitQueue::wake(Waiter* who) {
     if (!who || std::exchange(who->woken, true)) return;
     who->wake(who->whom);
+}
+
+// `before`: those that are in the queue still, or null.
+void WaitQueue::tell_who_lost(const Lead& before) {
+    for (Waiter* const one : {before.first, before.oldest})
+        if (one && one->keeps_lead && one != first() && one != oldest()) wake(one);
 }
 
 bool WaitQueue::join(Waiter& waiter) {
     BriefLock::Guard guard(lock_);
     if (size_.load(std::memory_order_relaxed) >= most_) return false;
-    waiter.woken = false;
+    const Lead before = lead();
+    waiter.woken = waiter.keeps_lead = false;
     order_.insert(waiter);
     by_age_.insert(waiter);
     size_.fetch_add(1, std::memory_order_relaxed);
     publish_front();
+    tell_who_lost(before);
     return true;
 }
 
 void WaitQueue::leave(Waiter& waiter, bool took) {
     BriefLock::Guard guard(lock_);
     if (!waiter.hook.is_linked()) return;
-    const Waiter* const before = first();
-    const bool was_oldest = &*by_age_.begin() == &waiter;
+    const Lead before = lead();
+    const bool was_first = before.first == &waiter, was_oldest = before.oldest == &waiter;
     order_.erase(order_.iterator_to(waiter));
     by_age_.erase(by_age_.iterator_to(waiter));
     size_.fetch_sub(1, std::memory_order_relaxed);
     if (took) in_a_row_ = was_oldest ? 0 : std::min(in_a_row_ + 1, by_priority);
     publish_front();
-    if (first() != before) wake_first();
+    if (first() != before.first) wake(first());
+    tell_who_lost({was_first ? nullptr : before.first, was_oldest ? nullptr : before.oldest});
 }
 
 void WaitQueue::passed(TimePoint since) {
     if (empty()) return;
     BriefLock::Guard guard(lock_);
-    const Waiter* const before = first();
-    const bool was_oldest = before && since < by_age_.begin()->since;
+    const Lead before = lead();
+    const bool was_oldest = before.oldest && since < before.oldest->since;
     in_a_row_ = was_oldest ? 0 : std::min(in_a_row_ + 1, by_priority);
     publish_front();
-    if (first() != before) wake_first();
+    if (first() != before.first) wake(first());
+    tell_who_lost(before);
 }
 
 bool WaitQueue::lets_pass(int priority, TimePoint since) {
@@ -69,7 +78,7 @@ bool WaitQueue::lets_pass(int priority, TimePoint since) {
     const Waiter* const before = first();
     if (!before) return true;
     const Waiter other{priority, nullptr, nullptr, since};
-    return oldest_turn() ? Older{}(other, *before) : Sooner{}(other, *before);
+    return oldest_turn() ? since < before->since : Sooner{}(other, *before);
 }
 
 bool WaitQueue::is_head(Waiter& waiter) {
@@ -78,10 +87,15 @@ bool WaitQueue::is_head(Waiter& waiter) {
     return first() == &waiter;
 }
 
+bool WaitQueue::leads(Waiter& waiter) {
+    BriefLock::Guard guard(lock_);
+    return waiter.keeps_lead = first() == &waiter || oldest() == &waiter;
+}
+
 void WaitQueue::wake_head() {
     if (empty()) return;
     BriefLock::Guard guard(lock_);
-    wake_first();
+    wake(first());
 }
 
 bool Turn::may_try() {

@@ -57,11 +57,13 @@ struct Waiter {
     void (*wake)(void* whom) = nullptr;  // called under the queue's lock by any thread: must only post to whom's own
     void* whom = nullptr;                // never called after `leave` has returned, but what was posted may still come
     TimePoint since{};                   // when it began to wait at all
+    std::uintptr_t tie = 0;              // of two that began at once: the lower one is older, in every queue
 
     // the queue's own
     boost::intrusive::set_member_hook<> hook{};
     boost::intrusive::set_member_hook<> age_hook{};
     bool woken = false;
+    bool keeps_lead = false;  // is told when it leads no more
 };
 
 /// What a caller says of its priority: a whole number; what is beyond an int's range is at its end. What is none is
@@ -91,6 +93,9 @@ class WaitQueue {
     void leave(Waiter& waiter, bool took = false);
     /// Is it this one's turn? From now on it can be woken (again).
     bool is_head(Waiter& waiter);
+    /// Is it this one's turn, or has nobody in the queue waited longer, so that it will be before long?
+    /// Until it leaves it is woken when that is so no more.
+    bool leads(Waiter& waiter);
     /// A place came free: whoever is first shall try. One load where nobody waits.
     void wake_head();
 
@@ -100,8 +105,10 @@ class WaitQueue {
             return a.priority != b.priority ? a.priority > b.priority : a.since < b.since;
         }
     };
-    struct Older {
-        bool operator()(const Waiter& a, const Waiter& b) const { return a.since < b.since; }
+    struct Older {  // of any two the same one in every queue
+        bool operator()(const Waiter& a, const Waiter& b) const {
+            return a.since != b.since ? a.since < b.since : a.tie < b.tie;
+        }
     };
     using Order = boost::intrusive::multiset<  // those that are equal stay in the order they came
         Waiter, boost::intrusive::compare<Sooner>,
@@ -118,8 +125,15 @@ class WaitQueue {
 
     bool oldest_turn() const { return in_a_row_ >= by_priority; }
     Waiter* first();
+    Waiter* oldest() { return by_age_.empty() ? nullptr : &*by_age_.begin(); }
+    struct Lead {
+        Waiter* first = nullptr;
+        Waiter* oldest = nullptr;
+    };
+    Lead lead() { return {first(), oldest()}; }
+    void tell_who_lost(const Lead& before);
+    void wake(Waiter* who);
     void publish_front();
-    void wake_first();
 
     const unsigned most_;
     std::atomic<unsigned> size_{0};
@@ -166,6 +180,7 @@ class Turn {
     void took();
     /// Before the end of its life: a place is not wanted any more.
     void leave();
+    bool leads() const { return joined_ && queue_.leads(waiter_); }
     /// In the queue now.
     bool waits() const { return joined_; }
     const WaitQueue& queue() const { return queue_; }

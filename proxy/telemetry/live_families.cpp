@@ -27,7 +27,7 @@ std::vector<LimitStanding> standings(Vendors vendors, TimePoint now) {
     for (const LiveVendor& vendor : vendors) {
         if (!vendor.used) continue;
         for (const auto& limit : vendor.state->limits)
-            all.push_back({vendor.name, limit->state.spec(), limit->state.view(now), limit->seats()});
+            all.push_back({vendor.name, limit->spec, limit->state->view(now), limit->seats()});
     }
     return all;
 }

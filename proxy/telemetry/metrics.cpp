@@ -431,7 +431,7 @@ MetricFamily faults_family(const std::vector<VendorView>& vendors) {
 
 bool counts_tokens(const VendorState* live) {
     return live && std::any_of(live->limits.begin(), live->limits.end(),
-                               [](const auto& limit) { return limit->state.spec().tokens.has_value(); });
+                               [](const auto& limit) { return limit->spec.tokens.has_value(); });
 }
 
 MetricFamily tokens_family(const std::vector<VendorView>& vendors) {

@@ -22,6 +22,9 @@ def outage($all; $subject; f): of($all; "outage"; $subject) | map(f) | median;
      {outage: (["well", "hang", "reset", "503"] | map({key: ., value: {
         cpu_us: outage($all; .; .other_cpu_us), p99_alone_us: outage($all; .; .p99_alone_us),
         p99_beside_us: outage($all; .; .p99_beside_us)}}) | from_entries)} else {} end)
++ (if any($all[]; .row == "load") then
+     {load: (["thousand", "ten_thousand"] | map({key: ., value: (of($all; "load"; .) | map(.ms) | median | rounded(0))})
+        | from_entries)} else {} end)
 | if $output == "json" then (if . == {} then empty else . end)
   else
     (if .policy then [["policy, 1 KiB TLS", "off", "full", "1000 vendors"],
@@ -31,5 +34,7 @@ def outage($all; $subject; f): of($all; "outage"; $subject) | map(f) | median;
        (["CPU us/request of it"] + (["well", "hang", "reset", "503"] | map($o[.].cpu_us | rounded(1)))),
        (["p99 of the healthy one alone, us"] + (["well", "hang", "reset", "503"] | map($o[.].p99_alone_us | rounded(0)))),
        (["p99 of the healthy one beside it, us"] + (["well", "hang", "reset", "503"] | map($o[.].p99_beside_us | rounded(0))))]
-      | table else empty end)
+      | table else empty end),
+    (if .load then [["a policy is read and checked", "1000 vendors", "10000 vendors"],
+       ["ms (goals 1000 and 10000)", .load.thousand, .load.ten_thousand]] | table else empty end)
   end

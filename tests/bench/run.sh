@@ -7,7 +7,7 @@ root=$(cd "$here/../.." && pwd)
 
 speed_rows=tls1k,plain1k,tls64k,post64k,tls10m,plain10m,handshake,resumed,latency,idle
 memory_rows=down10g,up10g,million
-policy_rows=policy,outage # Sluice beside itself
+policy_rows=policy,outage,load # Sluice beside itself
 rounds=5 seconds=3 turns=10 rows=$speed_rows only=haproxy,nginx,sluice binary='' programs='' build="$root/build/release" output=text
 connections=32 idle_connections=3000 rate=3000 proxy_cpu=1 load_cpu=0 keep=''
 
@@ -214,9 +214,23 @@ write_policies() {
     fill off sluice.yaml | sed "s|^    credential: key|$off&|" >"$work/off.yaml"
     fill full sluice.yaml | sed "s|^    credential: key|$full&|" >"$work/full.yaml"
     fill thousand sluice.yaml | sed "s|^    credential: key|$full&|" >"$work/thousand.yaml"
-    for name in {1..1000}; do
-        printf "  v$name:\n    hosts: [v$name.test, '*.v$name.test']\n    credential: key\n%b" "$full"
-    done >>"$work/thousand.yaml"
+    write_vendors 1000 >>"$work/thousand.yaml"
+    { cat "$work/full.yaml" && write_vendors 10000; } >"$work/ten_thousand.yaml"
+}
+
+write_vendors() { # how many, each with everything on
+    local i
+    for ((i = 1; i <= $1; ++i)); do
+        printf "  v$i:\n    hosts: [v$i.test, '*.v$i.test']\n    credential: key\n%b" "$full"
+    done
+}
+
+# How long a policy of many vendors takes to be read and checked whole, as at a start or a reload.
+measure_load() { # round, subject
+    local began=${EPOCHREALTIME/./}
+    taskset -c "$proxy_cpu" "$binary" check --config "$work/$2.yaml" >"$work/checked" || die "$2.yaml: $(cat "$work/checked")"
+    jq -cn --argjson round "$1" --arg subject "$2" --argjson us $((${EPOCHREALTIME/./} - began)) \
+        '{row: "load", $round, $subject, ms: ($us / 1000)}' >>"$work/results.jsonl"
 }
 
 answers_ready() { # subject
@@ -383,6 +397,7 @@ main() {
             case $row in
             policy) measure_in_turns "$row" "$round" off full thousand ;;
             outage) for subject in well hang reset 503; do measure_outage "$round" "$subject"; done ;;
+            load) for subject in thousand ten_thousand; do measure_load "$round" "$subject"; done ;;
             latency) measure_alone "$row" "$round" direct "${subjects[@]}" ;;
             idle | down10g | up10g | million) measure_alone "$row" "$round" "${subjects[@]}" ;;
             *) measure_in_turns "$row" "$round" "${subjects[@]}" ;;

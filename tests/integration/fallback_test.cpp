@@ -132,7 +132,7 @@ namespace {
 // `first` in front of a `two` whose part of the policy is `theirs`.
 std::string with_fallback(const std::string& first, const std::string& rewrite, const FakeVendor& two, const std::string& theirs = "", const std::string& more = "") {
     return "vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + first + "\"}]\n    retry: {max: 0, buffer: 1KiB}\n" + more +
-           "    fallback: {vendor: two, rewrite: {" + rewrite + "}}\n" + vendor_yaml("two", "two.example", two, false, theirs);
+           "    fallback: {vendor: two, rewrite: {" + rewrite + "}}\n" + vendor_yaml("two", "two.example", two, false, "retry: {buffer: 1KiB}\n" + theirs);
 }
 
 std::string closed_port() { return std::to_string(FakeVendor([](Wire&) {}).port()); }

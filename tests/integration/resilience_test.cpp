@@ -354,6 +354,29 @@ TEST_CASE("members of JSON are set, dropped and wrapped on the way to the vendor
     CHECK(theirs.seen.all()[1].body == charge);   // what is not JSON is not looked into
 }
 
+TEST_CASE("a vendor that stands in gets as much of a body kept as it asks for itself: for retries, tokens and signatures") {
+    TemporaryDirectory keys;
+    const std::string key = keys.file("key", "secret-of-two");
+    Script theirs{{answer_with("503 Service Unavailable"), answer_with("200 OK")}, {}, {}};
+    FakeVendor two(theirs.serve(), vendor_ca());
+    const std::string needs = GENERATE(as<std::string>{}, "retry: {backoff: 1ms..2ms, buffer: 1MiB}\n", "retry: {max: 0}\nlimit: {tokens: {rate: 1000000/d, burst: 1000000}}\n",
+                                       "retry: {max: 0}\ncredential: signs\n");
+    CAPTURE(needs);
+    TestProxy proxy("credentials:\n  signs: {type: hmac, key: {file: " + key + "}, string_to_sign: \"{body_sha256}\", header: X-Signature}\n"
+                    "vendors:\n  one:\n    hosts: [one.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
+                    "\"}]\n    retry: {backoff: 1ms..2ms, buffer: 1KiB}\n    fallback: {vendor: two}\n" + vendor_yaml("two", "two.example", two, true, needs));
+    const bool retries = needs.find("buffer") != std::string::npos;
+    if (!retries) theirs.next = 1;
+    const std::string body = R"({"prompt":")" + std::string(300'000, 'x') + "\"}";
+    const Message answer = send(proxy, "one.example", "PUT / HTTP/1.1\r\nHost: one.example\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("sluice-outcome") == "fallback");
+    REQUIRE(theirs.seen.size() == (retries ? 2 : 1));
+    for (const Message& request : theirs.seen.all()) CHECK(request.body == body);
+    if (needs.find("signs") != std::string::npos) CHECK(theirs.seen.all()[0].field("x-signature").size() == 64);
+    if (needs.find("tokens") != std::string::npos) CHECK(proxy.metric(R"(sluice_limit_remaining{vendor="two",limit="limit.tokens"})") < 926'000);
+}
+
 TEST_CASE("where the vendor that stands in is out too, the answer says whose breaker is open, and whom it stood in for") {
     FakeVendor two(always(answer_with("503 Service Unavailable")), vendor_ca());
     TestProxy proxy("vendors:\n  pay:\n    hosts: [pay.example]\n    addresses: [127.0.0.0/8]\n    endpoints: [{url: \"http://127.0.0.1:" + std::to_string(closed_port()) +
@@ -649,6 +672,30 @@ TEST_CASE("a vendor that breaks off has fewer seats for it, one whose applicatio
     CHECK(seats() == (breaks_off ? 2 : 4));
 }
 
+TEST_CASE("an exchange whose total time ends while it waits for a place is over its time, and says where it waited") {
+    std::atomic<bool> hold{true};
+    std::atomic<int> inside{0};
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                ++inside;
+                while (hold) std::this_thread::sleep_for(1ms);
+                wire.write(answer_with("200 OK"));
+            }
+        },
+        vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {name: few, concurrency: 1, when_full: {wait: 1m}}\n"));
+    Wire app = proxy.connected("v.example");
+    app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
+    REQUIRE(eventually([&] { return inside == 1; }));
+    const Message late = send(proxy, "v.example", "GET / HTTP/1.1\r\nHost: v.example\r\nSluice-Timeout: 50ms\r\n\r\n");
+    CHECK(late.status() == 504);
+    CHECK(late.reason() == "timeout_total");
+    CHECK(late.body.find("the limit 'few'") != std::string::npos);
+    hold = false;
+    CHECK(app.read_response()->status() == 200);
+}
+
 TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
     std::atomic<bool> hold{true};
     std::atomic<int> inside{0};
@@ -766,6 +813,24 @@ TEST_CASE("what was not sent costs neither tokens nor rate, however often it is 
         CHECK(answer.reason() == "connect_failed");
         if (i == 0) CHECK(answer.field("sluice-attempts") == "3");   // the place of the first serves all of them
     }
+}
+
+TEST_CASE("an attempt that may have cost tokens keeps them, and the next one pays its own") {
+    const std::string usage = R"({"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":90,"total_tokens":100}})";
+    Script script{{"", answer_with("200 OK", "Connection: close\r\nContent-Type: application/json\r\n", usage)}, {}, {}};
+    FakeVendor vendor(script.serve(), vendor_ca());
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, std::string(quick) + "limit: {tokens: {rate: 1000/d, burst: 1000}}\n"));
+    const std::string call = post("v.example", "/", R"({"max_tokens": 400})", "Content-Type: application/json\r\nIdempotency-Key: k\r\n");
+    const auto left = [&] { return proxy.metric(R"(sluice_limit_remaining{vendor="v",limit="limit.tokens"})"); };
+    const Message answer = send(proxy, "v.example", call);
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("sluice-attempts") == "2");
+    CHECK(eventually([&] { return left() >= 490; }));   // 401 that nobody knows of, and 100
+    CHECK(left() <= 500);
+    script.next = 0;
+    const Message alone = send(proxy, "v.example", call);   // there are no 802
+    CHECK(alone.status() == 502);
+    CHECK(alone.field("x-should-retry").empty());
 }
 
 TEST_CASE("a vendor that refused and was left for another keeps nothing of what was reserved with it") {
@@ -1008,6 +1073,36 @@ TEST_CASE("a retry takes its place of the rate when its wait is over, so that no
     }
     CHECK(proxy.get("v.example").reason() == "rate_limited");
     CHECK(script.seen.size() == burst);
+}
+
+TEST_CASE("a retry waits for its place of a rate as a first attempt does, behind those who wait already") {
+    std::mutex mutex;
+    std::set<std::string> known;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (const auto request = wire.read_request()) {
+                const std::lock_guard lock(mutex);
+                wire.write(known.insert(request->start_line).second ? answer_with("503 Service Unavailable") : answer_with("200 OK"));
+            }
+        });
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, "retry: {backoff: 1ms..2ms, budget: 100%}\nbreaker: {enabled: false}\nlimit: {rate: 200/s, burst: 2, when_full: {wait: 30s}}\n"));
+    std::vector<std::thread> applications;
+    std::atomic<int> good{0};
+    for (int i = 0; i < 20; ++i)
+        applications.emplace_back([&, i] { good += proxy.get("v.example", "/" + std::to_string(i)).status() == 200; });
+    for (std::thread& thread : applications) thread.join();
+    CHECK(good == 20);
+}
+
+TEST_CASE("a retry that a Retry-After puts off until there is room is made, though there is none now") {
+    Script script{{answer_with("503 Service Unavailable", "Retry-After: 1\r\n"), answer_with("200 OK")}, {}, {}};
+    FakeVendor vendor(script.serve());
+    const bool room = GENERATE(true, false);
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, false, std::string(quick) + "limit: {rate: " + (room ? "1/s" : "1/h") + ", burst: 1}\n"));
+    const Message answer = proxy.get("v.example");
+    CHECK(answer.status() == (room ? 200 : 503));
+    CHECK(answer.field("x-should-retry").empty());
+    CHECK(script.seen.size() == (room ? 2 : 1));
 }
 
 TEST_CASE("who waits for a seat holds no place of the rate meanwhile") {

@@ -229,7 +229,7 @@ void World::answered(Call& call) {
 }
 
 Step World::next(Call& call, const Tried& tried) {
-    const auto may_spend = [&](Duration) { return call.sidecar->budget.take(retry_.budget, now_); };
+    const auto may_spend = [&](Duration) { return call.sidecar->budget.take(retry_.budget, now_) ? Spend::yes : Spend::over_budget; };
     return call.plan->next(tried, out(call), may_spend, draw(), now_);
 }
 

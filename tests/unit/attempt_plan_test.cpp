@@ -35,6 +35,7 @@ struct Story {
     EndpointMask out = 0;
     double draw = 0.5;
     int affordable = 1000;
+    Spend refusal = Spend::over_budget;  // of those beyond
     int asked = 0;
     Duration told_delay{};  // when it was asked last
     TimePoint now = start;
@@ -50,7 +51,7 @@ struct Story {
         return text_of(plan->start(out, now));
     }
     std::string then(const Tried& tried) {
-        const auto may_spend = [this](Duration in) { return told_delay = in, ++asked, affordable-- > 0; };
+        const auto may_spend = [this](Duration in) { return told_delay = in, ++asked, affordable-- > 0 ? Spend::yes : refusal; };
         const Step step = plan->next(tried, out, may_spend, draw, now);
         if (step.kind == Kind::wait) now += step.delay;
         return text_of(step);
@@ -66,6 +67,21 @@ Tried not_sent() {
 }
 
 }  // namespace
+
+TEST_CASE("a retry for which our own limits have no place is not made, and says nothing of retries that are spent") {
+    Story story;
+    story.affordable = GENERATE(0, 1);
+    story.refusal = Spend::no_place;
+    const bool retried = story.affordable > 0;
+    story.begin();
+    if (retried) {
+        CHECK(story.then(Tried::answer(503)).starts_with("wait"));
+        story.resume();
+    }
+    CHECK(story.then(Tried::answer(503)) == "deliver");
+    CHECK(story.plan->retries() == retried);
+    CHECK(story.plan->spent() == retried);
+}
 
 TEST_CASE("an answer that is not worth a retry is delivered at once") {
     Story story;
@@ -840,7 +856,7 @@ struct Walk {
 
         unsigned asked = 0;
         const bool affordable = chance(80);
-        const auto may_spend = [&](Duration) { return ++asked, affordable; };
+        const auto may_spend = [&](Duration) { return ++asked, affordable ? Spend::yes : Spend::over_budget; };
         const Step step = plan.next(tried, out, may_spend, static_cast<double>(random() >> 11) * 0x1p-53, now);
 
         const bool ended = tried.application_gone || (made && (tried.answer_began || tried.retry_unwanted));

@@ -118,7 +118,7 @@ TEST_CASE_METHOD(Fixture, "what an operator forced shows, also of a vendor that 
 TEST_CASE_METHOD(
     Fixture, "what is left of a limit is told in calls, tokens and seats, beside what it is when nothing is taken") {
     enliven();
-    Place place = limit(0).state.place({}, start);
+    Place place = limit(0).state->place({}, start);
     Spent spent;
     REQUIRE_FALSE(place.spend(spent, 300, start, start));
     REQUIRE(spent.admitted);
@@ -152,7 +152,7 @@ TEST_CASE_METHOD(Fixture, "of a limit with keys the key with least left is told,
     std::vector<Place> places;
     std::vector<Lease> seats;
     for (int i = 0; i < 100; ++i) {
-        places.push_back(limit(0).state.place("tenant-" + std::to_string(i), start));
+        places.push_back(limit(0).state->place("tenant-" + std::to_string(i), start));
         Spent spent;
         REQUIRE_FALSE(places.back().spend(spent, i == 7 ? 900 : 1, start, start));
         seats.push_back(*places.back().enter(8));
@@ -168,7 +168,7 @@ TEST_CASE_METHOD(Fixture, "of a limit with keys the key with least left is told,
 TEST_CASE_METHOD(Fixture, "those who wait are told of, under whatever part of the limit") {
     enliven();
     CHECK(value(R"(sluice_limit_waiting{vendor="pay",limit="limit"})") == 0);
-    Place place = limit(0).state.place({}, start);
+    Place place = limit(0).state->place({}, start);
     Waiter spender, sitter;
     place.spenders().join(spender);
     place.sitters().join(sitter);
@@ -185,7 +185,7 @@ TEST_CASE_METHOD(Fixture, "the pace that a vendor asked for is told until it end
     VendorSignal signal;
     signal.limited = true;
     signal.retry_after = 30s;
-    limit(1).state.place({}, start).learn(signal, start);
+    limit(1).state->place({}, start).learn(signal, start);
     CHECK(value(closed) == 30);
     CHECK(value(holds, start + 10s) == 20);
     CHECK(value(holds, start + 31s) == 0);

@@ -87,3 +87,61 @@ TEST_CASE("an endpoint that comes to a vendor that is forced as a whole is force
     before.live->breakers[1].breaker->force(Forced::closed);
     CHECK(forced(alive(grown, &before), 1) == Forced::automatic);
 }
+
+TEST_CASE("what a limit has counted outlives a change of its name, its number of seats and its wait, and of nothing else") {
+    constexpr TimePoint now{1h};
+    LimitSpec spec;
+    spec.name = "limit2";
+    spec.rate = RateSpec{{1, 1h}, 2};
+    spec.seats = SeatSpec{4, 0};
+    LimitSpec other = spec;
+    other.name = "limit";
+    other.rate->burst = 3;
+    Vendor vendor = vendor_at({"https://pay.example"});
+    vendor.limits = {other, spec};
+    const Vendor before = alive(vendor);
+    Place place = before.live->limits[1]->state->place("", now);
+    Spent spent;
+    REQUIRE_FALSE(place.spend(spent, 0, now, now));
+    const auto seat = place.enter(4);
+    REQUIRE(seat);
+
+    LimitSpec changed = spec;
+    SECTION("it is the same") {
+        CHECK(alive(vendor, &before).live->limits[1] == before.live->limits[1]);
+        return;
+    }
+    SECTION("nothing that counts") {
+        changed.name = "limit";
+        changed.seats->most = 1;
+        changed.wait = 5s;
+        changed.priority_header = "X-Priority";
+    }
+    SECTION("the rate") { changed.rate->rate.count = 2; }
+    SECTION("whose it is") { changed.per_header = "X-Tenant"; }
+    SECTION("whether it learns") { changed.learn = true; }
+    const bool goes_on = changed.name == "limit";
+    vendor.limits = {changed};
+    const Vendor after = alive(vendor, &before);
+    const LiveLimit& limit = *after.live->limits[0];
+    CHECK(limit.spec == changed);
+    CHECK(limit.seats() == changed.seats->most);
+    CHECK((limit.state == before.live->limits[1]->state) == goes_on);
+    CHECK(limit.state->view(now).seats_in_use == (goes_on ? 1 : 0));
+    CHECK(limit.state->place("", now).seats_full(limit.seats()) == goes_on);
+}
+
+TEST_CASE("two limits that count alike keep what each has counted") {
+    constexpr TimePoint now{1h};
+    LimitSpec one, two;
+    one.rate = two.rate = RateSpec{{1, 1h}, 2};
+    one.name = "one", two.name = "two";
+    Vendor vendor = vendor_at({"https://pay.example"});
+    vendor.limits = {one, two};
+    const Vendor before = alive(vendor);
+    std::swap(vendor.limits[0], vendor.limits[1]);
+    vendor.limits[0].wait = vendor.limits[1].wait = 1s;
+    const Vendor after = alive(vendor, &before);
+    CHECK(after.live->limits[0]->state == before.live->limits[1]->state);
+    CHECK(after.live->limits[1]->state == before.live->limits[0]->state);
+}
