@@ -68,6 +68,7 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
     }
     if (ex.bare.method.empty()) ex.bare = ex.request;   // where the placeholder is, for another attempt
     else ex.request = ex.bare;
+    drop_beside_placeholder(value, placeholder, ex.request);
     switch (replace_placeholder(placeholder, attachment.secrets.front().reveal(), ex.request)) {
     case Placeholders::replaced: return {};
     case Placeholders::too_many:

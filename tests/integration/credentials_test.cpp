@@ -432,6 +432,9 @@ TEST_CASE("a placeholder is replaced where the application put it, and one that 
     REQUIRE(eventually([&] { return proxy.get("pay.example", "/a?k=PLACE-HOLDER", "X-Key: PLACE-HOLDER\r\n").status() == 200; }));
     CHECK(seen.all().back().start_line == "GET /a?k=s3cr3t-key-of-ours HTTP/1.1");
     CHECK(seen.all().back().field("x-key") == "s3cr3t-key-of-ours");
+    REQUIRE(proxy.get("pay.example", "/a", "Authorization: Bearer PLACE-HOLDER\r\nAuthorization: Bearer own\r\n").status() == 200);
+    CHECK(seen.all().back().count("authorization") == 1);   // what else stands in the credential's own place is the application's own
+    CHECK(seen.all().back().field("authorization") == "Bearer s3cr3t-key-of-ours");
     const std::size_t before = seen.size();
     const Message refused = proxy.get("pay.example", "/a");
     CHECK(refused.status() == 403);
