@@ -128,11 +128,19 @@ std::optional<Result<void>> sign_by_template(Core& core, Exchange& ex, const Des
     return Result<void>{};
 }
 
+// Will the body be at hand if the request is to be sent again? Known ahead of its coming where it has a length.
+bool will_be_kept(const Exchange& ex) {
+    if (!ex.body || ex.upgrade || ex.replay.whole()) return true;
+    return ex.framing.kind == Framing::Kind::length && ex.replay.would_keep(ex.framing.length);
+}
+bool is_kept(const Exchange& ex) { return !ex.body || ex.upgrade || ex.replay.replayable(); }
+
 std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_ptr<const CredentialState>& state, const Destination& destination) {
     ex.attached = state;
     ex.body_signed = false;
     const CredentialSpec& spec = spec_of(ex);
-    ex.attached_previous = state->previous && (ex.policy->credentials.prefers_previous(*ex.credential()) != ex.other_secret);
+    CredentialDesk& desk = ex.policy->credentials;
+    ex.attached_previous = state->previous && (ex.shows_previous ? *ex.shows_previous : desk.shows_previous(*ex.credential(), will_be_kept(ex)));
     const Attachment& attachment = ex.attached_previous ? *state->previous : *state->attachment;
     if (const auto* value = std::get_if<FixedValue>(&attachment.how)) return put_value(ex, spec, attachment, *value);
     if (const auto* aws = std::get_if<AwsSigner>(&attachment.how)) return sign_for_aws(core, ex, destination, *aws);
@@ -206,8 +214,6 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
 bool is_refused_credential(const Exchange& ex) {
     if (!ex.attached || ex.renewed || ex.tunnel || ex.application->began()) return false;
     if (!says_refused(ex)) return false;
-    // A 401 says that the request has not been applied (RFC 9110 15.5.2), so any method may be sent again; what is needed is its body.
-    if (ex.body && !ex.upgrade && !ex.replay.replayable()) return false;
     return !spec_of(ex).is_static() || ex.attached->previous || ex.policy->credentials.current(*ex.credential())->serial != ex.attached->serial;
 }
 
@@ -220,13 +226,20 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
         const CredentialState& now = *desk.current(credential);
         return now.serial != refused->serial && is_usable(now, Core::now());
     };
+    // Whoever was refused leaves word of it: a request that cannot be sent again has only that to give.
+    const bool kept = is_kept(ex);
+    if (refused->previous) desk.secret_refused(credential, refused->serial, ex.attached_previous, kept);
     bool another = is_another();
+    const std::uint64_t flights = desk.current(credential)->flights;
+    const bool coming = !another && desk.refused(credential, refused->serial);
+    // A 401 says that the request has not been applied (RFC 9110 15.5.2), so any method may be sent again; what is
+    // needed is its body.
+    if (!kept) co_return false;
     if (!another && refused->previous) {
-        ex.other_secret = !ex.other_secret;
+        ex.shows_previous = !ex.attached_previous;
         another = true;
     }
-    const std::uint64_t flights = desk.current(credential)->flights;
-    if (!another && desk.refused(credential, refused->serial)) {
+    if (!another && coming) {
         while (!is_another() && desk.current(credential)->flights == flights) {
             CredentialWait wait;
             desk.wait_for(credential, wait);
@@ -239,10 +252,8 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
 }
 
 void note_taken_credential(Exchange& ex) {
-    if (!ex.attached || !ex.attached_previous || ex.response.status >= 500 || says_refused(ex)) return;
-    CredentialDesk& desk = ex.policy->credentials;
-    if (desk.current(*ex.credential())->serial != ex.attached->serial) return;   // rotated again meanwhile: of the newest it says nothing
-    desk.previous_taken(*ex.credential());
+    if (!ex.attached || !ex.attached->previous || ex.response.status >= 500 || says_refused(ex)) return;
+    ex.policy->credentials.secret_taken(*ex.credential(), ex.attached->serial, ex.attached_previous);
 }
 
 }  // namespace sluice

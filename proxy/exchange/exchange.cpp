@@ -44,7 +44,8 @@ void Exchange::clear() {
     if (!pristine.method.empty()) pristine.clear();
     if (!bare.method.empty()) bare.clear();
     attached.reset();
-    attached_previous = other_secret = renewed = body_signed = false;
+    attached_previous = renewed = body_signed = false;
+    shows_previous.reset();
     resigned.clear();
     decoded.end();
     scrubbed.end();

@@ -85,8 +85,8 @@ struct Exchange {
     ReplayBody replay;                       // `body`, so that it can be sent again
     std::shared_ptr<const CredentialState> attached;   // what the latest attempt carries
     bool attached_previous = false;          // of it, the secret before the last rotation
-    bool other_secret = false;               // the one of the two that would not be taken first
-    bool renewed = false;                    // a vendor has refused a credential, and another was got
+    std::optional<bool> shows_previous;      // likewise, of the next attempt, since the vendor refused the other one; nothing: whichever comes first
+    bool renewed = false;                    // a vendor has refused a credential, and another was asked for
     RequestHead bare;                        // the request before any credential; kept only where it cannot be told from the request after it
     /// As the application wrote it, where a credential went into it: the one that may be told.
     const RequestHead& without_credential() const { return bare.method.empty() ? request : bare; }

@@ -262,6 +262,29 @@ TEST_CASE("a token that the vendor refuses is renewed once, and the request sent
     CHECK(setting.endpoint.calls == 2);
 }
 
+TEST_CASE("a token that the vendor refuses is renewed though the request's body is not at hand to be sent again, and not again and again") {
+    Setting setting;
+    TestProxy proxy(setting.policy());
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    Wire wire = proxy.connected("pay.example");
+    const auto post = [&wire] {
+        wire.write("POST /charges HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'm'));
+        return wire.read_response().value_or(Message{});
+    };
+    setting.endpoint.revoke_all();
+    const Message refused = post();
+    CHECK(refused.status() == 401);
+    CHECK(refused.field("sluice-attempts") == "1");
+    CHECK(eventually([&] { return post().status() == 200; }));
+    CHECK(setting.endpoint.calls == 2);
+
+    setting.endpoint.worthless = true;   // whatever is fetched is refused
+    setting.endpoint.revoke_all();
+    for (int i = 0; i < 50; ++i) CHECK(post().status() == 401);
+    CHECK(setting.endpoint.calls <= 2 + 4);   // a second's rest, then two ...
+}
+
 TEST_CASE("what `refresh_on` names is a refusal, and nothing else is") {
     const auto [status, words, renewed] = GENERATE(table<std::string, std::string, bool>({
         {"403 Forbidden", "refresh_on: [403, 498]", true},

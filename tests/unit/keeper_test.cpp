@@ -599,3 +599,25 @@ TEST_CASE("keys are taken once their file stays as it is, and one that is gone o
     world.time.run_for(6s);
     CHECK(key_of(world) == "AKID3");
 }
+
+TEST_CASE("which of a rotation's two secrets a vendor takes is known to all workers at once") {
+    World world({client("pay")});
+    const auto now = std::make_shared<CredentialState>();
+    FixedValue value{FixedValue::Place::header, "Authorization", Secret(std::string("Bearer new"))};
+    now->attachment = Attachment{value, {}};
+    now->previous = now->attachment;
+    now->serial = world.board.next_serial();
+    world.board.post({{world.slots.at(0), now}});
+    world.time.run_for(0s);
+    DeskTable other_table;
+    Desk other(other_table, world.slots, nullptr);
+    world.time.at_once([&] {
+        CHECK_FALSE(other.shows_previous(0, false));
+        world.desk->secret_refused(0, now->serial, false, true);
+        world.desk->secret_taken(0, now->serial, true);
+        CHECK(other.shows_previous(0, false));
+        other.secret_taken(0, now->serial, true);
+    });
+    const std::string note = "note the vendor refuses the new secret, and still takes the one before it (overlap)";
+    CHECK(std::count(world.told.begin(), world.told.end(), note) == 1);
+}
