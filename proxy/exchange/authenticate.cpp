@@ -5,6 +5,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/apply.hpp"
+#include "proxy/credentials/aws_error.hpp"
 #include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -22,7 +23,14 @@ bool is_coming(const CredentialState& state) { return state.coming || state.atta
 
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
 
+constexpr std::size_t largest_error = 16 * 1024;   // bytes of an answer that are looked at for a code
+
+bool is_signed_for_aws(const Exchange& ex) {
+    return ex.attached && ex.attached->attachment && std::holds_alternative<AwsSigner>(ex.attached->attachment->how);
+}
+
 bool says_refused(const Exchange& ex) {
+    if (ex.key_refused) return true;
     const auto& statuses = spec_of(ex).rules.refresh_on;
     return std::find(statuses.begin(), statuses.end(), ex.response.status) != statuses.end();
 }
@@ -139,6 +147,7 @@ std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_p
     ex.attached = state;
     ex.body_signed = false;
     const CredentialSpec& spec = spec_of(ex);
+    ex.key_refused = false;
     CredentialDesk& desk = ex.policy->credentials;
     ex.attached_previous = state->previous && (ex.shows_previous ? *ex.shows_previous : desk.shows_previous(*ex.credential(), will_be_kept(ex)));
     const Attachment& attachment = ex.attached_previous ? *state->previous : *state->attachment;
@@ -209,6 +218,29 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
         if (Core::now() >= ex.limits.total)
             co_return not_at_hand(spec, "credential '" + spec.name + "' did not come within the exchange's total time: " + desk.current(*missing)->fault);
     }
+}
+
+bool may_tell_of_key(const Exchange& ex) {
+    if (!is_signed_for_aws(ex) || ex.renewed || ex.tunnel || spec_of(ex).rules.refresh_on.empty()) return false;
+    return says_key_is_refused(ex.response) != std::optional(false);
+}
+
+Task<void> look_for_refused_key(Exchange& ex) {
+    if (const auto said = says_key_is_refused(ex.response)) {
+        ex.key_refused = *said;
+        co_return;
+    }
+    RoundTrip& trip = *ex.trip;
+    const Framing& framing = trip.response_framing;
+    const bool has_length = framing.kind == Framing::Kind::length;
+    const bool small = framing.kind == Framing::Kind::chunked || (has_length && framing.length <= largest_error);
+    if (!trip.response_body || trip.upgraded || !small || ex.response.fields.find("Content-Encoding")) co_return;
+    ex.looked_at.clear();
+    ex.looked_at.begin(*trip.response_body, largest_error);
+    trip.response_body = &ex.looked_at;
+    // Where it breaks off, who delivers it finds that out.
+    Result<bool> whole = co_await ex.looked_at.read_whole(trip.limits, *trip.activity);
+    ex.key_refused = whole && *whole && tells_of_refused_key(ex.looked_at.kept());
 }
 
 bool is_refused_credential(const Exchange& ex) {
