@@ -36,6 +36,8 @@ std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& 
     return std::move(*made);
 }
 
+bool same(const std::optional<Attachment>& a, const std::optional<Attachment>& b) { return a.has_value() == b.has_value() && (!a || a->same_as(*b)); }
+
 RenewalTimes times_of(const CredentialSpec& spec) {
     RenewalTimes times;
     times.before = spec.rules.refresh_before;
@@ -320,10 +322,12 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         failed(*kept, made.error().detail, now - began);
         co_return;
     }
-    kept->replace(std::move(*made));
-    kept->previous = std::move(previous);
-    kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
-    kept->serial = board_.next_serial();
+    if (!same(kept->attachment, *made) || !same(kept->previous, previous)) {   // what is the same need not be tried again by who was refused with it
+        kept->replace(std::move(*made));
+        kept->previous = std::move(previous);
+        kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
+        kept->serial = board_.next_serial();
+    }
     kept->fault.clear();
     kept->minted = asked;
     kept->expires.reset();

@@ -600,6 +600,25 @@ TEST_CASE("keys are taken once their file stays as it is, and one that is gone o
     CHECK(key_of(world) == "AKID3");
 }
 
+TEST_CASE("an issuer that gives the same again has not given another one: whoever was refused with it is told, and what is known of it stays") {
+    World world({client("pay")});
+    world.issuer.answer = R"({"access_token":"the-access-token","expires_in":3600})";
+    world.time.run_for(10s);
+    const auto before = world.state();
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 2);
+    CHECK(world.state()->flights > before->flights);
+    CHECK(world.state()->serial == before->serial);
+    CHECK(world.state()->expires > before->expires);
+    world.issuer.answer.clear();
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(10s);
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(1s);
+    CHECK(world.state()->serial > before->serial);
+}
+
 TEST_CASE("which of a rotation's two secrets a vendor takes is known to all workers at once") {
     World world({client("pay")});
     const auto now = std::make_shared<CredentialState>();
