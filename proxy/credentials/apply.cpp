@@ -126,18 +126,31 @@ std::string forgiven(std::string_view written, bool with_brackets) {
     return name;
 }
 
-/// Takes the parameter out of the query that begins at `begin` (after its '?'), in place, however it is spelled, also
-/// where only a vendor that splits at ';' would find it; everything else keeps its bytes.
-void remove_parameter(std::string& target, std::size_t begin, std::string_view name) {
-    const bool with_brackets = name.find('[') != name.npos;
-    const std::string ours = forgiven(name, with_brackets);
+/// Is a parameter ("name=value" as it stands) that one, however it is spelled?
+class ParameterNamed {
+  public:
+    explicit ParameterNamed(std::string_view name)
+        : with_brackets_(name.find('[') != name.npos), ours_(forgiven(name, with_brackets_)) {}
+    bool operator()(std::string_view parameter) const {
+        return forgiven(parameter.substr(0, parameter.find('=')), with_brackets_) == ours_;
+    }
+
+  private:
+    bool with_brackets_;
+    std::string ours_;
+};
+
+/// Takes the parameters that `is_out` says out of the query that begins at `begin` (after its '?'), in place, those that
+/// only a vendor that splits at ';' would find too; everything else keeps its bytes.
+template <class IsOut>
+void remove_parameters(std::string& target, std::size_t begin, IsOut is_out) {
     std::size_t to = begin;
     bool kept_any = false;
     char separator = ';';
     for (std::size_t at = begin; at <= target.size();) {
         const std::size_t end = std::min(target.find_first_of("&;", at), target.size());
         const std::string_view parameter = std::string_view(target).substr(at, end - at);
-        if (forgiven(parameter.substr(0, parameter.find('=')), with_brackets) != ours) {
+        if (!is_out(parameter)) {
             if (kept_any) target[to++] = separator;
             kept_any = true;
             separator = ';';
@@ -163,7 +176,7 @@ void make_room(std::string& target, std::size_t more) {
 
 void set_parameter(std::string& target, std::string_view name, std::string_view encoded_value) {
     const std::size_t query = target.find('?');
-    if (query != target.npos) remove_parameter(target, query + 1, name);
+    if (query != target.npos) remove_parameters(target, query + 1, ParameterNamed(name));
     make_room(target, 2 + 3 * name.size() + encoded_value.size());
     if (query == target.npos) {
         target += '?';
@@ -232,11 +245,16 @@ void replace_in_target(std::string& target, std::string_view placeholder, std::s
     target = std::move(*changed);
 }
 
-/// "Basic dXNlcjpwYXNz" with the placeholder in it. Nothing: not such a value.
-std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret, std::size_t& found) {
+/// The pair in "Basic dXNlcjpwYXNz". Nothing: not such a value.
+std::optional<std::string> decoded_basic(std::string_view value) {
     constexpr std::string_view scheme = "basic ";
     if (value.size() <= scheme.size() || !same_text(value.substr(0, scheme.size()), scheme)) return {};
-    const auto decoded = decode_base64(trimmed(value.substr(scheme.size())));
+    return decode_base64(trimmed(value.substr(scheme.size())));
+}
+
+/// "Basic dXNlcjpwYXNz" with the placeholder in it. Nothing: not such a value.
+std::optional<std::string> replaced_in_basic(std::string_view value, std::string_view placeholder, std::string_view secret, std::size_t& found) {
+    const auto decoded = decoded_basic(value);
     auto pair = decoded ? replaced(*decoded, placeholder, secret, found, find_literally) : std::nullopt;
     if (!pair) return {};
     std::string out = "Basic ";
@@ -244,6 +262,37 @@ std::optional<std::string> replaced_in_basic(std::string_view value, std::string
     append_base64(out, *pair);
     wipe(*pair);
     return out;
+}
+
+void drop_fields_beside(std::string_view name, std::string_view placeholder, Fields& in) {
+    const auto has_it = [placeholder](const Field& field) {
+        if (field.value.find(placeholder) != field.value.npos) return true;
+        const auto pair = field.known == Known::authorization ? decoded_basic(field.value) : std::nullopt;
+        return pair && pair->find(placeholder) != pair->npos;
+    };
+    bool here = false, beside = false;
+    for (const Field field : in)
+        if (same_variable(field.name, name)) (has_it(field) ? here : beside) = true;
+    if (!here || !beside) return;
+    Fields kept;
+    for (const Field field : in)
+        if (!same_variable(field.name, name) || has_it(field)) kept.add(field.known, field.name, field.value);
+    in = std::move(kept);
+}
+
+void drop_parameters_beside(std::string_view name, std::string_view placeholder, std::string& target) {
+    const std::size_t query = target.find('?');
+    if (query == target.npos) return;
+    const ParameterNamed is_ours(name);
+    bool here = false;
+    std::string kept = target;
+    remove_parameters(kept, query + 1, [&](std::string_view parameter) {
+        if (!is_ours(parameter)) return false;
+        const bool has_it = find_in_target(parameter, placeholder, 0).at != parameter.npos;
+        here = here || has_it;
+        return !has_it;
+    });
+    if (here) target = std::move(kept);
 }
 
 }  // namespace
@@ -289,8 +338,16 @@ void withhold(const CredentialSpec& spec, RequestHead& head) {
         for (const HmacHeader& header : hmac->scheme.headers) drop_header(header.name);
     } else if (const auto* key = std::get_if<ApiKeySpec>(&spec.kind); key && !key->query.empty()) {
         const std::size_t query = head.target.find('?');
-        if (query != head.target.npos) remove_parameter(head.target, query + 1, key->query);
+        if (query != head.target.npos) remove_parameters(head.target, query + 1, ParameterNamed(key->query));
     }
+}
+
+void drop_beside_placeholder(const FixedValue& value, std::string_view placeholder, RequestHead& head) {
+    if (value.place == FixedValue::Place::header)
+        drop_fields_beside(value.name, placeholder, head.fields);
+    else
+        drop_parameters_beside(value.name, placeholder, head.target);
+    drop_fields_beside("Authorization", placeholder, head.fields);
 }
 
 Placeholders replace_placeholder(std::string_view placeholder, std::string_view secret, RequestHead& head) {

@@ -26,6 +26,11 @@ void apply(const FixedValue& value, RequestHead& head);
 /// Drops what the application put where a credential of `spec` goes, as `apply` does, and attaches nothing: the request is for somebody else now.
 void withhold(const CredentialSpec& spec, RequestHead& head);
 
+/// Where the application has its placeholder in the place that `value` would go to, or in Authorization, drops what else
+/// it put there, without it, and what a vendor might read as there (see `apply`): of two values it is the vendor who
+/// chooses. Before `replace_placeholder`.
+void drop_beside_placeholder(const FixedValue& value, std::string_view placeholder, RequestHead& head);
+
 /// Puts the credential where the application has its placeholder instead: in field values, in the user or password of `Authorization: Basic`, in path and query
 /// (percent-encoded there, and it is found however it is). `secret` is the bare value, without a prefix. `too_many`: more than `most_placeholders`, by which a small request would become one of
 /// megabytes; `head` is half done then.

@@ -42,6 +42,12 @@ class RenewalPlan {
     /// The vendor refuses what was fetched last. True: it is due now. Not again and again: who is refused whatever was fetched would make its issuer pay.
     bool refused(TimePoint now);
 
+    /// What it is made of was changed by whoever gives it out: it is due now, and what was refused before says nothing of the next one.
+    void changed(TimePoint now) {
+        due_ = now;
+        rest_ = {};
+    }
+
     /// No one is used from here on. TimePoint{}: there is none; never: it does not end.
     TimePoint usable_until() const { return usable_until_; }
     bool has_one(TimePoint now) const { return now < usable_until_; }

@@ -24,17 +24,26 @@ Failure unsignable(std::string why) {
 
 // ---- what the application left
 
-/// The parameters of a presigned URL (and what a presigner may add to them).
-bool is_presigned(std::string_view name) {
-    constexpr std::string_view names[] = {"X-Amz-Algorithm",     "X-Amz-Credential",    "X-Amz-Date",
-                                          "X-Amz-Expires",       "X-Amz-SignedHeaders", "X-Amz-Signature",
-                                          "X-Amz-Security-Token"};
+/// Of a presigned URL, and what a presigner may add to them.
+constexpr std::string_view presigned_names[] = {"X-Amz-Algorithm",     "X-Amz-Credential",    "X-Amz-Date",
+                                                "X-Amz-Expires",       "X-Amz-SignedHeaders", "X-Amz-Signature",
+                                                "X-Amz-Security-Token"};
+/// Of one that is signed as S3 had it before (signature version 2, "Query String Request Authentication Alternative"),
+/// boto3's default still: taken for that where all three are there, as other services may mean something by one.
+constexpr std::string_view version_2_names[] = {"AWSAccessKeyId", "Signature", "Expires"};
+
+/// Which of `names` the parameter's name is, however it is encoded; their number: none.
+std::size_t index_in(std::span<const std::string_view> names, std::string_view name) {
     std::string decoded;
     if (name.find('%') != name.npos) {
         append_percent_decoded(decoded, name);
         name = decoded;
     }
-    return std::any_of(std::begin(names), std::end(names), [&](std::string_view one) { return same_text(one, name); });
+    const auto same = [&](std::string_view one) { return same_text(one, name); };
+    return static_cast<std::size_t>(std::find_if(names.begin(), names.end(), same) - names.begin());
+}
+bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
+    return index_in(names, name) < names.size();
 }
 
 /// Calls `visit` with each parameter, "name=value" as it stands, and how much of it is the name.
@@ -52,14 +61,18 @@ void clean_query(std::string& target) {
     if (at == target.npos) return;
     bool changes = target.find('+', at) != target.npos;
     const std::string_view query = std::string_view(target).substr(at + 1);
+    unsigned of_version_2 = 0;
     each_parameter(query, [&](std::string_view parameter, std::size_t name) {
-        changes = changes || is_presigned(parameter.substr(0, name));
+        changes = changes || is_one_of(presigned_names, parameter.substr(0, name));
+        of_version_2 |= 1u << index_in(version_2_names, parameter.substr(0, name));
     });
-    if (!changes) return;
+    const bool version_2 = (of_version_2 & 7) == 7;
+    if (!changes && !version_2) return;
     std::string kept = target.substr(0, at);
     char separator = '?';
     each_parameter(query, [&](std::string_view parameter, std::size_t name) {
-        if (is_presigned(parameter.substr(0, name))) return;
+        if (is_one_of(presigned_names, parameter.substr(0, name))) return;
+        if (version_2 && is_one_of(version_2_names, parameter.substr(0, name))) return;
         kept += separator;
         separator = '&';
         for (const char c : parameter) {

@@ -85,7 +85,7 @@ struct AwsSigned {
 };
 
 /// Takes away what a signature of the application left (Authorization, X-Amz-Date, Date, X-Amz-Security-Token,
-/// X-Amz-S3session-Token, the parameters of a presigned URL), and signs. Sets X-Amz-Date, X-Amz-Security-Token where
+/// X-Amz-S3session-Token, the parameters of a presigned URL, those of signature version 2 too), and signs. Sets X-Amz-Date, X-Amz-Security-Token where
 /// there is a token, X-Amz-Content-Sha256 for S3 or where there was one, and Authorization. A '+' in the query becomes
 /// %20, which is what AWS reads it as. `head.target` is in origin-form; hop-by-hop fields are gone already. What is
 /// signed may not be changed any more. Under 10 us for a request of 1 KiB.

@@ -5,6 +5,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/apply.hpp"
+#include "proxy/credentials/aws_error.hpp"
 #include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/exchange/admission.hpp"
 #include "proxy/exchange/pause.hpp"
@@ -22,7 +23,14 @@ bool is_coming(const CredentialState& state) { return state.coming || state.atta
 
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
 
+constexpr std::size_t largest_error = 16 * 1024;   // bytes of an answer that are looked at for a code
+
+bool is_signed_for_aws(const Exchange& ex) {
+    return ex.attached && ex.attached->attachment && std::holds_alternative<AwsSigner>(ex.attached->attachment->how);
+}
+
 bool says_refused(const Exchange& ex) {
+    if (ex.key_refused) return true;
     const auto& statuses = spec_of(ex).rules.refresh_on;
     return std::find(statuses.begin(), statuses.end(), ex.response.status) != statuses.end();
 }
@@ -68,6 +76,7 @@ Result<void> put_value(Exchange& ex, const CredentialSpec& spec, const Attachmen
     }
     if (ex.bare.method.empty()) ex.bare = ex.request;   // where the placeholder is, for another attempt
     else ex.request = ex.bare;
+    drop_beside_placeholder(value, placeholder, ex.request);
     switch (replace_placeholder(placeholder, attachment.secrets.front().reveal(), ex.request)) {
     case Placeholders::replaced: return {};
     case Placeholders::too_many:
@@ -127,11 +136,20 @@ std::optional<Result<void>> sign_by_template(Core& core, Exchange& ex, const Des
     return Result<void>{};
 }
 
+// Will the body be at hand if the request is to be sent again? Known ahead of its coming where it has a length.
+bool will_be_kept(const Exchange& ex) {
+    if (!ex.body || ex.upgrade || ex.replay.whole()) return true;
+    return ex.framing.kind == Framing::Kind::length && ex.replay.would_keep(ex.framing.length);
+}
+bool is_kept(const Exchange& ex) { return !ex.body || ex.upgrade || ex.replay.replayable(); }
+
 std::optional<Result<void>> put_on(Core& core, Exchange& ex, const std::shared_ptr<const CredentialState>& state, const Destination& destination) {
     ex.attached = state;
     ex.body_signed = false;
     const CredentialSpec& spec = spec_of(ex);
-    ex.attached_previous = state->previous && (ex.policy->credentials.prefers_previous(*ex.credential()) != ex.other_secret);
+    ex.key_refused = false;
+    CredentialDesk& desk = ex.policy->credentials;
+    ex.attached_previous = state->previous && (ex.shows_previous ? *ex.shows_previous : desk.shows_previous(*ex.credential(), will_be_kept(ex)));
     const Attachment& attachment = ex.attached_previous ? *state->previous : *state->attachment;
     if (const auto* value = std::get_if<FixedValue>(&attachment.how)) return put_value(ex, spec, attachment, *value);
     if (const auto* aws = std::get_if<AwsSigner>(&attachment.how)) return sign_for_aws(core, ex, destination, *aws);
@@ -202,11 +220,32 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
     }
 }
 
+bool may_tell_of_key(const Exchange& ex) {
+    if (!is_signed_for_aws(ex) || ex.renewed || ex.tunnel || spec_of(ex).rules.refresh_on.empty()) return false;
+    return says_key_is_refused(ex.response) != std::optional(false);
+}
+
+Task<void> look_for_refused_key(Exchange& ex) {
+    if (const auto said = says_key_is_refused(ex.response)) {
+        ex.key_refused = *said;
+        co_return;
+    }
+    RoundTrip& trip = *ex.trip;
+    const Framing& framing = trip.response_framing;
+    const bool has_length = framing.kind == Framing::Kind::length;
+    const bool small = framing.kind == Framing::Kind::chunked || (has_length && framing.length <= largest_error);
+    if (!trip.response_body || trip.upgraded || !small || ex.response.fields.find("Content-Encoding")) co_return;
+    ex.looked_at.clear();
+    ex.looked_at.begin(*trip.response_body, largest_error);
+    trip.response_body = &ex.looked_at;
+    // Where it breaks off, who delivers it finds that out.
+    Result<bool> whole = co_await ex.looked_at.read_whole(trip.limits, *trip.activity);
+    ex.key_refused = whole && *whole && tells_of_refused_key(ex.looked_at.kept());
+}
+
 bool is_refused_credential(const Exchange& ex) {
     if (!ex.attached || ex.renewed || ex.tunnel || ex.application->began()) return false;
     if (!says_refused(ex)) return false;
-    // A 401 says that the request has not been applied (RFC 9110 15.5.2), so any method may be sent again; what is needed is its body.
-    if (ex.body && !ex.upgrade && !ex.replay.replayable()) return false;
     return !spec_of(ex).is_static() || ex.attached->previous || ex.policy->credentials.current(*ex.credential())->serial != ex.attached->serial;
 }
 
@@ -219,13 +258,20 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
         const CredentialState& now = *desk.current(credential);
         return now.serial != refused->serial && is_usable(now, Core::now());
     };
+    // Whoever was refused leaves word of it: a request that cannot be sent again has only that to give.
+    const bool kept = is_kept(ex);
+    if (refused->previous) desk.secret_refused(credential, refused->serial, ex.attached_previous, kept);
     bool another = is_another();
+    const std::uint64_t flights = desk.current(credential)->flights;
+    const bool coming = !another && desk.refused(credential, refused->serial);
+    // A 401 says that the request has not been applied (RFC 9110 15.5.2), so any method may be sent again; what is
+    // needed is its body.
+    if (!kept) co_return false;
     if (!another && refused->previous) {
-        ex.other_secret = !ex.other_secret;
+        ex.shows_previous = !ex.attached_previous;
         another = true;
     }
-    const std::uint64_t flights = desk.current(credential)->flights;
-    if (!another && desk.refused(credential, refused->serial)) {
+    if (!another && coming) {
         while (!is_another() && desk.current(credential)->flights == flights) {
             CredentialWait wait;
             desk.wait_for(credential, wait);
@@ -238,10 +284,8 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
 }
 
 void note_taken_credential(Exchange& ex) {
-    if (!ex.attached || !ex.attached_previous || ex.response.status >= 500 || says_refused(ex)) return;
-    CredentialDesk& desk = ex.policy->credentials;
-    if (desk.current(*ex.credential())->serial != ex.attached->serial) return;   // rotated again meanwhile: of the newest it says nothing
-    desk.previous_taken(*ex.credential());
+    if (!ex.attached || !ex.attached->previous || ex.response.status >= 500 || says_refused(ex)) return;
+    ex.policy->credentials.secret_taken(*ex.credential(), ex.attached->serial, ex.attached_previous);
 }
 
 }  // namespace sluice

@@ -15,13 +15,18 @@ bool awaits_credential(const Exchange& ex, const Destination& destination);
 /// The same as `attach_at_once`, and waits: for a credential that is being fetched, until the exchange's `total`; for the body, where what is signed is its hash.
 Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination& destination);
 
-/// May this answer mean that the credential is not taken (any more), and can the request be sent again with another? Once an exchange.
+/// May it be that the answer at hand says in its body whether the key that signed the request is taken, as AWS does?
+bool may_tell_of_key(const Exchange& ex);
+/// Reads that body ahead, at most 16 KiB, and notes what it says for `is_refused_credential`; what is delivered is the same as without. It may take as long as the body does.
+Task<void> look_for_refused_key(Exchange& ex);
+
+/// May this answer mean that the credential is not taken (any more)? Once an exchange.
 bool is_refused_credential(const Exchange& ex);
 
-/// Gets another credential than the one that was refused. False: there is none. The attempt before must have been left.
+/// Tells the desk that the credential was refused, and, where the request can be sent again, gets another one. False: it cannot, or there is none. The answer is still at hand.
 Task<bool> renew_credential(Core& core, Exchange& ex);
 
-/// After an answer: tells the desk where it was the previous secret that was taken. One of 500 and above does not say.
+/// After an answer: tells the desk which of a rotation's two secrets was taken (`overlap`). One of 500 and above does not say.
 void note_taken_credential(Exchange& ex);
 
 /// Reads the body of the request, as far as `ex.replay` keeps one, ahead of the first attempt; asks for it first where the application waits to be asked. False: it is larger than what is kept.

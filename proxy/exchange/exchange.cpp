@@ -44,7 +44,8 @@ void Exchange::clear() {
     if (!pristine.method.empty()) pristine.clear();
     if (!bare.method.empty()) bare.clear();
     attached.reset();
-    attached_previous = other_secret = renewed = body_signed = false;
+    attached_previous = renewed = key_refused = body_signed = false;
+    shows_previous.reset();
     resigned.clear();
     decoded.end();
     scrubbed.end();
@@ -56,6 +57,7 @@ void Exchange::clear() {
     heard = {};
     grpc = learning = counting = false;
     rewritten.hold({});
+    looked_at.clear();
     trip.reset();
     winner.reset();
     pausing = nullptr;

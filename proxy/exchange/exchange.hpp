@@ -85,8 +85,9 @@ struct Exchange {
     ReplayBody replay;                       // `body`, so that it can be sent again
     std::shared_ptr<const CredentialState> attached;   // what the latest attempt carries
     bool attached_previous = false;          // of it, the secret before the last rotation
-    bool other_secret = false;               // the one of the two that would not be taken first
-    bool renewed = false;                    // a vendor has refused a credential, and another was got
+    std::optional<bool> shows_previous;      // likewise, of the next attempt, since the vendor refused the other one; nothing: whichever comes first
+    bool renewed = false;                    // a vendor has refused a credential, and another was asked for
+    bool key_refused = false;                // the answer at hand says so of a key of AWS, whatever its status is
     RequestHead bare;                        // the request before any credential; kept only where it cannot be told from the request after it
     /// As the application wrote it, where a credential went into it: the one that may be told.
     const RequestHead& without_credential() const { return bare.method.empty() ? request : bare; }
@@ -102,6 +103,7 @@ struct Exchange {
     ThrottleReader throttle;                 // what it says of the vendor's limits
     UsageReader usage;                       // what it says it cost
     const ChaosFault* fault = nullptr;       // injected into the latest attempt
+    ReplayBody looked_at;                    // an answer whose beginning was read before it is delivered
     WatchedBody watched;
     FaultyBody faulty;
     DecodedBody decoded;

@@ -96,7 +96,8 @@ void begin_fallback(Exchange& ex, RequestHead request) {
     ex.fallbacks.push_back(&fallback);
     ex.outcome = Outcome::fallback;
     ex.attached.reset();
-    ex.renewed = ex.other_secret = false;
+    ex.renewed = false;
+    ex.shows_previous.reset();
     ex.bare.clear();
     ex.request = std::move(request);
     ex.serving_route = ex.serving->route_for(ex.request.method, ex.request.path());

@@ -57,7 +57,7 @@ RivalPtr rival_of(const Exchange& ex, Wakeup& race) {
     own.activity = ex.activity;
     own.phases = ex.phases;
     own.failed_at = ex.failed_at;   // shared: they fail as one exchange
-    own.other_secret = ex.other_secret;
+    own.shows_previous = ex.shows_previous;
     own.may_have_cost = ex.may_have_cost;
     own.tokens = ex.tokens;
     if (ex.body) {

@@ -96,7 +96,7 @@ Task<Result<bool>> ReplayBody::read_whole(const Limits& limits, Activity& activi
         }
         if (!got->has_value()) co_return std::move(got->error());
         keeping_ = has_room_for((*got)->data.size());
-        kept_.append((*got)->data);
+        append_wiping(kept_, (*got)->data);   // an answer that is read ahead may repeat a secret, as S3 does an expired token
         if (keeping_) {
             counted_ += (*got)->data.size();
             kept_of_all += (*got)->data.size();

@@ -354,6 +354,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 last = co_await attempt_hedged(core, ex, plan, endpoint);
             else
                 last = co_await attempt(core, ex, endpoint);
+            if (last && may_tell_of_key(ex)) co_await look_for_refused_key(ex);
             if (last && is_refused_credential(ex)) {
                 const bool renewed = co_await renew_credential(core, ex);   // with the answer at hand: it is delivered where there is no other
                 if (renewed) {

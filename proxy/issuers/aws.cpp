@@ -249,6 +249,7 @@ Result<Secret> shared_file(Errand& errand, const char* variable, std::string_vie
     const auto moved = errand.variable(variable), home = errand.variable("HOME");
     if (!moved && !home) return Secret();
     const std::string path = moved ? *moved : *home + "/.aws/" + std::string(name);
+    errand.depends_on(path);
     std::error_code error;
     const auto size = std::filesystem::file_size(path, error);
     if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory || (!error && size == 0)) return Secret();

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "proxy/base/brief_lock.hpp"
+#include "proxy/credentials/overlap.hpp"
 #include "proxy/credentials/state.hpp"
 
 namespace sluice {
@@ -24,12 +26,20 @@ class CredentialSlot {
     const CredentialSpec& spec() const { return spec_; }
     /// As it stands: one that nobody has read or fetched yet is `coming`.
     std::shared_ptr<const CredentialState> state() const;
+    /// Which of its two secrets comes first, where it has two: `what` asks or tells it, and does nothing else. Any thread.
+    template <class What>
+    auto overlap(What what) {
+        const BriefLock::Guard guard(overlap_lock_);
+        return what(overlap_);
+    }
 
   private:
     friend class CredentialBoard;
     const CredentialSpec spec_;
     mutable std::mutex mutex_;
     std::shared_ptr<const CredentialState> state_;
+    BriefLock overlap_lock_;
+    OverlapPlan overlap_;
 };
 
 /// Of one policy, by CredentialSpec::index: its credentials, then Config::secrets.

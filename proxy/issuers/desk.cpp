@@ -7,8 +7,6 @@ namespace sluice {
 
 namespace {
 
-constexpr Duration trust_in_previous = 30s;   // before the new secret is tried again
-
 // An exchange holds what it was given to its end. All workers counting in one place would be traffic between them, so each counts in a block of its own.
 std::shared_ptr<const CredentialState> own(std::shared_ptr<const CredentialState> shared) {
     const CredentialState* state = shared.get();
@@ -34,9 +32,7 @@ void DeskTable::refresh(const CredentialSlots& changed) {
         const auto found = entries_.find(slot.get());
         const auto entry = found == entries_.end() ? nullptr : found->second.lock();
         if (!entry) continue;
-        auto state = slot->state();
-        if (state->serial != entry->state->serial) entry->previous_until = {};
-        entry->state = own(std::move(state));
+        entry->state = own(slot->state());
         told.splice(told.end(), entry->waits);
     }
     // Whoever is told may wait again, or end and take others with it; each leaves this list by itself.
@@ -65,16 +61,20 @@ bool Desk::refused(std::size_t credential, std::uint64_t serial) {
     return true;
 }
 
-void Desk::previous_taken(std::size_t credential) {
-    DeskEntry& entry = *entries_[credential];
-    const TimePoint now = Clock::now();
-    if (keeper_ && now >= entry.previous_until) keeper_->previous_taken(entry.slot);
-    entry.previous_until = later(now, trust_in_previous);
+bool Desk::shows_previous(std::size_t credential, bool repeatable) {
+    const DeskEntry& entry = *entries_[credential];
+    if (!entry.state->previous) return false;
+    return entry.slot->overlap([&](OverlapPlan& plan) { return plan.shows_previous(entry.state->serial, repeatable, Clock::now()); });
 }
 
-bool Desk::prefers_previous(std::size_t credential) {
+void Desk::secret_refused(std::size_t credential, std::uint64_t serial, bool previous, bool repeatable) {
+    entries_[credential]->slot->overlap([&](OverlapPlan& plan) { plan.refused(serial, previous, repeatable, Clock::now()); });
+}
+
+void Desk::secret_taken(std::size_t credential, std::uint64_t serial, bool previous) {
     const DeskEntry& entry = *entries_[credential];
-    return entry.state->previous && Clock::now() < entry.previous_until;
+    const bool news = entry.slot->overlap([&](OverlapPlan& plan) { return plan.taken(serial, previous, Clock::now()); });
+    if (news && keeper_) keeper_->previous_taken(entry.slot);
 }
 
 }  // namespace sluice

@@ -17,7 +17,6 @@ struct DeskEntry {
     std::shared_ptr<CredentialSlot> slot;
     std::shared_ptr<const CredentialState> state;   // counted on this thread alone: see desk.cpp
     boost::intrusive::list<CredentialWait, boost::intrusive::constant_time_size<false>> waits;
-    TimePoint previous_until{};                     // the previous secret comes first
 };
 
 class DeskTable {
@@ -38,8 +37,9 @@ class Desk final : public CredentialDesk {
     const std::shared_ptr<const CredentialState>& current(std::size_t credential) override { return entries_[credential]->state; }
     void wait_for(std::size_t credential, CredentialWait& wait) override;
     bool refused(std::size_t credential, std::uint64_t serial) override;
-    void previous_taken(std::size_t credential) override;
-    bool prefers_previous(std::size_t credential) override;
+    bool shows_previous(std::size_t credential, bool repeatable) override;
+    void secret_refused(std::size_t credential, std::uint64_t serial, bool previous, bool repeatable) override;
+    void secret_taken(std::size_t credential, std::uint64_t serial, bool previous) override;
 
   private:
     CredentialKeeper* keeper_;

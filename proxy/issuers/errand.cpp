@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "proxy/base/text.hpp"
+#include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/scrub.hpp"
 #include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/read_secret.hpp"
@@ -244,6 +245,14 @@ Result<Secret> Errand::file(const std::string& path) {
     hide(*read);
     return read;
 }
+
+WatchedFile looked_at_again(const WatchedFile& before) {
+    const auto read = read_secret_file(before.path);
+    if (read.has_error()) return before;
+    return {before.path, std::string(hash_of(HashAlgorithm::sha256, read->reveal()).bytes())};
+}
+
+void Errand::depends_on(std::string path) { files_.push_back(looked_at_again({std::move(path), {}})); }
 
 std::optional<std::string> Errand::variable(const char* name) const {
     const char* value = std::getenv(name);

@@ -98,6 +98,15 @@ struct IssuerCall {
     Duration took{};
 };
 
+/// A file that keys came from, as it was then.
+struct WatchedFile {
+    std::string path;
+    std::string digest;   // of what was in it; "": it could not be read
+    bool operator==(const WatchedFile&) const = default;
+};
+/// The same file as it is now; as it was, where it cannot be read: a file that is gone is no news, what came of it may be good still.
+WatchedFile looked_at_again(const WatchedFile& before);
+
 class Errand {
   public:
     Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline);
@@ -122,6 +131,9 @@ class Errand {
     Task<Result<Secret>> secret(const SecretSource& source);
     /// A whole file, as `read_secret_file`; a path may come from a variable.
     Result<Secret> file(const std::string& path);
+    /// Notes that what comes of this errand depends on the file, there or not: whoever keeps it looks at the file again. To be said before it is read.
+    void depends_on(std::string path);
+    const std::vector<WatchedFile>& depends_on() const { return files_; }
     /// A variable of Sluice's environment; nothing: not set, or empty.
     std::optional<std::string> variable(const char* name) const;
 
@@ -155,6 +167,7 @@ class Errand {
     std::vector<Secret> hidden_;
     std::vector<std::string> notes_;
     std::vector<IssuerCall> calls_;
+    std::vector<WatchedFile> files_;
     std::string masked(std::string what) const;
 
     std::optional<OnConnection> shown_;   // to its own issuer, once it is known

@@ -7,6 +7,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/exec_reply.hpp"
+#include "proxy/credentials/likely_secrets.hpp"
 #include "proxy/issuers/run_program.hpp"
 
 namespace sluice {
@@ -21,12 +22,12 @@ constexpr std::string_view docker_has_none = "credentials not found in native ke
 bool is_blank(char c) { return static_cast<unsigned char>(c) <= ' '; }
 bool is_of_word(char c) { return c > ' ' && c <= '~' && std::string_view("\"'`,;()[]{}<>=").find(c) == std::string_view::npos; }
 
-// The first line that says anything. Words of it that stand in the program's output as well are masked (`set -x` repeats whatever a script does): it may have printed a secret before it failed.
+// The first line that says anything. Words of it that stand in the program's output as well are masked (`set -x` repeats whatever a script does): it may have printed a secret before it failed. So is what only looks like one.
 std::string first_line(std::string_view complaint, std::string_view output) {
     while (!complaint.empty() && is_blank(complaint.front())) complaint.remove_prefix(1);
     const std::string_view line = complaint.substr(0, complaint.find_first_of("\r\n"));
     std::string out;
-    for (std::size_t at = 0; at < line.size() && out.size() < most_shown;) {
+    for (std::size_t at = 0; at < line.size();) {
         const auto end = std::find_if_not(line.begin() + static_cast<std::ptrdiff_t>(at), line.end(), is_of_word);
         const std::string_view word = line.substr(at, static_cast<std::size_t>(end - line.begin()) - at);
         if (word.size() >= least_secret && output.find(word) != output.npos) out += "***";
@@ -37,6 +38,7 @@ std::string first_line(std::string_view complaint, std::string_view output) {
             ++at;
         }
     }
+    out = mask_likely_secrets(out);   // before it is cut: half a token looks like a word
     if (out.size() > most_shown) out.resize(most_shown);
     return out;
 }
@@ -134,7 +136,7 @@ Task<Result<Minted>> fetch_exec(Errand& errand, const ExecSpec& spec) {
     const bool started = end.how != ProgramEnd::How::not_started;
     const std::string said = started ? first_line(end.complaint, output) : "";
     if (said.empty() && spec.format == ExecSpec::Format::docker && trimmed(output).starts_with(docker_has_none)) fault += "; it has nothing for '" + spec.server + "'";
-    if (!said.empty()) errand.note(name_of(spec) + " said: " + said);   // to the log alone: it may be a secret that nobody here knows
+    if (!said.empty()) errand.note(name_of(spec) + " said: " + said);   // to the log alone: it may hold a secret all the same
     co_return errand.failure(std::move(fault));
 }
 

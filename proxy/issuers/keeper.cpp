@@ -12,6 +12,8 @@ namespace sluice {
 
 namespace {
 
+constexpr Duration files_rest = 1s, files_settle = 100ms;   // between looks at files that a credential depends on
+
 double draw_share() {
     const auto random = Errand::random();
     std::uint64_t bits;
@@ -33,6 +35,8 @@ std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& 
     if (!made) return {};
     return std::move(*made);
 }
+
+bool same(const std::optional<Attachment>& a, const std::optional<Attachment>& b) { return a.has_value() == b.has_value() && (!a || a->same_as(*b)); }
 
 RenewalTimes times_of(const CredentialSpec& spec) {
     RenewalTimes times;
@@ -58,6 +62,7 @@ std::string_view name_of(KeeperNotice::Why why) {
     case KeeperNotice::Why::wanted: return "wanted";
     case KeeperNotice::Why::renewal: return "renewal";
     case KeeperNotice::Why::refused: return "refused";
+    case KeeperNotice::Why::changed: return "changed";
     }
     return "";
 }
@@ -76,6 +81,8 @@ struct CredentialKeeper::Kept {
     std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
     std::optional<Attachment> replaced;       // by the one at hand
     std::shared_ptr<const Needles> needles;   // of the three
+    std::vector<WatchedFile> files, changed;  // that it depends on; as they were at the last look, where that was otherwise
+    TimePoint look_at = never;                // them
     std::uint64_t serial = 0, flights = 0;
     std::optional<WallTime> minted, expires;
     Errand* errand = nullptr;  // under way
@@ -238,11 +245,28 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
         }
         if (kept->attachment && !kept->plan.has_one(now))
             unavailable(*kept, kept->fault.empty() ? "credential '" + kept->spec.name + "' has ended" : kept->fault + " (and the one before has ended)");
+        if (kept->look_at <= now) {
+            look(*kept, now);
+            continue;
+        }
         const TimePoint end = kept->attachment ? kept->plan.usable_until() : never;
-        co_await timer_.wait(kept->wakeup, std::min(kept->plan.due(), end));
+        const TimePoint next = std::min({kept->plan.due(), end, kept->look_at});
+        co_await timer_.wait(kept->wakeup, next);
     }
     if (!stopping_ && kept->slot->state()->coming) left(kept->slot);
     if (--running_ == 0 && idle_) idle_();
+}
+
+// What was changed is read once it stays as it is: a file that is rewritten in place is for moments half there.
+void CredentialKeeper::look(Kept& kept, TimePoint now) {
+    std::vector<WatchedFile> seen;
+    for (const WatchedFile& file : kept.files) seen.push_back(looked_at_again(file));
+    const bool changes = seen != kept.files, settled = changes && seen == kept.changed;
+    kept.look_at = now + (changes && !settled ? files_settle : files_rest);
+    kept.changed = std::move(seen);
+    if (!settled) return;
+    kept.why = KeeperNotice::Why::changed;
+    kept.plan.changed(now);
 }
 
 void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
@@ -280,6 +304,8 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         if (secret) previous = previous_of(kept->spec, *got, std::move(*secret));   // else it is gone, as soon as nobody takes it any more
     }
     kept->errand = nullptr;
+    kept->files = errand.depends_on();
+    kept->look_at = kept->files.empty() ? never : Clock::now() + files_rest;
     if (stopping_) co_return;   // ended by a reload it is still what an exchange of the policy before waits for
     ++kept->flights;
     for (const std::string& what : errand.notes()) {
@@ -296,10 +322,12 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         failed(*kept, made.error().detail, now - began);
         co_return;
     }
-    kept->replace(std::move(*made));
-    kept->previous = std::move(previous);
-    kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
-    kept->serial = board_.next_serial();
+    if (!same(kept->attachment, *made) || !same(kept->previous, previous)) {   // what is the same need not be tried again by who was refused with it
+        kept->replace(std::move(*made));
+        kept->previous = std::move(previous);
+        kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
+        kept->serial = board_.next_serial();
+    }
     kept->fault.clear();
     kept->minted = asked;
     kept->expires.reset();

@@ -18,7 +18,7 @@ namespace sluice {
 /// What has become of a credential; views hold during the call. Never a secret.
 struct KeeperNotice {
     enum class Kind : unsigned char { minted, failed, unavailable, note };
-    enum class Why : unsigned char { eager, wanted, renewal, refused };   // it was fetched: before anybody needed it; since a request waited; ahead of its end; since a vendor refused the one before
+    enum class Why : unsigned char { eager, wanted, renewal, refused, changed };   // it was fetched: before anybody needed it; since a request waited; ahead of its end; since a vendor refused the one before; since a file that it came from was changed
     Kind kind = Kind::failed;
     const CredentialSpec* spec = nullptr;
     std::string_view detail;              // of all but `minted`: why, and what to do
@@ -63,6 +63,7 @@ class CredentialKeeper {
 
     Task<void> keep(KeptPtr kept);
     Task<void> fetch(KeptPtr kept);
+    static void look(Kept& kept, TimePoint now);
     void failed(Kept& kept, const std::string& detail, Duration took);
     void unavailable(Kept& kept, const std::string& detail);
     void post(Kept& kept, std::string fault, bool coming);

@@ -154,9 +154,11 @@ struct CredentialDesk {
     virtual void wait_for(std::size_t credential, CredentialWait& wait) = 0;
     /// The vendor has refused what has this serial number. True: another one is being fetched, so that the next state is worth waiting for.
     virtual bool refused(std::size_t credential, std::uint64_t serial) = 0;
-    /// The secret before the last rotation is still taken, where the new one is not: it is what `prefers_previous` tells of, for a while.
-    virtual void previous_taken(std::size_t credential) = 0;
-    virtual bool prefers_previous(std::size_t credential) = 0;
+    /// Of one that has a previous secret too (`overlap`), as it stands: does the request that is about to go show that? `repeatable`: it can be sent again with the other one. It counts as shown.
+    virtual bool shows_previous(std::size_t credential, bool repeatable) = 0;
+    /// The vendor refused, or took, that one of its two secrets, as they were under this serial number: what it says holds for all workers.
+    virtual void secret_refused(std::size_t credential, std::uint64_t serial, bool previous, bool repeatable) = 0;
+    virtual void secret_taken(std::size_t credential, std::uint64_t serial, bool previous) = 0;
 
   protected:
     ~CredentialDesk() = default;

@@ -262,6 +262,29 @@ TEST_CASE("a token that the vendor refuses is renewed once, and the request sent
     CHECK(setting.endpoint.calls == 2);
 }
 
+TEST_CASE("a token that the vendor refuses is renewed though the request's body is not at hand to be sent again, and not again and again") {
+    Setting setting;
+    TestProxy proxy(setting.policy());
+    give_secret(proxy);
+    REQUIRE(answers(proxy, 200));
+    Wire wire = proxy.connected("pay.example");
+    const auto post = [&wire] {
+        wire.write("POST /charges HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'm'));
+        return wire.read_response().value_or(Message{});
+    };
+    setting.endpoint.revoke_all();
+    const Message refused = post();
+    CHECK(refused.status() == 401);
+    CHECK(refused.field("sluice-attempts") == "1");
+    CHECK(eventually([&] { return post().status() == 200; }));
+    CHECK(setting.endpoint.calls == 2);
+
+    setting.endpoint.worthless = true;   // whatever is fetched is refused
+    setting.endpoint.revoke_all();
+    for (int i = 0; i < 50; ++i) CHECK(post().status() == 401);
+    CHECK(setting.endpoint.calls <= 2 + 4);   // a second's rest, then two ...
+}
+
 TEST_CASE("what `refresh_on` names is a refusal, and nothing else is") {
     const auto [status, words, renewed] = GENERATE(table<std::string, std::string, bool>({
         {"403 Forbidden", "refresh_on: [403, 498]", true},
@@ -432,6 +455,9 @@ TEST_CASE("a placeholder is replaced where the application put it, and one that 
     REQUIRE(eventually([&] { return proxy.get("pay.example", "/a?k=PLACE-HOLDER", "X-Key: PLACE-HOLDER\r\n").status() == 200; }));
     CHECK(seen.all().back().start_line == "GET /a?k=s3cr3t-key-of-ours HTTP/1.1");
     CHECK(seen.all().back().field("x-key") == "s3cr3t-key-of-ours");
+    REQUIRE(proxy.get("pay.example", "/a", "Authorization: Bearer PLACE-HOLDER\r\nAuthorization: Bearer own\r\n").status() == 200);
+    CHECK(seen.all().back().count("authorization") == 1);   // what else stands in the credential's own place is the application's own
+    CHECK(seen.all().back().field("authorization") == "Bearer s3cr3t-key-of-ours");
     const std::size_t before = seen.size();
     const Message refused = proxy.get("pay.example", "/a");
     CHECK(refused.status() == 403);

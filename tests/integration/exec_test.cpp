@@ -126,6 +126,10 @@ TEST_CASE("a program that fails is told of with its exit code; what it said firs
     CHECK(says(expired, "exited with 3"));
     CHECK_FALSE(says(expired, "login expired"));
     CHECK(said.ends_with(" said: login expired: run corp login"));
+    fetch(spec_of(scripts.script("echo 'debug token=exec-secret-stderr-1' >&2; exit 3")), &said);
+    CHECK(said.ends_with(" said: debug token=***"));
+    fetch(spec_of(scripts.script("echo '" + std::string(190, 'x') + " AKIA2J7Q9X4Z8L3M5N6P' >&2; exit 3")), &said);   // where the line is cut
+    CHECK(said.find("AKIA") == std::string::npos);
     const auto traced = fetch(spec_of(scripts.script("echo tok-of-the-plugin; echo '+ echo tok-of-the-plugin' >&2; exit 1")), &said);
     CHECK(said.ends_with(" said: + echo ***"));
     CHECK_FALSE(says(traced, "echo"));

@@ -233,6 +233,26 @@ TEST_CASE("the secret before the last rotation is tried when the new one is refu
     CHECK(eventually([&] { return proxy.get("pay.example").status() == 200 && vendor.latest() == 2; }));
 }
 
+TEST_CASE("uploads that cannot be sent again find the secret that their vendor takes, and tell all workers", "[multi-worker]") {
+    const Way way = ways()[0];
+    KnowingVendor vendor(way);
+    vendor.take(0);
+    TestProxy proxy(policy_of(way, vendor, ", overlap: {secret: {file: @dir/before}}"), 2);
+    proxy.directory().file("before", secret(0));
+    const std::string path = proxy.directory().file("now", secret(1));   // which the vendor does not know yet
+    const auto upload = [&proxy] {
+        Wire wire = proxy.connected("pay.example");   // each on the next worker
+        wire.write("POST / HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'u'));
+        return wire.read_response().value_or(Message{}).status();
+    };
+    unsigned first = 0;
+    REQUIRE(eventually([&] { return (first = upload()) != 503; }));
+    CHECK(first == 401);
+    for (int i = 0; i < 6; ++i) CHECK(upload() == 200);
+    CHECK(vendor.latest() == 0);
+    CHECK(proxy.logs("the vendor refuses the new secret, and still takes the one before it (overlap)"));
+}
+
 TEST_CASE("an answer that comes after another rotation does not bring the secret before that back") {
     const Way way = ways()[0];
     KnowingVendor vendor(way);

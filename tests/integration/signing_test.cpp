@@ -1,6 +1,8 @@
 // Requests that are signed, in the real proxy; and what is masked of answers.
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <sstream>
 
 #include "proxy/base/codec.hpp"
 #include "proxy/credentials/digest.hpp"
@@ -52,12 +54,15 @@ std::string aws_policy(const FakeVendor& vendor, const std::string& service, con
 
 class KeysInFile {
   public:
-    KeysInFile() : path_(directory_.file("credentials", "[default]\naws_access_key_id = " + access_key + "\naws_secret_access_key = " + secret_key + "\n")) { ::setenv("AWS_SHARED_CREDENTIALS_FILE", path_.c_str(), 1); }
+    KeysInFile() {
+        write(access_key);
+        ::setenv("AWS_SHARED_CREDENTIALS_FILE", (directory_.path() + "/credentials").c_str(), 1);
+    }
     ~KeysInFile() { ::unsetenv("AWS_SHARED_CREDENTIALS_FILE"); }
+    void write(const std::string& id) const { directory_.file("credentials", "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = " + secret_key + "\n"); }
 
   private:
     TemporaryDirectory directory_;
-    std::string path_;
 };
 
 }  // namespace
@@ -87,6 +92,82 @@ TEST_CASE("a request to AWS is signed over its body, and the application's own s
     CHECK(request.field("x-amz-security-token").empty());
     CHECK(request.count("authorization") == 1);
     CHECK(request.count("x-amz-date") == 1);
+}
+
+TEST_CASE("an answer of AWS that says its key has ended has another one fetched, and reaches the application as it was") {
+    struct Answer {
+        std::string status, fields, body;
+        bool chunked = false, refused = true;
+    };
+    const std::string xml = "<?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code><Message>it has</Message></Error>";
+    const Answer answer = GENERATE_COPY(
+        Answer{"403", "X-Amzn-Errortype: ExpiredTokenException\r\n", "{}"}, Answer{"400", "", xml}, Answer{"403", "", xml, true},
+        Answer{"400", "", R"({"__type":"com.amazon.coral.service#UnrecognizedClientException"})"}, Answer{"403", "", "<Error><Code>AccessDenied</Code></Error>", true, false},
+        Answer{"403", "", std::string(40'000, ' ') + xml, true, false},   // more than is looked at
+        Answer{"403", "", std::string(40'000, ' ') + xml, false, false}, Answer{"404", "", xml, false, false}, Answer{"403", "X-Amzn-Errortype: AccessDeniedException\r\n", xml, false, false});
+    INFO(answer.status << ' ' << answer.fields << answer.body.substr(0, 200));
+    const KeysInFile keys;
+    std::atomic<bool> refuses = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                const std::string good = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                if (!refuses) {
+                    wire.write(good);
+                    continue;
+                }
+                wire.write("HTTP/1.1 " + answer.status + " X\r\n" + answer.fields);
+                if (!answer.chunked) {
+                    wire.write("Content-Length: " + std::to_string(answer.body.size()) + "\r\n\r\n" + answer.body);
+                    continue;
+                }
+                wire.write("Transfer-Encoding: chunked\r\n\r\n");
+                for (std::size_t at = 0; at < answer.body.size(); at += 5'000) {
+                    const std::string piece = answer.body.substr(at, 5'000);
+                    std::ostringstream size;
+                    size << std::hex << piece.size();
+                    wire.write(size.str() + "\r\n" + piece + "\r\n");
+                }
+                wire.write("0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    REQUIRE(eventually([&] { return proxy.get("aws.example").status() == 200; }));
+    refuses = true;
+    const Message got = proxy.get("aws.example");
+    CHECK(got.status() == static_cast<unsigned>(std::stoi(answer.status)));
+    CHECK(got.body == answer.body);
+    CHECK(got.whole);
+    CHECK(got.field("sluice-attempts") == "1");   // the same key once more need not be tried
+    const std::string fetched = "sluice_credential_refresh_total{credential=\"aws\",result=\"ok\"}";
+    CHECK(eventually([&] { return proxy.metric(fetched) == (answer.refused ? 2 : 1); }));   // counted a moment after
+    CHECK(proxy.get("aws.example").body == answer.body);   // on a connection that can be used again
+}
+
+TEST_CASE("keys that were changed in AWS's shared file are used for the next upload after the vendor has refused one") {
+    const KeysInFile keys;
+    std::atomic<int> good = 1;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (const auto request = wire.read_request()) {
+                const bool is_good = request->field("authorization").find("Credential=" + access_key + (good == 1 ? "/" : "2/")) != std::string::npos;
+                wire.write(is_good ? "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+                                   : "HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n<Error><Code>ExpiredToken</Code></Error>");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    Wire wire = proxy.connected("aws.example");
+    const auto upload = [&wire] {
+        wire.write("PUT /b/k HTTP/1.1\r\nHost: aws.example\r\nContent-Length: 100000\r\n\r\n" + std::string(100'000, 'u'));
+        return wire.read_response().value_or(Message{}).status();
+    };
+    REQUIRE(eventually([&] { return upload() == 200; }));
+    good = 2;
+    CHECK(upload() == 400);
+    keys.write(access_key + "2");
+    CHECK(eventually([&] { return upload() == 200; }));
 }
 
 TEST_CASE("a body that is too large to be signed is refused with what to raise, and nothing of it is sent") {

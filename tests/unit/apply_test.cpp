@@ -347,6 +347,39 @@ TEST_CASE("a placeholder is replaced wherever the application put it") {
     CHECK(head.fields.find("X-Other") == "PLACE-HOLD");
 }
 
+TEST_CASE("beside a placeholder in the credential's own place nothing else of the application's stands there") {
+    RequestHead head;
+    head.target = "/x?key=PLACE-HOLDER&K%65Y=own;key=own2&b=2";
+    head.fields.add("Authorization", "Bearer own");
+    head.fields.add("X-Api-Key", "PLACE-HOLDER");
+    head.fields.add("authorization", "Basic dTpQTEFDRS1IT0xERVI=");   // u:PLACE-HOLDER
+    head.fields.add("X_Api_Key", "own");
+    head.fields.add("x-api-key", "own");
+    head.fields.add("Accept", "own");
+    const auto drop = [&head](FixedValue::Place place, std::string name) { drop_beside_placeholder(attachment(place, std::move(name), "Bearer s3cr3t"), "PLACE-HOLDER", head); };
+    drop(FixedValue::Place::header, "Authorization");
+    drop(FixedValue::Place::header, "X-Api-Key");
+    drop(FixedValue::Place::query, "key");
+    std::string text;
+    for (const Field field : head.fields) text.append(field.name).append(": ").append(field.value).append("\n");
+    CHECK(text == "X-Api-Key: PLACE-HOLDER\nauthorization: Basic dTpQTEFDRS1IT0xERVI=\nAccept: own\n");
+    CHECK(head.target == "/x?key=PLACE-HOLDER&b=2");
+    head.fields.add("Authorization", "Bearer own");   // which holds one value whatever the credential's place is
+    drop(FixedValue::Place::query, "key");
+    CHECK(head.fields.count(Known::authorization) == 1);
+}
+
+TEST_CASE("where the placeholder stands elsewhere, what the application has in the credential's place is left to it") {
+    RequestHead head;
+    head.target = "/x?key=own&key=own2&other=PLACE-HOLDER";
+    head.fields.add("X-Other", "PLACE-HOLDER");
+    head.fields.add("Authorization", "Bearer own");
+    drop_beside_placeholder(attachment(FixedValue::Place::header, "Authorization", "Bearer s3cr3t"), "PLACE-HOLDER", head);
+    drop_beside_placeholder(attachment(FixedValue::Place::query, "key", "s3cr3t"), "PLACE-HOLDER", head);
+    CHECK(head.target == "/x?key=own&key=own2&other=PLACE-HOLDER");
+    CHECK(head.fields.find("Authorization") == "Bearer own");
+}
+
 TEST_CASE("a secret that holds its placeholder is put in once, and fields of one name stay apart") {
     RequestHead head;
     head.target = "/PLACE-HOLDER?key=PLACE-HOLDER";

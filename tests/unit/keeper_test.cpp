@@ -2,6 +2,8 @@
 #include "proxy/issuers/keeper.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "proxy/base/codec.hpp"
@@ -512,4 +514,129 @@ TEST_CASE("whoever still waits under the policy before a reload for a credential
     world.keeper.want(before[2]);
     world.time.run_for(1s);
     CHECK_FALSE(before[2]->state()->attachment);
+}
+
+namespace {
+
+// AWS's shared credentials file, and where it is.
+class SharedFile {
+  public:
+    SharedFile() {
+        std::string name = (std::filesystem::temp_directory_path() / "sluice-keys-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()));
+        directory_ = name;
+        ::setenv("AWS_SHARED_CREDENTIALS_FILE", path().c_str(), 1);
+        ::setenv("AWS_CONFIG_FILE", (directory_ / "config").c_str(), 1);
+    }
+    ~SharedFile() {
+        ::unsetenv("AWS_SHARED_CREDENTIALS_FILE");
+        ::unsetenv("AWS_CONFIG_FILE");
+        std::filesystem::remove_all(directory_);
+    }
+    std::filesystem::path path() const { return directory_ / "credentials"; }
+    void write(int n) const { write("[default]\naws_access_key_id = AKID" + std::to_string(n) + "\naws_secret_access_key = secret-of-key-" + std::to_string(n) + "\n"); }
+    void write(const std::string& text) const { std::ofstream(path(), std::ios::trunc) << text; }
+
+  private:
+    std::filesystem::path directory_;
+};
+
+CredentialSpec keys_in_file(AwsSpec::Source source = AwsSpec::Source::file) {
+    CredentialSpec spec;
+    spec.name = "bucket";
+    AwsSpec aws;
+    aws.region = "eu-west-1";
+    aws.service = "s3";
+    aws.source = source;
+    spec.kind = aws;
+    spec.issuer = 0;
+    return spec;
+}
+
+std::string key_of(const World& world) {
+    const auto now = world.state();
+    return now->attachment ? std::get<AwsSigner>(now->attachment->how).keys.access_key_id : "";
+}
+
+}  // namespace
+
+TEST_CASE("keys in AWS's shared file that are changed are taken without waiting for a renewal") {
+    const SharedFile file;
+    file.write(1);
+    World world({keys_in_file(GENERATE(AwsSpec::Source::file, AwsSpec::Source::automatic))});
+    world.time.run_for(10s);
+    REQUIRE(key_of(world) == "AKID1");
+    file.write(2);
+    world.time.run_for(2s);
+    CHECK(key_of(world) == "AKID2");
+    CHECK(world.whys == std::vector<std::string_view>{"eager", "changed"});
+    world.time.run_for(10min);
+    CHECK(world.whys.size() == 2);   // a file that stays as it is is no news
+    std::filesystem::last_write_time(file.path(), std::filesystem::file_time_type::clock::now());
+    world.time.run_for(10s);
+    CHECK(world.whys.size() == 2);   // nor is one that was only touched
+}
+
+TEST_CASE("keys are taken once their file stays as it is, and one that is gone or half there takes nothing away") {
+    const SharedFile file;
+    file.write(1);
+    World world({keys_in_file()});
+    world.time.run_for(10s);
+    file.write("[default]\naws_access_key_id = AKID2\n");
+    world.time.run_for(1s);   // seen once
+    file.write(2);
+    world.time.run_for(2s);
+    CHECK(key_of(world) == "AKID2");
+    CHECK(world.whys.size() == 2);
+    std::filesystem::remove(file.path());
+    world.time.run_for(1min);
+    CHECK(key_of(world) == "AKID2");
+    file.write("[default]\n");
+    world.time.run_for(1min);
+    CHECK(key_of(world) == "AKID2");
+    CHECK(world.state()->fault.find("has no keys") != std::string::npos);
+    file.write(3);
+    world.time.run_for(6s);
+    CHECK(key_of(world) == "AKID3");
+}
+
+TEST_CASE("an issuer that gives the same again has not given another one: whoever was refused with it is told, and what is known of it stays") {
+    World world({client("pay")});
+    world.issuer.answer = R"({"access_token":"the-access-token","expires_in":3600})";
+    world.time.run_for(10s);
+    const auto before = world.state();
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(1s);
+    CHECK(world.issuer.calls == 2);
+    CHECK(world.state()->flights > before->flights);
+    CHECK(world.state()->serial == before->serial);
+    CHECK(world.state()->expires > before->expires);
+    world.issuer.answer.clear();
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(10s);
+    world.time.at_once([&] { CHECK(world.desk->refused(0, before->serial)); });
+    world.time.run_for(1s);
+    CHECK(world.state()->serial > before->serial);
+}
+
+TEST_CASE("which of a rotation's two secrets a vendor takes is known to all workers at once") {
+    World world({client("pay")});
+    const auto now = std::make_shared<CredentialState>();
+    FixedValue value{FixedValue::Place::header, "Authorization", Secret(std::string("Bearer new"))};
+    now->attachment = Attachment{value, {}};
+    now->previous = now->attachment;
+    now->serial = world.board.next_serial();
+    world.board.post({{world.slots.at(0), now}});
+    world.time.run_for(0s);
+    DeskTable other_table;
+    Desk other(other_table, world.slots, nullptr);
+    world.time.at_once([&] {
+        CHECK_FALSE(other.shows_previous(0, false));
+        world.desk->secret_refused(0, now->serial, false, true);
+        world.desk->secret_taken(0, now->serial, true);
+        CHECK(other.shows_previous(0, false));
+        other.secret_taken(0, now->serial, true);
+    });
+    const std::string note = "note the vendor refuses the new secret, and still takes the one before it (overlap)";
+    CHECK(std::count(world.told.begin(), world.told.end(), note) == 1);
 }

@@ -42,6 +42,23 @@ TEST_CASE("a credential is used until 250 ms before its end, counted from when i
     CHECK_FALSE(plan.has_one(start + 59750ms));
 }
 
+TEST_CASE("what was changed where it comes from is due at once, however often a vendor refused what was there before") {
+    RenewalPlan plan = fetched({});
+    TimePoint now = start;
+    for (int i = 0; i < 10; ++i) {
+        now += 1min;
+        REQUIRE(plan.refused(now));
+        plan.began(now);
+        REQUIRE(plan.fetched(now, {}, 0));
+    }
+    REQUIRE_FALSE(plan.refused(now + 1s));
+    plan.changed(now + 1s);
+    CHECK(plan.due() == now + 1s);
+    plan.began(now + 1s);
+    REQUIRE(plan.fetched(now + 1s, {}, 0));
+    CHECK(plan.refused(now + 2s));   // a new one
+}
+
 TEST_CASE("one that has ended when it arrives is none") {
     RenewalPlan plan({}, true);
     plan.began(start);

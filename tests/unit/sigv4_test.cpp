@@ -195,6 +195,27 @@ TEST_CASE("nothing of the application's own signature is left") {
     CHECK(head.fields.count(Known::authorization) == 1);
 }
 
+TEST_CASE("what was signed with version 2 is signed anew like anything else: in the query where all of it is there, in the header always") {
+    RequestHead head = request("GET", "/k?versionId=7&AWSAccessKeyId=dummy&Signature=a%2Bb%3D&x-amz-security-token=dummy&Expires=1795817564&partNumber=1");
+    SECTION("in the query") {}
+    SECTION("encoded") { head.target = "/k?versionId=7&%41WSAccessKeyId=dummy&Signature=dummy&Expires=9&partNumber=1"; }
+    SECTION("in the header") {
+        head = request("GET", "/k?versionId=7&partNumber=1", {{"Authorization", "AWS dummy:frJIUN8DYpKDtOLCwo//yllqDzg="}, {"Date", "Tue, 27 Mar 2007 19:36:42 +0000"}});
+    }
+    sign(s3_signing(), head);
+    CHECK(head.target == "/k?versionId=7&partNumber=1");
+    CHECK(head.fields.count(Known::authorization) == 1);
+    CHECK(value_of(head, "Authorization").starts_with("AWS4-HMAC-SHA256 Credential=AKI"));
+    CHECK(value_of(head, "Date") == "(none)");
+}
+
+TEST_CASE("a parameter that only shares its name with those of signature version 2 stays") {
+    const std::string target = GENERATE("/k?Expires=1&Signature=mine", "/k?AWSAccessKeyId=x&Expires=1", "/k?AWSAccessKeyId=x&Signature=y", "/k?Signature=mine");
+    RequestHead head = request("GET", target);
+    sign(s3_signing(), head);
+    CHECK(head.target == target);
+}
+
 TEST_CASE("a query that was nothing but a presigned signature is gone with its question mark") {
     RequestHead head = request("GET", "/k?X-Amz-Signature=00");
     sign(s3_signing(), head);

@@ -1,0 +1,16 @@
+// What in a line that some program wrote looks like a secret, though nobody here knows it. A guess: words that say what
+// they hold ("token=..."), and words as keys and tokens look. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+/// The line with "***" in place of what looks like a secret: what stands behind a name such as token, secret, password or
+/// key (after '=', after ':' where it is no plain word or is quoted, after a blank where the name is an option as
+/// "--token"), behind "Bearer" and "Basic" (likewise), and every word of 16 characters or more in which small letters, capitals and
+/// digits change often, path and all.
+std::string mask_likely_secrets(std::string_view line);
+
+}  // namespace sluice
