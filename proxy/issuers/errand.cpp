@@ -109,8 +109,16 @@ void AsideThreads::run(std::function<void(const std::atomic<bool>& stopping)> wo
     }).detach();
 }
 
-Errand::Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline)
-    : tools_(tools), config_(std::move(config)), contexts_(std::move(contexts)), spec_(spec), memory_(memory), deadline_(deadline) {}
+Errand::Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, std::shared_ptr<IssuerMemory> memory, TimePoint deadline)
+    : tools_(tools), config_(std::move(config)), contexts_(std::move(contexts)), spec_(spec), memory_(std::move(memory)), deadline_(deadline) {}
+
+Errand::Errand(const Errand& other) : Errand(other.tools_, other.config_, other.contexts_, other.spec_, other.memory_, other.deadline_) {}
+
+void Errand::learn_from(const Errand& other) {
+    for (const Secret& secret : other.hidden_) hide(secret);
+    notes_.insert(notes_.end(), other.notes_.begin(), other.notes_.end());
+    calls_.insert(calls_.end(), other.calls_.begin(), other.calls_.end());
+}
 
 TimePoint Errand::now() { return Clock::now(); }
 
@@ -164,7 +172,7 @@ Failure Errand::failure(std::string what) const {
 
 Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rules) {
     const bool own = !rules && spec_.issuer;
-    if (own) rules = &config_->issuers[*spec_.issuer];
+    if (own) rules = own_rules();
     const std::string where = text_of(request.url);
     if (!rules) co_return failure("nothing of the policy says how " + where + " is reached");
     if (own && spec_.shown && !shown_) {
@@ -198,6 +206,10 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     }
     trip.limits.timeout = rules->timeout;
     trip.limits.total = std::min(deadline_, later(now(), rules->timeout.total));
+    if (request.patience > Duration{}) {
+        trip.limits.timeout.first_byte = trip.limits.timeout.idle = trip.limits.timeout.total = request.patience;
+        trip.limits.total = later(now(), request.patience);
+    }
     trip.activity = &activity;
     trip.application = &application;
     trip.phases = &phases;
@@ -207,6 +219,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     if (aborted_) co_return failure("broken off");
     IssuerCall told{head.method, where, 0, {}, {}, {}};
     const TimePoint began = now();
+    if (request.patience > Duration{}) sent_since_ = began;
     trip_ = &trip;
     Result<void> done = co_await tools_.transport.round_trip(trip);
     Result<Secret> whole = Secret();

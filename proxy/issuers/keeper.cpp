@@ -6,6 +6,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/issuers/fetch.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "proxy/ports/clock.hpp"
 
 namespace sluice {
@@ -127,7 +128,11 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
     for (KeptPtr& kept : fresh) spawn_(keep(std::move(kept)));
 }
 
-void CredentialKeeper::stop(std::function<void()> idle) {
+void CredentialKeeper::end_if_idle() {
+    if (running_ == 0 && tools_.flights.none() && idle_) std::exchange(idle_, {})();
+}
+
+Duration CredentialKeeper::stop(std::function<void()> idle) {
     stopping_ = true;
     tools_.aside.stop();
     for (auto& [_, kept] : std::exchange(kept_, {})) {
@@ -135,8 +140,11 @@ void CredentialKeeper::stop(std::function<void()> idle) {
         if (kept->errand) kept->errand->abort();
         kept->wakeup.notify(Wait::interrupted);
     }
-    if (running_ == 0) return idle();
+    tools_.flights.when_none([this] { end_if_idle(); });
+    const Duration patience = tools_.flights.stop();
     idle_ = std::move(idle);
+    end_if_idle();
+    return patience;
 }
 
 CredentialKeeper::KeptPtr CredentialKeeper::find(const CredentialSlot& slot) const {
@@ -231,9 +239,10 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
             } catch (const std::exception& error) {   // of memory that ran out, or of a mistake of ours: it must not end all renewal
                 broken = error.what();
             }
-            if (broken.empty()) continue;
-            ++kept->flights;   // who waits for it is told as of any other
-            failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            if (!broken.empty()) {
+                ++kept->flights;   // who waits for it is told as of any other
+                failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            }
             continue;
         }
         if (kept->attachment && !kept->plan.has_one(now))
@@ -242,7 +251,8 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
         co_await timer_.wait(kept->wakeup, std::min(kept->plan.due(), end));
     }
     if (!stopping_ && kept->slot->state()->coming) left(kept->slot);
-    if (--running_ == 0 && idle_) idle_();
+    --running_;
+    end_if_idle();
 }
 
 void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
@@ -271,7 +281,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         const std::string fault = state->fault.empty() ? "credential '" + kept->spec.name + "' is being fetched" : state->fault;
         if (!state->coming || state->idle) post(*kept, fault, true);
     }
-    Errand errand(tools_, kept->config, kept->contexts, kept->spec, kept->memory, later(began, errand_time));
+    Errand errand(tools_, kept->config, kept->contexts, kept->spec, std::shared_ptr<IssuerMemory>(kept, &kept->memory), later(began, errand_time));
     kept->errand = &errand;
     Result<Minted> got = co_await fetch_credential(errand);
     std::optional<Attachment> previous;

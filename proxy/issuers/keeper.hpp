@@ -46,8 +46,9 @@ class CredentialKeeper {
 
     /// Another policy's from now on: slots that it had before go on as they were, whatever else it had is left. On its thread.
     void follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots);
-    /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made. On its thread.
-    void stop(std::function<void()> idle);
+    /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made, and as long as what is returned: a refresh token that
+    /// has been sent is worth nothing without its answer. On its thread.
+    Duration stop(std::function<void()> idle);
 
     // Any thread:
     /// Somebody waits for one that is fetched on demand.
@@ -63,6 +64,7 @@ class CredentialKeeper {
 
     Task<void> keep(KeptPtr kept);
     Task<void> fetch(KeptPtr kept);
+    void end_if_idle();
     void failed(Kept& kept, const std::string& detail, Duration took);
     void unavailable(Kept& kept, const std::string& detail);
     void post(Kept& kept, std::string fault, bool coming);

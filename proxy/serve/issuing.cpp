@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "proxy/issuers/fetch.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/net/resolve.hpp"
 #include "proxy/net/timer.hpp"
@@ -14,6 +15,12 @@
 
 namespace sluice {
 
+namespace {
+
+constexpr Duration last_connection = 1s;   // may take at the end, where one is just being made
+
+}  // namespace
+
 struct Issuing::Impl {
     Impl(World& w, std::string state, CredentialKeeper::Notify notify)
         : world(w),
@@ -21,7 +28,7 @@ struct Issuing::Impl {
           resolver(loop, Resolver::Options{}),
           dialler(loop, resolver, [&w](const IpAddress& address, std::uint16_t port) { return is_own_listener(w, address, port); }),
           transport(loop, dialler, *journal),
-          tools{timer, transport, std::move(state)},
+          tools{timer, transport, flights, std::move(state)},
           keeper(tools, *w.board, [this](Task<void> task) { spawn(std::move(task)); }, std::move(notify)) {
         loop.blocks.wipe_all();   // whole answers pass through them, tokens and all
     }
@@ -44,6 +51,7 @@ struct Issuing::Impl {
     Dialler dialler;
     HttpTransport transport;
     LoopTimer timer{loop};
+    RefreshFlights flights;
     IssuerTools tools;
     CredentialKeeper keeper;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
@@ -58,12 +66,12 @@ Issuing::~Issuing() {
     if (!impl_->thread.joinable()) return;
     impl_->idle = false;
     impl_->loop.post([impl = impl_.get()] {
-        impl->loop.wheel.arm(impl->last_call, later(Loop::now(), 1s));   // for a connection that is just being made
-        impl->keeper.stop([impl] {
+        const Duration patience = impl->keeper.stop([impl] {
             impl->idle = true;
             impl->transport.close_idle();
             impl->loop.stop();
         });
+        impl->loop.wheel.arm(impl->last_call, later(Loop::now(), std::max(patience, last_connection)));
     });
     impl_->thread.join();
     // What did not end in time still refers to all of this; the process is about to end anyway.
@@ -90,12 +98,14 @@ Result<Minted> Issuing::fetch_once(const PolicySnapshot& policy, const Credentia
     Loop& loop = impl_->loop;
     impl_->transport.adopt(policy.contexts);
     IssuerMemory none;
-    Errand errand(impl_->tools, policy.config, policy.contexts, spec, memory ? *memory : none, later(Loop::now(), time));
+    const std::shared_ptr<IssuerMemory> borrowed(std::shared_ptr<IssuerMemory>(), memory ? memory : &none);
+    Errand errand(impl_->tools, policy.config, policy.contexts, spec, borrowed, later(Loop::now(), time));
     std::optional<Result<Minted>> got;
     spawn(fetch_credential(errand), [&](const std::exception_ptr& broken, std::optional<Result<Minted>> minted) {
         if (broken) minted = errand.failure("the fetch broke");
         got = std::move(minted);
-        loop.stop();
+        if (impl_->flights.none()) return loop.stop();
+        impl_->flights.when_none([&loop] { loop.stop(); });   // a refresh token that is sent is worth nothing without its answer
     });
     loop.run();
     if (how) *how = {errand.notes(), errand.calls()};

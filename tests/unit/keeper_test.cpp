@@ -6,6 +6,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/issuers/desk.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "tests/support/virtual_time.hpp"
 
 using namespace sluice;
@@ -76,7 +77,8 @@ struct World {
     Issuer issuer{time};
     CredentialBoard board;
     std::vector<std::string> told;
-    IssuerTools tools{time, issuer, ""};
+    RefreshFlights flights;
+    IssuerTools tools{time, issuer, flights, ""};
     CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
                             [this](const KeeperNotice& notice) { 
                                 told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail));
