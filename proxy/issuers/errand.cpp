@@ -9,6 +9,7 @@
 
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/scrub.hpp"
+#include "proxy/http/retry_after.hpp"
 #include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/read_secret.hpp"
 #include "proxy/issuers/vault.hpp"
@@ -118,6 +119,7 @@ void Errand::learn_from(const Errand& other) {
     for (const Secret& secret : other.hidden_) hide(secret);
     notes_.insert(notes_.end(), other.notes_.begin(), other.notes_.end());
     calls_.insert(calls_.end(), other.calls_.begin(), other.calls_.end());
+    asked_pause_ = std::max(asked_pause_, other.asked_pause_);
 }
 
 TimePoint Errand::now() { return Clock::now(); }
@@ -237,6 +239,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     if (!whole) co_return failure(where + " answered badly: " + whole.error().detail);
     reply.status = response.status;
     reply.fields = std::move(response.fields);
+    if (reply.status == 429 || reply.status == 503) asked_pause_ = std::max(asked_pause_, read_retry_after(reply.fields, wall_now()).value_or(Duration{}));
     reply.body = std::move(*whole);
     if (reply.status >= 300) {   // words about a refusal may be told, and may repeat what was sent: before anybody cuts them
         std::string text(reply.body.reveal());

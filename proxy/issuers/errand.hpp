@@ -143,6 +143,8 @@ class Errand {
     bool aborted() const { return aborted_; }
     /// When the last request with a `patience` was given to the client.
     std::optional<TimePoint> sent_since() const { return sent_since_; }
+    /// The longest pause that an answer of 429 or 503 asked for; 0: none did.
+    Duration asked_pause() const { return asked_pause_; }
     /// What another one for the same has read, called and learnt counts as its own.
     void learn_from(const Errand& other);
     /// A call of another errand that has not come back.
@@ -178,6 +180,7 @@ class Errand {
     RoundTrip* trip_ = nullptr;   // under way
     bool aborted_ = false;
     std::optional<TimePoint> sent_since_;
+    Duration asked_pause_{};
 };
 
 /// "https://auth.example/token", without a query.

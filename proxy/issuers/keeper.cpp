@@ -255,11 +255,11 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
     end_if_idle();
 }
 
-void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
+void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took, Duration asked_pause) {
     const TimePoint now = Clock::now();
     kept.errand = nullptr;
     kept.fault = detail;
-    kept.plan.failed(now, draw_share());
+    kept.plan.failed(now, draw_share(), asked_pause);
     if (!kept.plan.has_one(now)) kept.forget();
     post(kept, detail, false);
     KeeperNotice notice;
@@ -303,7 +303,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     const TimePoint now = Clock::now();
     if (made && !kept->plan.fetched(now, got->lifetime, draw_share(), got->renew_after)) made = errand.failure("what its issuer gave has ended already");
     if (!made) {
-        failed(*kept, made.error().detail, now - began);
+        failed(*kept, made.error().detail, now - began, errand.asked_pause());
         co_return;
     }
     kept->replace(std::move(*made));

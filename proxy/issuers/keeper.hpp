@@ -65,7 +65,7 @@ class CredentialKeeper {
     Task<void> keep(KeptPtr kept);
     Task<void> fetch(KeptPtr kept);
     void end_if_idle();
-    void failed(Kept& kept, const std::string& detail, Duration took);
+    void failed(Kept& kept, const std::string& detail, Duration took, Duration asked_pause = {});
     void unavailable(Kept& kept, const std::string& detail);
     void post(Kept& kept, std::string fault, bool coming);
     void left(const std::shared_ptr<CredentialSlot>& slot);

@@ -39,6 +39,7 @@ class Issuer final : public Transport {
         --under_way;
         if (down) co_return Failure{Origin::vendor, Reason::connect_failed, Replay::safe, "connection refused"};
         trip.response->status = status;
+        if (!retry_after.empty()) trip.response->fields.add("Retry-After", retry_after);
         body_.emplace(answer.empty() ? "{\"access_token\":\"access-token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
         trip.response_body = &*body_;
         co_return Result<void>{};
@@ -52,6 +53,7 @@ class Issuer final : public Transport {
     unsigned status = 200;
     std::string answer, expires_in = "100";
     std::string asked;   // the last body that came
+    std::string retry_after;
     unsigned calls = 0, under_way = 0, most_at_once = 0;
 
   private:
@@ -514,4 +516,17 @@ TEST_CASE("whoever still waits under the policy before a reload for a credential
     world.keeper.want(before[2]);
     world.time.run_for(1s);
     CHECK_FALSE(before[2]->state()->attachment);
+}
+
+TEST_CASE("an issuer that names a time is not asked before it, and one that names a day is asked after a minute") {
+    const unsigned status = GENERATE(429u, 503u);
+    const auto [said, least, most] = GENERATE(table<std::string, Duration, Duration>({{"30", 30s, 38s}, {"86400", 60s, 76s}}));
+    World world({client("pay")});
+    world.issuer.status = status;
+    world.issuer.retry_after = said;
+    world.time.run_for(least);
+    CHECK(world.issuer.calls == 1);
+    world.issuer.status = 200;
+    world.time.run_for(most - least);
+    CHECK(world.value() == "Bearer access-token-2");
 }
