@@ -23,6 +23,11 @@ double draw_share() {
 // A client secret's overlap is its issuer's to take: see oauth.cpp.
 bool overlaps_at_vendor(const CredentialSpec& spec) { return spec.rules.overlap.written() && !std::holds_alternative<OAuthSpec>(spec.kind); }
 
+// The previous secret that vendors take was read beside what was fetched: not there, or another one, it is fetched together with it.
+bool fetched_alike(const CredentialSpec& now, const CredentialSpec& before) {
+    return now.fetched_as(before) && (now.rules.overlap == before.rules.overlap || !(overlaps_at_vendor(now) || overlaps_at_vendor(before)));
+}
+
 // Of the same user, where there is one.
 std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& now, Secret secret) {
     Minted before;
@@ -66,13 +71,15 @@ std::string_view name_of(KeeperNotice::Why why) {
 struct CredentialKeeper::Kept {
     explicit Kept(std::shared_ptr<CredentialSlot> in) : slot(std::move(in)), plan(times_of(slot->spec()), slot->spec().rules.eager), why(slot->spec().rules.eager ? KeeperNotice::Why::eager : KeeperNotice::Why::wanted) {}
 
-    const std::shared_ptr<CredentialSlot> slot;
+    std::shared_ptr<CredentialSlot> slot;
+    CredentialSlots former;   // of policies before, where what is under way is still waited for
     CredentialSpec spec;   // as the latest policy has it: its indexes are that policy's
     std::shared_ptr<const Config> config;
     std::shared_ptr<const ClientContexts> contexts;
     RenewalPlan plan;
     KeeperNotice::Why why;   // of the next one that comes, whatever fails before
     IssuerMemory memory;
+    std::optional<Minted> got;                // what the attachment was made of
     std::optional<Attachment> attachment;
     std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
     std::optional<Attachment> replaced;       // by the one at hand
@@ -91,6 +98,7 @@ struct CredentialKeeper::Kept {
     }
     void forget() {
         replace(std::nullopt);
+        got.reset();
         minted.reset();
         expires.reset();
     }
@@ -103,12 +111,23 @@ CredentialKeeper::~CredentialKeeper() = default;
 
 void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots) {
     auto before = std::exchange(kept_, {});
-    std::vector<KeptPtr> fresh;
+    std::map<std::string, const CredentialSlot*> slot_before;
+    for (const auto& [slot, kept] : before) slot_before.emplace(kept->spec.name, slot);
+    std::vector<KeptPtr> fresh, moved;
     const auto take = [&](const CredentialSpec& spec) {
         if (spec.is_static() || spec.is_login()) return;
         const std::shared_ptr<CredentialSlot>& slot = slots[spec.index];
-        const auto was = before.find(slot.get());
+        auto was = before.find(slot.get());
+        const auto same_name = slot_before.find(spec.name);
+        if (was == before.end() && same_name != slot_before.end()) {
+            was = before.find(same_name->second);
+            if (fetched_alike(spec, was->second->spec))
+                moved.push_back(was->second);
+            else
+                was = before.end();
+        }
         KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slot) : was->second;
+        if (kept->slot != slot) move(*kept, slot, spec);
         kept->spec = spec;
         kept->config = config;
         kept->contexts = contexts;
@@ -124,8 +143,46 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
         kept->ended = true;
         kept->wakeup.notify(Wait::interrupted);
     }
+    for (const KeptPtr& kept : moved) kept->wakeup.notify(Wait::ready);   // it may be due at another time
     running_ += fresh.size();
     for (KeptPtr& kept : fresh) spawn_(keep(std::move(kept)));
+}
+
+// The same under other rules: what was fetched is put where they say.
+void CredentialKeeper::move(Kept& kept, std::shared_ptr<CredentialSlot> slot, const CredentialSpec& spec) {
+    const std::shared_ptr<CredentialSlot> left = std::exchange(kept.slot, std::move(slot));
+    const auto state = left->state();
+    bool coming = state->coming;
+    if (kept.errand) kept.former.push_back(left);
+    kept.plan.renew_before(Clock::now(), spec.rules.refresh_before);
+    if (kept.attachment) {
+        Result<Attachment> made = make_attachment(spec, *kept.got);
+        if (made) {
+            kept.attachment = std::move(*made);
+            kept.needles = needles_of(kept.attachment, kept.previous, kept.replaced);
+            kept.serial = board_.next_serial();
+        } else {   // what comes next may not do either: that is told as of any other
+            kept.forget();
+            kept.plan = RenewalPlan(times_of(spec), true);
+            coming = true;
+        }
+    }
+    if (spec.rules.eager) kept.plan.wanted();
+    if (kept.errand || !coming) post(kept, state->fault, coming);   // else it stands as a new one does
+}
+
+// An exchange that began under a policy before waits for what was under way then.
+void CredentialKeeper::tell_former(Kept& kept) {
+    for (const auto& slot : std::exchange(kept.former, {})) {
+        auto state = std::make_shared<CredentialState>(*kept.slot->state());
+        if (state->attachment) {
+            Result<Attachment> made = make_attachment(slot->spec(), *kept.got);
+            state->attachment.reset();
+            if (made) state->attachment = std::move(*made);
+        }
+        if (!state->attachment && state->fault.empty()) state->fault = "credential '" + slot->spec().name + "' was changed by a reload; send the request again";
+        board_.post({{slot, std::move(state)}});
+    }
 }
 
 void CredentialKeeper::end_if_idle() {
@@ -243,6 +300,7 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
                 ++kept->flights;   // who waits for it is told as of any other
                 failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
             }
+            tell_former(*kept);
             continue;
         }
         if (kept->attachment && !kept->plan.has_one(now))
@@ -307,6 +365,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         co_return;
     }
     kept->replace(std::move(*made));
+    kept->got = *got;
     kept->previous = std::move(previous);
     kept->needles = needles_of(kept->attachment, kept->previous, kept->replaced);
     kept->serial = board_.next_serial();

@@ -518,6 +518,72 @@ TEST_CASE("whoever still waits under the policy before a reload for a credential
     CHECK_FALSE(before[2]->state()->attachment);
 }
 
+TEST_CASE("what was fetched outlives a reload that changes how it is renewed, where it is put, and who may lack it") {
+    CredentialSpec other = client("pay");
+    const std::string what = GENERATE("refresh_before", "refresh_on", "eager", "placeholder", "overlap of the client's secret", "prefix");
+    CAPTURE(what);
+    if (what == "refresh_before") other.rules.refresh_before = 10s;
+    if (what == "refresh_on") other.rules.refresh_on = {401, 403};
+    if (what == "eager") other.rules.eager = false;
+    if (what == "placeholder") other.rules.placeholder = "PLACEHOLDER";
+    if (what.starts_with("overlap")) other.rules.overlap = {SecretSource::Kind::environment, "SLUICE_TEST_OLD", {}, {}};
+    if (what == "prefix") other.place.prefix = "Token ";
+    World world({client("pay")});
+    world.time.run_for(1s);
+    REQUIRE(world.value() == "Bearer access-token-1");
+    const auto expires = world.state()->expires;
+    world.issuer.down = true;
+    world.follow({other});
+    CHECK(world.value() == other.place.prefix + "access-token-1");
+    CHECK(world.state()->expires == expires);
+    CHECK(world.state()->needles);
+    world.time.run_for(60s);
+    CHECK(world.issuer.calls == 1);
+    world.time.run_for(20s);
+    CHECK((world.issuer.calls == 1) == (what == "refresh_before"));   // due 10 s before its end, which has come nearer by 12.5 s at most
+    CHECK(world.value() == other.place.prefix + "access-token-1");
+    world.issuer.down = false;
+    world.time.run_for(60s);
+    CHECK(world.value().starts_with(other.place.prefix + "access-token-"));
+}
+
+TEST_CASE("what a reload would fetch in another way is fetched anew") {
+    World world({client("pay")});
+    world.time.run_for(1s);
+    CredentialSpec other = client("pay");
+    std::get<OAuthSpec>(other.kind).scope = {"more"};
+    world.follow({other});
+    CHECK(world.value().empty());
+    world.time.run_for(1s);
+    CHECK(world.value() == "Bearer access-token-2");
+}
+
+TEST_CASE("a fetch that is under way when a reload changes what is put where serves the policy after it, and who waits under the one before") {
+    World world({});
+    world.issuer.takes = 1s;
+    world.follow({client("pay")});
+    const CredentialSlots before = world.slots;
+    world.time.run_for(100ms);
+    CredentialSpec other = client("pay");
+    other.place.prefix = "Token ";
+    world.follow({other});
+    CHECK(world.state()->coming);
+    world.time.run_for(2s);
+    CHECK(world.issuer.calls == 1);
+    CHECK(world.value() == "Token access-token-1");
+    REQUIRE(before[0]->state()->attachment);
+    CHECK(std::get<FixedValue>(before[0]->state()->attachment->how).value.reveal() == "Bearer access-token-1");
+}
+
+TEST_CASE("one that is fetched on demand is fetched once a reload makes it eager") {
+    World world({client("pay", false)});
+    world.time.run_for(1s);
+    REQUIRE(world.issuer.calls == 0);
+    world.follow({client("pay")});
+    world.time.run_for(1s);
+    CHECK(world.value() == "Bearer access-token-1");
+}
+
 TEST_CASE("an issuer that names a time is not asked before it, and one that names a day is asked after a minute") {
     const unsigned status = GENERATE(429u, 503u);
     const auto [said, least, most] = GENERATE(table<std::string, Duration, Duration>({{"30", 30s, 38s}, {"86400", 60s, 76s}}));
