@@ -185,6 +185,17 @@ void CredentialKeeper::tell_former(Kept& kept) {
     }
 }
 
+void CredentialKeeper::slept(Duration time) {
+    for (const auto& [slot, kept] : kept_) {
+        kept->plan.slept(time);
+        for (auto& [_, value] : kept->memory.kept)
+            if (value.until != never) value.until -= time;
+        const auto state = slot->state();
+        if (kept->attachment) post(*kept, state->fault, state->coming);
+        kept->wakeup.notify(Wait::ready);
+    }
+}
+
 void CredentialKeeper::end_if_idle() {
     if (running_ == 0 && tools_.flights.none() && idle_) std::exchange(idle_, {})();
 }

@@ -49,6 +49,8 @@ class CredentialKeeper {
     /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made, and as long as what is returned: a refresh token that
     /// has been sent is worth nothing without its answer. On its thread.
     Duration stop(std::function<void()> idle);
+    /// The machine was suspended for so long, which no clock of ours shows. On its thread.
+    void slept(Duration time);
 
     // Any thread:
     /// Somebody waits for one that is fetched on demand.

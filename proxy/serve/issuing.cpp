@@ -1,6 +1,7 @@
 #include "proxy/serve/issuing.hpp"
 
 #include <pthread.h>
+#include <time.h>
 
 #include <algorithm>
 #include <thread>
@@ -18,6 +19,18 @@ namespace sluice {
 namespace {
 
 constexpr Duration last_connection = 1s;   // may take at the end, where one is just being made
+constexpr Duration noticed_sleep = 500ms;  // less may be this thread, between two readings
+
+/// How long the machine has been suspended since it was started: by so much its clock, which deadlines are of, is behind that by which tokens end.
+Duration suspended() {
+    const auto read = [](clockid_t clock) {
+        timespec now{};
+        ::clock_gettime(clock, &now);
+        return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+    };
+    const Duration awake = read(CLOCK_MONOTONIC);
+    return read(CLOCK_BOOTTIME) - awake;
+}
 
 }  // namespace
 
@@ -35,6 +48,9 @@ struct Issuing::Impl {
 
     void tidy() {
         transport.sweep(Loop::now());
+        const Duration asleep = suspended();
+        if (asleep - slept >= noticed_sleep) keeper.slept(asleep - slept);
+        slept = asleep;
         loop.wheel.arm(tidying, later(Loop::now(), 1s));
     }
 
@@ -56,6 +72,7 @@ struct Issuing::Impl {
     CredentialKeeper keeper;
     Deadline tidying{[](void* impl) { static_cast<Impl*>(impl)->tidy(); }, this};
     Deadline last_call{[](void* impl) { static_cast<Impl*>(impl)->loop.stop(); }, this};
+    Duration slept = suspended();
     std::thread thread;
     bool idle = true;          // written on its thread, read when that has ended
 };

@@ -596,3 +596,18 @@ TEST_CASE("an issuer that names a time is not asked before it, and one that name
     world.time.run_for(most - least);
     CHECK(world.value() == "Bearer access-token-2");
 }
+
+TEST_CASE("a token that ended while the machine was suspended is not used afterwards") {
+    World world({client("pay")});
+    world.time.run_for(1s);
+    world.issuer.takes = 1s;
+    world.time.at_once([&] { world.keeper.slept(1h); });
+    CHECK(world.value().empty());
+    CHECK(world.state()->coming);
+    world.time.run_for(2s);
+    CHECK(world.value() == "Bearer access-token-2");
+    world.time.at_once([&] { world.keeper.slept(10s); });   // it is still good, and due so much earlier
+    CHECK(world.value() == "Bearer access-token-2");
+    world.time.run_for(60s);
+    CHECK(world.value() == "Bearer access-token-3");
+}
