@@ -304,10 +304,9 @@ Task<void> Errand::aside(std::function<void(const std::atomic<bool>& stopping)> 
     while (!shared->done) co_await tools_.timer.wait(shared->wakeup, never);
 }
 
-std::string text_of(const Url& url) {
-    const Url plain = url_without_query(url);
-    return std::string(name_of(plain.scheme)) + "://" + plain.authority.text(plain.scheme) + plain.prefix;
-}
+std::string whole_text_of(const Url& url) { return std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix; }
+
+std::string text_of(const Url& url) { return whole_text_of(url_without_query(url)); }
 
 std::string form_encoded(std::string_view text) {
     std::string out;

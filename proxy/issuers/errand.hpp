@@ -185,6 +185,8 @@ class Errand {
 
 /// "https://auth.example/token", without a query.
 std::string text_of(const Url& url);
+/// All of it, for whom it was written: a query may be nobody else's business.
+std::string whole_text_of(const Url& url);
 
 /// name=value&... (application/x-www-form-urlencoded, WHATWG URL 5.2).
 class Form {

@@ -78,7 +78,7 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
     case ClientAuthSpec::Kind::private_key_jwt: {
         Claims claims;
         claims.issuer = claims.subject = client.client_id;
-        claims.audience = text_of(spec.token_url);
+        claims.audience = whole_text_of(spec.token_url);
         claims.lifetime = assertion_lifetime;
         Result<Secret> assertion = co_await sign_assertion(errand, client.key, std::move(claims));
         if (!assertion) co_return std::move(assertion.error());
@@ -111,7 +111,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
         Claims claims;
         claims.issuer = spec.issuer;
         claims.subject = spec.subject;
-        claims.audience = spec.audience.empty() ? text_of(spec.token_url) : spec.audience;
+        claims.audience = spec.audience.empty() ? whole_text_of(spec.token_url) : spec.audience;
         claims.lifetime = spec.lifetime;
         claims.more = spec.claims;
         Result<Secret> assertion = co_await sign_assertion(errand, spec.key, std::move(claims));

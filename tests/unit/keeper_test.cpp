@@ -611,3 +611,23 @@ TEST_CASE("a token that ended while the machine was suspended is not used afterw
     world.time.run_for(60s);
     CHECK(world.value() == "Bearer access-token-3");
 }
+
+TEST_CASE("a client's assertion is for the whole URL of the token endpoint, with its query, which is not told") {
+    CredentialSpec spec = client("pay");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.token_url.prefix = "/token?tenant=t1";
+    oauth.client.kind = ClientAuthSpec::Kind::private_key_jwt;
+    oauth.client.key.pem = {SecretSource::Kind::file, std::string(SLUICE_SOURCE_DIR) + "/tests/unit/data/jws/p256.pem", {}, {}};
+    World world({spec});
+    world.time.run_for(1s);
+    const std::string before = "client_assertion=";
+    const std::size_t at = world.issuer.asked.find(before);
+    REQUIRE(at != std::string::npos);
+    std::string claims = world.issuer.asked.substr(at + before.size());
+    claims.erase(0, claims.find('.') + 1);
+    const auto read = decode_base64url(claims.substr(0, claims.find('.')));
+    REQUIRE(read);
+    CHECK(read->find(R"("aud":"https://auth.example/token?tenant=t1")") != std::string::npos);
+    REQUIRE(world.minted.size() == 1);
+    CHECK(world.minted.front().issuer == "https://auth.example/token");
+}
