@@ -81,11 +81,27 @@ void CredentialAssembler::judge_addresses(WrittenCredential& written, const std:
     }
 }
 
+/// Each credential has a chain of its own from its first refresh token on, and an issuer that rotates takes that once.
+void CredentialAssembler::refuse_shared_chain(const WrittenCredential& written, const CredentialSpec& spec) {
+    const auto* oauth = std::get_if<OAuthSpec>(&spec.kind);
+    if (!oauth || !oauth->refresh_token.written()) return;
+    const auto same = [&](const Chain& chain) { return chain.first == oauth->refresh_token; };
+    const auto before = std::find_if(chains_.begin(), chains_.end(), same);
+    if (before == chains_.end()) return chains_.push_back({oauth->refresh_token, written.refresh_token->node, spec.name});
+    const Node& other = *before->node;
+    fault(*written.refresh_token->node,
+          "credentials." + spec.name + " begins with the refresh token of credentials." + before->name + " (" +
+              other.file->place(other.at) +
+              "): an issuer that rotates them takes each once, and may take the second use for theft; "
+              "get it one of its own, or let all vendors name one credential");
+}
+
 void CredentialAssembler::add(Named<WrittenCredential>& named) {
     settle_logins(named);
     judge_addresses(named.value, named.name);
     CredentialSpec spec = spec_of(named.value);
     spec.name = named.name;
+    refuse_shared_chain(named.value, spec);
     spec.index = config_.credentials.size();
     spec.file = named.key->file->path;
     spec.line = line_of(*named.key);

@@ -53,6 +53,7 @@ class CredentialAssembler {
     void settle_logins(Named<WrittenCredential>& named);
     void settle_login(SecretSource& source, const Node& node, const std::string& path);
     void judge_addresses(WrittenCredential& written, const std::string& name);
+    void refuse_shared_chain(const WrittenCredential& written, const CredentialSpec& spec);
     void add(Named<WrittenCredential>& named);
     void refuse_circles();
     void borrow_issuers();
@@ -67,6 +68,12 @@ class CredentialAssembler {
     std::vector<std::string_view> names_;
     std::vector<std::string> logins_;        // of type vault ...
     std::vector<std::string> plain_logins_;  // ... without `path`
+    struct Chain {
+        SecretSource first;
+        const Node* node;
+        std::string name;
+    };
+    std::vector<Chain> chains_;              // of refresh tokens
     std::vector<bool> used_;                 // by CredentialSpec::index
 };
 

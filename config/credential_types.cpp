@@ -838,7 +838,7 @@ constexpr Key<W> exec_own[] = {
     key<&W::service, id_rule>("service", "Of credential_process: the service that is signed for."),
 };
 constexpr auto exec_keys = joined(exec_own, header_keys, placeholder_keys, renewal_keys, refused_keys);
-constexpr std::string_view no_issuer_keys[] = {"tls", "addresses", "overlap"};
+constexpr std::string_view no_issuer_keys[] = {"tls", "addresses"};
 
 void check_exec(Reader& reader, const Place& at, W& written) {
     check_placeholder(reader, at, written);
@@ -968,7 +968,7 @@ constexpr MapRule<W> credential_maps[] = {
     {"azure_workload_identity", "Azure.", azure_keys, no_overlap, true, check_placeholder},
     {"github_app", "A GitHub App.", github_keys, no_overlap, true, check_placeholder},
     {"vault", "Vault or OpenBao.", vault_keys, {}, true, check_vault},
-    {"exec", "A program.", exec_keys, no_issuer, true, check_exec},
+    {"exec", "A program.", exec_keys, no_issuer, true, check_exec, nullptr, no_overlap},
     {"hmac", "A signature of one's own making.", hmac_keys, only_read, true, check_hmac, nullptr, hmac_signs},
     {"mtls", "A client certificate.", mtls_own, on_connection, true},
 };

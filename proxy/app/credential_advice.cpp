@@ -49,6 +49,8 @@ std::string about_connection(const CredentialSpec& spec, std::string_view detail
     case Reason::connect_failed:
         return "Is " + key + " right, is the issuer up, and may Sluice reach it from here (firewall, NetworkPolicy)?";
     case Reason::address_refused:
+        if (holds(detail, "one of Sluice's own listeners"))
+            return "Sluice fetches nothing through itself: write where the issuer itself answers in " + key + '.';
         return "Private and loopback addresses are closed unless the policy opens them: if this one is meant, write "
                "`addresses: [10.0.0.0/8]` (the smallest range that has it) in credentials." +
                spec.name + '.';

@@ -221,6 +221,8 @@ struct CredentialSpec {
     std::string_view type() const;   // "bearer"
     /// The same but for where it stands.
     bool same_as(const CredentialSpec& other) const { return name == other.name && kind == other.kind && shown == other.shown && place == other.place && rules == other.rules; }
+    /// Fetched in the same way, so that what came of one is good for the other: apart from when it is renewed, what is put where, and who may lack it.
+    bool fetched_as(const CredentialSpec& other) const { return name == other.name && kind == other.kind && shown == other.shown; }
     /// Is it read from files and the environment alone (a certificate: from files)? Else it is fetched, and renewed.
     bool is_static() const;
     /// Is it how `{vault: ...}` elsewhere logs in, and nothing that a request could be given? Then nobody fetches it by itself.

@@ -8,6 +8,7 @@
 #include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/reply_words.hpp"
 #include "proxy/base/codec.hpp"
+#include "proxy/base/text.hpp"
 #include "proxy/credentials/sigv4.hpp"
 #include "proxy/issuers/nearby.hpp"
 
@@ -217,7 +218,7 @@ Task<Result<Secret>> ask_metadata(Errand& errand, Url url, const Secret* session
 }
 
 Task<Result<Minted>> from_imds(Errand& errand) {
-    if (errand.variable("AWS_EC2_METADATA_DISABLED").value_or("") == "true") co_return errand.failure("AWS_EC2_METADATA_DISABLED forbids to ask the instance metadata service");
+    if (same_text(errand.variable("AWS_EC2_METADATA_DISABLED").value_or(""), "true")) co_return errand.failure("AWS_EC2_METADATA_DISABLED forbids to ask the instance metadata service");
     Result<Url> url = metadata_service(errand);
     if (!url) co_return std::move(url.error());
     const std::string base = url->prefix;

@@ -10,6 +10,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/scrub.hpp"
+#include "proxy/http/retry_after.hpp"
 #include "proxy/issuers/client_certificate.hpp"
 #include "proxy/issuers/read_secret.hpp"
 #include "proxy/issuers/vault.hpp"
@@ -110,8 +111,17 @@ void AsideThreads::run(std::function<void(const std::atomic<bool>& stopping)> wo
     }).detach();
 }
 
-Errand::Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline)
-    : tools_(tools), config_(std::move(config)), contexts_(std::move(contexts)), spec_(spec), memory_(memory), deadline_(deadline) {}
+Errand::Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, std::shared_ptr<IssuerMemory> memory, TimePoint deadline)
+    : tools_(tools), config_(std::move(config)), contexts_(std::move(contexts)), spec_(spec), memory_(std::move(memory)), deadline_(deadline) {}
+
+Errand::Errand(const Errand& other) : Errand(other.tools_, other.config_, other.contexts_, other.spec_, other.memory_, other.deadline_) {}
+
+void Errand::learn_from(const Errand& other) {
+    for (const Secret& secret : other.hidden_) hide(secret);
+    notes_.insert(notes_.end(), other.notes_.begin(), other.notes_.end());
+    calls_.insert(calls_.end(), other.calls_.begin(), other.calls_.end());
+    asked_pause_ = std::max(asked_pause_, other.asked_pause_);
+}
 
 TimePoint Errand::now() { return Clock::now(); }
 
@@ -165,7 +175,7 @@ Failure Errand::failure(std::string what) const {
 
 Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rules) {
     const bool own = !rules && spec_.issuer;
-    if (own) rules = &config_->issuers[*spec_.issuer];
+    if (own) rules = own_rules();
     const std::string where = text_of(request.url);
     if (!rules) co_return failure("nothing of the policy says how " + where + " is reached");
     if (own && spec_.shown && !shown_) {
@@ -199,6 +209,10 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     }
     trip.limits.timeout = rules->timeout;
     trip.limits.total = std::min(deadline_, later(now(), rules->timeout.total));
+    if (request.patience > Duration{}) {
+        trip.limits.timeout.first_byte = trip.limits.timeout.idle = trip.limits.timeout.total = request.patience;
+        trip.limits.total = later(now(), request.patience);
+    }
     trip.activity = &activity;
     trip.application = &application;
     trip.phases = &phases;
@@ -208,6 +222,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     if (aborted_) co_return failure("broken off");
     IssuerCall told{head.method, where, 0, {}, {}, {}};
     const TimePoint began = now();
+    if (request.patience > Duration{}) sent_since_ = began;
     trip_ = &trip;
     Result<void> done = co_await tools_.transport.round_trip(trip);
     Result<Secret> whole = Secret();
@@ -225,6 +240,7 @@ Task<Result<IssuerReply>> Errand::call(IssuerRequest request, const Vendor* rule
     if (!whole) co_return failure(where + " answered badly: " + whole.error().detail);
     reply.status = response.status;
     reply.fields = std::move(response.fields);
+    if (reply.status == 429 || reply.status == 503) asked_pause_ = std::max(asked_pause_, read_retry_after(reply.fields, wall_now()).value_or(Duration{}));
     reply.body = std::move(*whole);
     if (reply.status >= 300) {   // words about a refusal may be told, and may repeat what was sent: before anybody cuts them
         std::string text(reply.body.reveal());
@@ -297,10 +313,9 @@ Task<void> Errand::aside(std::function<void(const std::atomic<bool>& stopping)> 
     while (!shared->done) co_await tools_.timer.wait(shared->wakeup, never);
 }
 
-std::string text_of(const Url& url) {
-    const Url plain = url_without_query(url);
-    return std::string(name_of(plain.scheme)) + "://" + plain.authority.text(plain.scheme) + plain.prefix;
-}
+std::string whole_text_of(const Url& url) { return std::string(name_of(url.scheme)) + "://" + url.authority.text(url.scheme) + url.prefix; }
+
+std::string text_of(const Url& url) { return whole_text_of(url_without_query(url)); }
 
 std::string form_encoded(std::string_view text) {
     std::string out;

@@ -27,6 +27,7 @@ struct IssuerRequest {
     Fields fields;          // Host and framing are the client's
     Secret body;            // with its Content-Type among the fields
     bool has_body = false;  // even an empty one
+    Duration patience{};    // its answer is waited for so long, whatever `timeout` says, and the errand's deadline; 0: it is not
 
     /// Shows the token (RFC 6750 2.1).
     void bear(const Secret& token);
@@ -79,10 +80,13 @@ class AsideThreads {
     std::size_t running_ = 0;
 };
 
+class RefreshFlights;   // refresh_flight.hpp
+
 /// What all errands of a thread use.
 struct IssuerTools {
     Timer& timer;
     Transport& transport;
+    RefreshFlights& flights;
     std::string state;   // the directory; "" for none
     AsideThreads aside = {};
 };
@@ -109,12 +113,18 @@ WatchedFile looked_at_again(const WatchedFile& before);
 
 class Errand {
   public:
-    Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, IssuerMemory& memory, TimePoint deadline);
-    Errand(const Errand&) = delete;
+    Errand(IssuerTools& tools, std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSpec& spec, std::shared_ptr<IssuerMemory> memory, TimePoint deadline);
+    /// Another one for the same, which has read and called nothing yet, and may outlive it.
+    explicit Errand(const Errand& other);
+    Errand& operator=(const Errand&) = delete;
 
     const CredentialSpec& spec() const { return spec_; }
     const Config& config() const { return *config_; }
-    IssuerMemory& memory() { return memory_; }
+    /// Of its own issuer; null: it has none.
+    const Vendor* own_rules() const { return spec_.issuer ? &config_->issuers[*spec_.issuer] : nullptr; }
+    IssuerMemory& memory() { return *memory_; }
+    RefreshFlights& flights() { return tools_.flights; }
+    Timer& timer() { return tools_.timer; }
     VaultReadings& vault_readings() { return vault_readings_; }
     const std::string& state_directory() const { return tools_.state; }
     TimePoint deadline() const { return deadline_; }
@@ -142,6 +152,15 @@ class Errand {
 
     /// Wakes a call that is under way; it fails, and so does every later one.
     void abort();
+    bool aborted() const { return aborted_; }
+    /// When the last request with a `patience` was given to the client.
+    std::optional<TimePoint> sent_since() const { return sent_since_; }
+    /// The longest pause that an answer of 429 or 503 asked for; 0: none did.
+    Duration asked_pause() const { return asked_pause_; }
+    /// What another one for the same has read, called and learnt counts as its own.
+    void learn_from(const Errand& other);
+    /// A call of another errand that has not come back.
+    void add_call(IssuerCall call) { calls_.push_back(std::move(call)); }
 
     /// A failure of this errand (credential_unavailable), its words masked: nothing that was read in it is shown, even where an issuer repeats it.
     Failure failure(std::string what) const;
@@ -161,7 +180,7 @@ class Errand {
     const std::shared_ptr<const Config> config_;
     const std::shared_ptr<const ClientContexts> contexts_;
     const CredentialSpec spec_;   // a copy: the policy's may go
-    IssuerMemory& memory_;
+    const std::shared_ptr<IssuerMemory> memory_;
     const TimePoint deadline_;
     VaultReadings vault_readings_;
     std::vector<Secret> hidden_;
@@ -173,10 +192,14 @@ class Errand {
     std::optional<OnConnection> shown_;   // to its own issuer, once it is known
     RoundTrip* trip_ = nullptr;   // under way
     bool aborted_ = false;
+    std::optional<TimePoint> sent_since_;
+    Duration asked_pause_{};
 };
 
 /// "https://auth.example/token", without a query.
 std::string text_of(const Url& url);
+/// All of it, for whom it was written: a query may be nobody else's business.
+std::string whole_text_of(const Url& url);
 
 /// name=value&... (application/x-www-form-urlencoded, WHATWG URL 5.2).
 class Form {

@@ -6,6 +6,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/apply.hpp"
 #include "proxy/issuers/fetch.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "proxy/ports/clock.hpp"
 
 namespace sluice {
@@ -23,6 +24,11 @@ double draw_share() {
 
 // A client secret's overlap is its issuer's to take: see oauth.cpp.
 bool overlaps_at_vendor(const CredentialSpec& spec) { return spec.rules.overlap.written() && !std::holds_alternative<OAuthSpec>(spec.kind); }
+
+// The previous secret that vendors take was read beside what was fetched: not there, or another one, it is fetched together with it.
+bool fetched_alike(const CredentialSpec& now, const CredentialSpec& before) {
+    return now.fetched_as(before) && (now.rules.overlap == before.rules.overlap || !(overlaps_at_vendor(now) || overlaps_at_vendor(before)));
+}
 
 // Of the same user, where there is one.
 std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& now, Secret secret) {
@@ -70,13 +76,15 @@ std::string_view name_of(KeeperNotice::Why why) {
 struct CredentialKeeper::Kept {
     explicit Kept(std::shared_ptr<CredentialSlot> in) : slot(std::move(in)), plan(times_of(slot->spec()), slot->spec().rules.eager), why(slot->spec().rules.eager ? KeeperNotice::Why::eager : KeeperNotice::Why::wanted) {}
 
-    const std::shared_ptr<CredentialSlot> slot;
+    std::shared_ptr<CredentialSlot> slot;
+    CredentialSlots former;   // of policies before, where what is under way is still waited for
     CredentialSpec spec;   // as the latest policy has it: its indexes are that policy's
     std::shared_ptr<const Config> config;
     std::shared_ptr<const ClientContexts> contexts;
     RenewalPlan plan;
     KeeperNotice::Why why;   // of the next one that comes, whatever fails before
     IssuerMemory memory;
+    std::optional<Minted> got;                // what the attachment was made of
     std::optional<Attachment> attachment;
     std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
     std::optional<Attachment> replaced;       // by the one at hand
@@ -97,6 +105,7 @@ struct CredentialKeeper::Kept {
     }
     void forget() {
         replace(std::nullopt);
+        got.reset();
         minted.reset();
         expires.reset();
     }
@@ -109,12 +118,23 @@ CredentialKeeper::~CredentialKeeper() = default;
 
 void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots) {
     auto before = std::exchange(kept_, {});
-    std::vector<KeptPtr> fresh;
+    std::map<std::string, const CredentialSlot*> slot_before;
+    for (const auto& [slot, kept] : before) slot_before.emplace(kept->spec.name, slot);
+    std::vector<KeptPtr> fresh, moved;
     const auto take = [&](const CredentialSpec& spec) {
         if (spec.is_static() || spec.is_login()) return;
         const std::shared_ptr<CredentialSlot>& slot = slots[spec.index];
-        const auto was = before.find(slot.get());
+        auto was = before.find(slot.get());
+        const auto same_name = slot_before.find(spec.name);
+        if (was == before.end() && same_name != slot_before.end()) {
+            was = before.find(same_name->second);
+            if (fetched_alike(spec, was->second->spec))
+                moved.push_back(was->second);
+            else
+                was = before.end();
+        }
         KeptPtr kept = was == before.end() ? std::make_shared<Kept>(slot) : was->second;
+        if (kept->slot != slot) move(*kept, slot, spec);
         kept->spec = spec;
         kept->config = config;
         kept->contexts = contexts;
@@ -130,11 +150,64 @@ void CredentialKeeper::follow(std::shared_ptr<const Config> config, std::shared_
         kept->ended = true;
         kept->wakeup.notify(Wait::interrupted);
     }
+    for (const KeptPtr& kept : moved) kept->wakeup.notify(Wait::ready);   // it may be due at another time
     running_ += fresh.size();
     for (KeptPtr& kept : fresh) spawn_(keep(std::move(kept)));
 }
 
-void CredentialKeeper::stop(std::function<void()> idle) {
+// The same under other rules: what was fetched is put where they say.
+void CredentialKeeper::move(Kept& kept, std::shared_ptr<CredentialSlot> slot, const CredentialSpec& spec) {
+    const std::shared_ptr<CredentialSlot> left = std::exchange(kept.slot, std::move(slot));
+    const auto state = left->state();
+    bool coming = state->coming;
+    if (kept.errand) kept.former.push_back(left);
+    kept.plan.renew_before(Clock::now(), spec.rules.refresh_before);
+    if (kept.attachment) {
+        Result<Attachment> made = make_attachment(spec, *kept.got);
+        if (made) {
+            kept.attachment = std::move(*made);
+            kept.needles = needles_of(kept.attachment, kept.previous, kept.replaced);
+            kept.serial = board_.next_serial();
+        } else {   // what comes next may not do either: that is told as of any other
+            kept.forget();
+            kept.plan = RenewalPlan(times_of(spec), true);
+            coming = true;
+        }
+    }
+    if (spec.rules.eager) kept.plan.wanted();
+    if (kept.errand || !coming) post(kept, state->fault, coming);   // else it stands as a new one does
+}
+
+// An exchange that began under a policy before waits for what was under way then.
+void CredentialKeeper::tell_former(Kept& kept) {
+    for (const auto& slot : std::exchange(kept.former, {})) {
+        auto state = std::make_shared<CredentialState>(*kept.slot->state());
+        if (state->attachment) {
+            Result<Attachment> made = make_attachment(slot->spec(), *kept.got);
+            state->attachment.reset();
+            if (made) state->attachment = std::move(*made);
+        }
+        if (!state->attachment && state->fault.empty()) state->fault = "credential '" + slot->spec().name + "' was changed by a reload; send the request again";
+        board_.post({{slot, std::move(state)}});
+    }
+}
+
+void CredentialKeeper::slept(Duration time) {
+    for (const auto& [slot, kept] : kept_) {
+        kept->plan.slept(time);
+        for (auto& [_, value] : kept->memory.kept)
+            if (value.until != never) value.until -= time;
+        const auto state = slot->state();
+        if (kept->attachment) post(*kept, state->fault, state->coming);
+        kept->wakeup.notify(Wait::ready);
+    }
+}
+
+void CredentialKeeper::end_if_idle() {
+    if (running_ == 0 && tools_.flights.none() && idle_) std::exchange(idle_, {})();
+}
+
+Duration CredentialKeeper::stop(std::function<void()> idle) {
     stopping_ = true;
     tools_.aside.stop();
     for (auto& [_, kept] : std::exchange(kept_, {})) {
@@ -142,8 +215,11 @@ void CredentialKeeper::stop(std::function<void()> idle) {
         if (kept->errand) kept->errand->abort();
         kept->wakeup.notify(Wait::interrupted);
     }
-    if (running_ == 0) return idle();
+    tools_.flights.when_none([this] { end_if_idle(); });
+    const Duration patience = tools_.flights.stop();
     idle_ = std::move(idle);
+    end_if_idle();
+    return patience;
 }
 
 CredentialKeeper::KeptPtr CredentialKeeper::find(const CredentialSlot& slot) const {
@@ -238,9 +314,11 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
             } catch (const std::exception& error) {   // of memory that ran out, or of a mistake of ours: it must not end all renewal
                 broken = error.what();
             }
-            if (broken.empty()) continue;
-            ++kept->flights;   // who waits for it is told as of any other
-            failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            if (!broken.empty()) {
+                ++kept->flights;   // who waits for it is told as of any other
+                failed(*kept, "credential '" + kept->spec.name + "' could not be fetched: " + broken, {});
+            }
+            tell_former(*kept);
             continue;
         }
         if (kept->attachment && !kept->plan.has_one(now))
@@ -254,7 +332,8 @@ Task<void> CredentialKeeper::keep(KeptPtr kept) {
         co_await timer_.wait(kept->wakeup, next);
     }
     if (!stopping_ && kept->slot->state()->coming) left(kept->slot);
-    if (--running_ == 0 && idle_) idle_();
+    --running_;
+    end_if_idle();
 }
 
 // What was changed is read once it stays as it is: a file that is rewritten in place is for moments half there.
@@ -269,11 +348,11 @@ void CredentialKeeper::look(Kept& kept, TimePoint now) {
     kept.plan.changed(now);
 }
 
-void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took) {
+void CredentialKeeper::failed(Kept& kept, const std::string& detail, Duration took, Duration asked_pause) {
     const TimePoint now = Clock::now();
     kept.errand = nullptr;
     kept.fault = detail;
-    kept.plan.failed(now, draw_share());
+    kept.plan.failed(now, draw_share(), asked_pause);
     if (!kept.plan.has_one(now)) kept.forget();
     post(kept, detail, false);
     KeeperNotice notice;
@@ -295,7 +374,7 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         const std::string fault = state->fault.empty() ? "credential '" + kept->spec.name + "' is being fetched" : state->fault;
         if (!state->coming || state->idle) post(*kept, fault, true);
     }
-    Errand errand(tools_, kept->config, kept->contexts, kept->spec, kept->memory, later(began, errand_time));
+    Errand errand(tools_, kept->config, kept->contexts, kept->spec, std::shared_ptr<IssuerMemory>(kept, &kept->memory), later(began, errand_time));
     kept->errand = &errand;
     Result<Minted> got = co_await fetch_credential(errand);
     std::optional<Attachment> previous;
@@ -319,9 +398,10 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     const TimePoint now = Clock::now();
     if (made && !kept->plan.fetched(now, got->lifetime, draw_share(), got->renew_after)) made = errand.failure("what its issuer gave has ended already");
     if (!made) {
-        failed(*kept, made.error().detail, now - began);
+        failed(*kept, made.error().detail, now - began, errand.asked_pause());
         co_return;
     }
+    kept->got = *got;
     if (!same(kept->attachment, *made) || !same(kept->previous, previous)) {   // what is the same need not be tried again by who was refused with it
         kept->replace(std::move(*made));
         kept->previous = std::move(previous);

@@ -44,10 +44,13 @@ class CredentialKeeper {
     /// Nothing of it is under way any more: after `stop` has said so, or when its loop is gone.
     ~CredentialKeeper();
 
-    /// Another policy's from now on: slots that it had before go on as they were, whatever else it had is left. On its thread.
+    /// Another policy's from now on: slots that it had before go on as they were; what was fetched for another slot goes on in a new one that would fetch the same; whatever else it had is left. On its thread.
     void follow(std::shared_ptr<const Config> config, std::shared_ptr<const ClientContexts> contexts, const CredentialSlots& slots);
-    /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made. On its thread.
-    void stop(std::function<void()> idle);
+    /// Breaks off whatever is under way; `idle` is called when the last of it has ended, which takes as long as a connection that is being made, and as long as what is returned: a refresh token that
+    /// has been sent is worth nothing without its answer. On its thread.
+    Duration stop(std::function<void()> idle);
+    /// The machine was suspended for so long, which no clock of ours shows. On its thread.
+    void slept(Duration time);
 
     // Any thread:
     /// Somebody waits for one that is fetched on demand.
@@ -64,7 +67,10 @@ class CredentialKeeper {
     Task<void> keep(KeptPtr kept);
     Task<void> fetch(KeptPtr kept);
     static void look(Kept& kept, TimePoint now);
-    void failed(Kept& kept, const std::string& detail, Duration took);
+    void move(Kept& kept, std::shared_ptr<CredentialSlot> slot, const CredentialSpec& spec);
+    void tell_former(Kept& kept);
+    void end_if_idle();
+    void failed(Kept& kept, const std::string& detail, Duration took, Duration asked_pause = {});
     void unavailable(Kept& kept, const std::string& detail);
     void post(Kept& kept, std::string fault, bool coming);
     void left(const std::shared_ptr<CredentialSlot>& slot);

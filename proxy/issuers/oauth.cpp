@@ -6,6 +6,7 @@
 #include "proxy/base/text.hpp"
 #include "proxy/credentials/assertion.hpp"
 #include "proxy/credentials/secret_json.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "proxy/issuers/refresh_store.hpp"
 
 namespace sluice {
@@ -17,6 +18,8 @@ constexpr std::string_view grant_jwt_bearer = "urn:ietf:params:oauth:grant-type:
 constexpr std::string_view grant_token_exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
 constexpr std::string_view type_access_token = "urn:ietf:params:oauth:token-type:access_token";
 constexpr Duration assertion_lifetime = 60s;   // of a client's; it is used at once
+constexpr Duration patience_for_a_successor = 60s;
+constexpr Duration lock_patience = 5s, lock_glance = 50ms;   // while another process asks
 
 // RFC 7523 3.
 struct Claims {
@@ -75,7 +78,7 @@ Task<Result<void>> authenticate(Errand& errand, const OAuthSpec& spec, Secret se
     case ClientAuthSpec::Kind::private_key_jwt: {
         Claims claims;
         claims.issuer = claims.subject = client.client_id;
-        claims.audience = text_of(spec.token_url);
+        claims.audience = whole_text_of(spec.token_url);
         claims.lifetime = assertion_lifetime;
         Result<Secret> assertion = co_await sign_assertion(errand, client.key, std::move(claims));
         if (!assertion) co_return std::move(assertion.error());
@@ -108,7 +111,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
         Claims claims;
         claims.issuer = spec.issuer;
         claims.subject = spec.subject;
-        claims.audience = spec.audience.empty() ? text_of(spec.token_url) : spec.audience;
+        claims.audience = spec.audience.empty() ? whole_text_of(spec.token_url) : spec.audience;
         claims.lifetime = spec.lifetime;
         claims.more = spec.claims;
         Result<Secret> assertion = co_await sign_assertion(errand, spec.key, std::move(claims));
@@ -136,6 +139,7 @@ Task<Answer> ask(Errand& errand, const OAuthSpec& spec, Secret client_secret, co
     if (written) written = co_await authenticate(errand, spec, std::move(client_secret), form, fields);
     if (!written) co_return Answer{std::move(written.error()), {}};
     IssuerRequest request = std::move(form).post_to(spec.token_url);
+    if (spec.grant == OAuthSpec::Grant::refresh_token) request.patience = patience_for_a_successor;
     for (const Field field : fields) request.fields.set(field.name, field.value);
     TokenDenied denied;
     Result<TokenGranted> granted = co_await ask_token_endpoint(errand, std::move(request), &denied);
@@ -157,11 +161,26 @@ Task<Answer> ask_as_client(Errand& errand, const OAuthSpec& spec, const Secret& 
     co_return again;
 }
 
-// One at a time is the keeper's promise; that what replaces the token is on disk before anything is done with what came beside it is ours: the one before is worth nothing any more.
-Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
+Task<Result<void>> lock(Errand& errand, RefreshStore& store) {
+    const TimePoint until = std::min(errand.deadline(), later(Errand::now(), lock_patience));
+    for (;;) {
+        const Result<bool> locked = store.try_lock();
+        if (!locked) co_return errand.failure(locked.error().detail);
+        if (*locked) co_return Result<void>{};
+        if (errand.aborted() || Errand::now() >= until) co_return errand.failure("another process with the same `state` has its refresh token under way");
+        Wakeup wakeup;
+        co_await errand.timer().wait(wakeup, later(Errand::now(), lock_glance));
+    }
+}
+
+// Alone with the token: in this process as `RefreshFlights` has it, among those that share `state` by the lock. What replaces it is on disk before anything is done with what came beside it: the one before is
+// worth nothing any more.
+Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
     Result<Secret> first = co_await errand.secret(spec.refresh_token);
     if (!first) co_return std::move(first.error());
     RefreshStore store(errand.state_directory(), errand.spec().name, *first);
+    Result<void> locked = co_await lock(errand, store);
+    if (!locked) co_return std::move(locked.error());
     Result<Secret> token = store.latest();
     if (!token) co_return errand.failure(token.error().detail);
     errand.hide(*token);
@@ -181,6 +200,55 @@ Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
         if (!kept) co_return errand.failure(kept.error().detail);
     }
     co_return std::move(granted);
+}
+
+const OAuthSpec& spec_of(const RefreshFlight& flight) { return std::get<OAuthSpec>(flight.errand.spec().kind); }
+
+std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& store) {
+    auto flight = std::make_shared<RefreshFlight>(errand);
+    RefreshFlights& flights = errand.flights();
+    flights.begin(store, flight);
+    spawn(ask_alone(flight->errand, spec_of(*flight)), [flight, store, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
+        flights.end(store, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
+    });
+    return flight;
+}
+
+// For as long as the issuer's `timeout` says, from when it was asked, or from now where it was before.
+Task<void> wait_for(RefreshFlight& flight, Errand& errand) {
+    const TimePoint came = Errand::now();
+    const Duration patience = errand.own_rules() ? errand.own_rules()->timeout.total : errand_time;
+    while (!flight.answer && !errand.flights().stopping()) {
+        const std::optional<TimePoint> sent = flight.errand.sent_since();
+        const TimePoint end = sent ? std::min(errand.deadline(), later(std::max(*sent, came), patience)) : errand.deadline();
+        const TimePoint now = Errand::now();
+        if (now >= end) break;
+        CredentialWait wait;
+        flight.waits.push_back(wait);
+        co_await errand.timer().wait(wait.wakeup, std::min(end, later(now, patience)));   // it may be sent meanwhile
+    }
+}
+
+Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
+    const std::string store = RefreshStore::path_of(errand.state_directory(), errand.spec().name);
+    const TimePoint came = Errand::now();
+    for (;;) {
+        if (errand.flights().stopping()) co_return errand.failure("broken off");
+        std::shared_ptr<RefreshFlight> flight = errand.flights().find(store);
+        if (!flight) flight = begin_flight(errand, store);
+        co_await wait_for(*flight, errand);
+        errand.learn_from(flight->errand);
+        if (!flight->answer) {
+            const std::string where = text_of(spec.token_url);
+            if (flight->errand.sent_since()) errand.add_call({"POST", where, 0, Reason::timeout_total, {}, Errand::now() - *flight->errand.sent_since()});
+            co_return errand.failure(where + " has not answered in time; the answer is waited for all the same, since it may hold the next refresh token");
+        }
+        if (!(spec_of(*flight) == spec)) continue;   // a reload has changed what is asked for
+        Result<TokenGranted> answer = *flight->answer;
+        const Duration age = came - flight->began;   // the lifetime counts from when it was asked for
+        if (answer && answer->minted.lifetime && age > Duration{}) *answer->minted.lifetime -= age;
+        co_return answer;
+    }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/sha.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,8 +51,22 @@ bool write_all(int fd, std::string_view text) {
 
 }  // namespace
 
-RefreshStore::RefreshStore(std::string state_directory, std::string credential, Secret first)
-    : directory_(std::move(state_directory) + "/refresh"), path_(directory_ + '/' + std::move(credential) + ".json"), first_(std::move(first)), first_digest_(digest_of(first_)) {}
+RefreshStore::RefreshStore(std::string state_directory, const std::string& credential, Secret first)
+    : directory_(state_directory + "/refresh"), path_(path_of(state_directory, credential)), first_(std::move(first)), first_digest_(digest_of(first_)) {}
+
+RefreshStore::~RefreshStore() {
+    if (lock_ >= 0) ::close(lock_);
+}
+
+std::string RefreshStore::path_of(const std::string& state_directory, const std::string& credential) { return state_directory + "/refresh/" + credential + ".json"; }
+
+// A file of its own, since the chain's is another one each time it is written; it stays, since who waits for it may have it open.
+Result<bool> RefreshStore::try_lock() {
+    if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return cannot("kept", errno);
+    if (lock_ < 0) lock_ = ::open((path_ + ".lock").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock_ < 0) return cannot("kept", errno);
+    return ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
 
 Failure RefreshStore::cannot(const char* what, int error) const {
     return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::string("its rotated refresh token cannot be ") + what + " in " + path_ + ": " + std::strerror(error) + "; let uid " + std::to_string(::geteuid()) + " write there"};
@@ -59,6 +74,7 @@ Failure RefreshStore::cannot(const char* what, int error) const {
 
 Result<Secret> RefreshStore::latest() {
     latest_ = first_;
+    dead_ = false;
     struct stat status {};
     if (::lstat(path_.c_str(), &status) != 0) {
         if (errno == ENOENT || errno == ENOTDIR) return latest_;
@@ -79,7 +95,12 @@ Result<Secret> RefreshStore::latest() {
 
 Result<void> RefreshStore::keep(const Secret& next) { return write(next, false); }
 
-Result<void> RefreshStore::bury(const Secret& token) { return write(token, true); }
+Result<void> RefreshStore::bury(const Secret& token) {
+    const Result<Secret> now = latest();
+    if (!now) return now.error();
+    if (!now->same_as(token.reveal())) return {};
+    return write(token, true);
+}
 
 Result<void> RefreshStore::try_to_keep() {
     const int error = write_fresh(std::string(most_of_a_token, ' '));

@@ -13,7 +13,15 @@ namespace sluice {
 class RefreshStore {
   public:
     /// `first`: as the operator gave it. Another one than the kept chain began with begins a new chain.
-    RefreshStore(std::string state_directory, std::string credential, Secret first);
+    RefreshStore(std::string state_directory, const std::string& credential, Secret first);
+    RefreshStore(const RefreshStore&) = delete;
+    ~RefreshStore();
+
+    /// Of that credential's chain.
+    static std::string path_of(const std::string& state_directory, const std::string& credential);
+
+    /// Keeps every other process that has this `state` from the chain, for as long as this lives, or its process does. False: another one has it; asks again. On a file system without locks nobody is kept from it.
+    Result<bool> try_lock();
 
     /// The one to use now: the kept one, else the first. A file that cannot be read or is no such file is a Failure: to go back to the first would look like theft to the issuer.
     Result<Secret> latest();
@@ -21,7 +29,7 @@ class RefreshStore {
     Result<void> try_to_keep();
     /// Before anything that came beside `next` is used. A Failure: it may be lost with this process.
     Result<void> keep(const Secret& next);
-    /// The issuer will not take it again.
+    /// The issuer will not take it again. Does nothing where another one has taken its place since.
     Result<void> bury(const Secret& token);
     bool is_dead(const Secret& token) const { return dead_ && token.same_as(latest_.reveal()); }
 
@@ -35,6 +43,7 @@ class RefreshStore {
     const std::string first_digest_;   // SHA-256, hex: which chain it is, without the token
     Secret latest_;
     bool dead_ = false;
+    int lock_ = -1;
 };
 
 }  // namespace sluice

@@ -185,7 +185,11 @@ class Child {
     Child(const Child&) = delete;
     ~Child() {
         signal(SIGKILL);
-        while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}
+        siginfo_t info;
+        while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
+        // Where orphans come to us, as to whoever is process 1 in a container, they are ours to reap, or they stay for good: those of this group, whom nobody else waits for. All of it was just killed.
+        while (::waitpid(-pid_, nullptr, 0) > 0 || errno == EINTR) {}
+        while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}   // it may have ended before it had a group
     }
     /// To all its group; to itself alone before it has one.
     void signal(int number) const {

@@ -13,7 +13,7 @@ class Issuing {
   public:
     /// `world` and what it points at outlive it. `notify` is called on its thread. `state`: where rotated refresh tokens are kept.
     Issuing(World& world, std::string state, CredentialKeeper::Notify notify);
-    /// Ends the thread: what is under way is broken off.
+    /// Ends the thread: what is under way is broken off, but for the answer to a refresh token that has been sent, for which it waits as long as the issuer's `timeout` says.
     ~Issuing();
 
     CredentialKeeper& keeper();

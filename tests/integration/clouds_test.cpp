@@ -484,6 +484,10 @@ TEST_CASE("AWS: the instance metadata service is asked by version 2 only") {
     const Variable on("AWS_EC2_METADATA_DISABLED"), url("AWS_EC2_METADATA_SERVICE_ENDPOINT", text_of_vendor(vendor));
     for (const auto source : {AwsSpec::Source::imds, AwsSpec::Source::automatic}) CHECK(key_of(IssuerRig(aws_spec(source), false).fetch()) == "ASIAIMDS s t");
     CHECK(seen.all().front().start_line.starts_with("PUT "));
+    for (const char* forbidden : {"true", "TRUE", "True"}) {   // as Amazon's own clients take it
+        const Variable off("AWS_EC2_METADATA_DISABLED", forbidden);
+        CHECK(holds(IssuerRig(aws_spec(AwsSpec::Source::imds)).fault(), "AWS_EC2_METADATA_DISABLED forbids"));
+    }
     const FakeVendor old(each([](const Message& request) { return request.start_line.starts_with("PUT ") ? answer(404, "") : answer(200, "my-role"); }));
     const Variable older("AWS_EC2_METADATA_SERVICE_ENDPOINT", text_of_vendor(old));
     CHECK(holds(IssuerRig(aws_spec(AwsSpec::Source::imds)).fault(), "/latest/api/token answered 404"));

@@ -268,6 +268,8 @@ TEST_CASE("an address that the policy has not opened is told with the key that o
     const IssuerCall refused{"POST", "https://auth.corp.example/token", 0, Reason::address_refused, {}, {}};
     CHECK(holds(advise(spec, "10.0.0.7 is private", {&refused, 1}), "write `addresses: [10.0.0.0/8]`"));
     CHECK(advise(spec, "cannot read /run/secrets/pay", {}).empty());
+    CHECK(advise(spec, "127.0.0.1:15001 is not dialled: 127.0.0.1 is one of Sluice's own listeners", {&refused, 1}) ==
+          "Sluice fetches nothing through itself: write where the issuer itself answers in credentials.pay.token_url.");
 }
 
 TEST_CASE("what a user would want to know of a credential that came is a warning") {

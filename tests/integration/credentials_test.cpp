@@ -8,7 +8,7 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/support/proxy.hpp"
+#include "tests/support/issuer.hpp"
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -424,6 +424,31 @@ TEST_CASE("a rotated refresh token is on disk before its access token is used, a
     setting.endpoint.revoke_all();
     CHECK(proxy.get("pay.example").status() == 200);
     CHECK(setting.endpoint.forms().at(1).ends_with("refresh_token=refresh-1"));
+}
+
+TEST_CASE("a process that is to end waits for the answer to a refresh token, and keeps what comes in it") {
+    TokenEndpoint endpoint;
+    endpoint.rotates = true;
+    endpoint.mood = TokenEndpoint::Mood::waits;
+    const TemporaryDirectory secrets;
+    OAuthSpec spec;
+    spec.grant = OAuthSpec::Grant::refresh_token;
+    spec.token_url = {Scheme::https, *parse_authority(endpoint.authority(), 443), "/token"};
+    spec.client.client_id = "us";
+    spec.refresh_token = {SecretSource::Kind::file, secrets.file("first", "refresh-0"), {}, {}};
+    IssuerRig rig(spec);
+    std::thread late;
+    rig.while_kept([&] {
+        CHECK(eventually([&] { return endpoint.calls == 1; }));
+        late = std::thread([&] {
+            std::this_thread::sleep_for(1300ms);   // longer than whatever else is under way is given
+            endpoint.gate.release();
+        });
+    });
+    late.join();
+    std::ifstream file(rig.state() + "/refresh/x.json");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    CHECK(text.find("\"refresh_token\":\"refresh-1\"") != std::string::npos);
 }
 
 TEST_CASE("the secret before the last rotation is tried when the new one is refused, and told of") {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,29 @@ TEST_CASE("children that a program leaves behind hold nobody up, and end with it
     const auto limit = std::chrono::steady_clock::now() + 10s;
     while (!is_gone(pid) && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
     CHECK(is_gone(pid));
+}
+
+TEST_CASE("where orphans come to us, as to process 1, a program's are reaped, and a child that somebody else waits for is not") {
+    const pid_t other = ::fork();
+    if (other == 0) {
+        ::setpgid(0, 0);
+        ::_exit(7);
+    }
+    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    for (const char* script : {"sleep 300 & (sleep 300 & sleep 300) & echo left", "sleep 300 & kill -9 $$"}) run({"sh", "-c", script});
+    CHECK(::prctl(PR_SET_CHILD_SUBREAPER, 0) == 0);
+    int status = 0;
+    CHECK(::waitpid(other, &status, 0) == other);
+    CHECK(WEXITSTATUS(status) == 7);
+    CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);   // none is left
+}
+
+TEST_CASE("a program that leaves its group behind holds nobody up") {
+    const auto began = std::chrono::steady_clock::now();
+    std::string pid = output_of(run({"sh", "-c", "setsid sleep 300 & echo $!"}));
+    CHECK(std::chrono::steady_clock::now() - began < 8s);
+    REQUIRE(pid.size() > 1);
+    ::kill(std::stoi(pid), SIGKILL);   // where it had left already
 }
 
 TEST_CASE("a program has its own environment and nothing of ours but PATH and HOME") {

@@ -22,6 +22,7 @@ secret query 'key in a query&its+value'
 secret password 'pass:word+of/somebody'
 secret client 'secret-of+an/oauth=client'
 secret refresh 'first-refresh+token/of=all'
+secret refresh.other 'another-refresh+token/of=all'
 secret token 'minted+access/token=of-the.issuer'
 secret hmac 'key-of+a/signature=for-all'
 secret aws 'aws+secret/access=key/of=all'
@@ -114,7 +115,7 @@ credentials:
   mtls: {type: mtls, cert: {file: $scratch/vendor.crt}, key: {file: $scratch/vendor.key}}
   refused: {type: oauth2_client_credentials, token_url: $parrot/token/refused, $client, client_auth: client_secret_post, eager: false}
   odd: {type: oauth2_client_credentials, token_url: $parrot/token/odd, $client, client_auth: client_secret_post, eager: false}
-  garbage: {type: oauth2_refresh_token, token_url: $parrot/token/garbage, refresh_token: {file: $scratch/refresh}, $client, eager: false}
+  garbage: {type: oauth2_refresh_token, token_url: $parrot/token/garbage, refresh_token: {file: $scratch/refresh.other}, $client, eager: false}
   exchange-refused: {type: oauth2_token_exchange, token_url: $parrot/token/odd, subject_token: {file: $scratch/subject}, $issuer, eager: false}
   assertion-refused: {type: oauth2_jwt_bearer, token_url: $parrot/token/refused, key: {file: $scratch/signing.key}, issuer: me, $issuer, eager: false}
   gcp-refused: {type: gcp, source: service_account, key: {file: $scratch/google-refused.json}, scope: [all], $issuer, eager: false}

@@ -64,9 +64,19 @@ class IssuerRig {
     ~IssuerRig() { ::close(log_); }
 
     Result<Minted> fetch() {
-        Issuing issuing(world_, directory_.path(), [](const KeeperNotice&) {});
+        Issuing issuing(world_, state(), [](const KeeperNotice&) {});
         return issuing.fetch_once(policy_, policy_.config->credentials.front(), 10s);
     }
+    /// `during`, while a keeper has the credential, which is then stopped as at the end of the process.
+    template <class Call>
+    void while_kept(Call during) {
+        Issuing issuing(world_, state(), [](const KeeperNotice&) {});
+        auto policy = std::make_shared<PolicySnapshot>(policy_);
+        policy->credentials = carry_over(*policy->config, {});
+        issuing.follow(std::move(policy));
+        during();
+    }
+    const std::string& state() const { return directory_.path(); }
     /// The words of a fetch that fails; "" of one that does not.
     std::string fault() {
         const Result<Minted> minted = fetch();

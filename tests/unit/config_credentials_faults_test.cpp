@@ -174,6 +174,9 @@ TEST_CASE("keys that make no sense together are refused, with what to write") {
           "run and never shown"}},
         {"type: exec, command: [a], tls: {}",
          {"unknown key 'tls' in credentials.k: nothing is called: a program is run"}},
+        {"type: exec, command: [a], overlap: {secret: {env: O}}",
+         {"unknown key 'overlap' in credentials.k: what is fetched has no secret before it; only a client_secret has "
+          "one"}},
         {"type: hmac, key: {env: K}, string_to_sign: \"\"",
          {"'header' is missing in credentials.k: something has to carry the signature (or write {signature} in one of "
           "`headers`)",
@@ -225,6 +228,22 @@ TEST_CASE("Vault: what is read, and how to log in") {
          {"logins go in a circle in credentials.k.auth: k -> k; one of them needs its secret from a file or a "
           "variable"}},
     });
+}
+
+TEST_CASE("two credentials begin with one refresh token: both places are told") {
+    const auto crm = [](const std::string& name, const std::string& token) {
+        return "  " + name + ": {type: oauth2_refresh_token, refresh_token: " + token + ", token_url: \"https://a.example\", client_id: c, client_secret: {env: S}}\n";
+    };
+    const auto faults = [&](const std::string& policy) {
+        std::vector<std::string> found = told(PolicyWorld{}.decode("version: 1\ncredentials:\n" + policy));
+        std::erase_if(found, [](const std::string& line) { return line.find("warning") != line.npos; });
+        return found;
+    };
+    CHECK(faults(crm("crm", "{file: /r}") + crm("wide", "{file: /r}")) ==
+          std::vector<std::string>{
+              "4:53: credentials.wide begins with the refresh token of credentials.crm (policy.yaml:3:52): an issuer that rotates them takes each once, and "
+              "may take the second use for theft; get it one of its own, or let all vendors name one credential"});
+    CHECK(faults(crm("crm", "{file: /r}") + crm("wide", "{file: /other}") + crm("third", "{env: R}")).empty());
 }
 
 TEST_CASE("logins are told apart, and none is a vendor's credential") {

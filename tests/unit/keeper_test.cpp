@@ -8,6 +8,7 @@
 
 #include "proxy/base/codec.hpp"
 #include "proxy/issuers/desk.hpp"
+#include "proxy/issuers/refresh_flight.hpp"
 #include "tests/support/virtual_time.hpp"
 
 using namespace sluice;
@@ -40,6 +41,7 @@ class Issuer final : public Transport {
         --under_way;
         if (down) co_return Failure{Origin::vendor, Reason::connect_failed, Replay::safe, "connection refused"};
         trip.response->status = status;
+        if (!retry_after.empty()) trip.response->fields.add("Retry-After", retry_after);
         body_.emplace(answer.empty() ? "{\"access_token\":\"access-token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
         trip.response_body = &*body_;
         co_return Result<void>{};
@@ -53,6 +55,7 @@ class Issuer final : public Transport {
     unsigned status = 200;
     std::string answer, expires_in = "100";
     std::string asked;   // the last body that came
+    std::string retry_after;
     unsigned calls = 0, under_way = 0, most_at_once = 0;
 
   private:
@@ -78,7 +81,8 @@ struct World {
     Issuer issuer{time};
     CredentialBoard board;
     std::vector<std::string> told;
-    IssuerTools tools{time, issuer, ""};
+    RefreshFlights flights;
+    IssuerTools tools{time, issuer, flights, ""};
     CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
                             [this](const KeeperNotice& notice) { 
                                 told.push_back(std::string(name_of(notice.kind)) + ' ' + std::string(notice.detail));
@@ -639,4 +643,118 @@ TEST_CASE("which of a rotation's two secrets a vendor takes is known to all work
     });
     const std::string note = "note the vendor refuses the new secret, and still takes the one before it (overlap)";
     CHECK(std::count(world.told.begin(), world.told.end(), note) == 1);
+}
+
+TEST_CASE("what was fetched outlives a reload that changes how it is renewed, where it is put, and who may lack it") {
+    CredentialSpec other = client("pay");
+    const std::string what = GENERATE("refresh_before", "refresh_on", "eager", "placeholder", "overlap of the client's secret", "prefix");
+    CAPTURE(what);
+    if (what == "refresh_before") other.rules.refresh_before = 10s;
+    if (what == "refresh_on") other.rules.refresh_on = {401, 403};
+    if (what == "eager") other.rules.eager = false;
+    if (what == "placeholder") other.rules.placeholder = "PLACEHOLDER";
+    if (what.starts_with("overlap")) other.rules.overlap = {SecretSource::Kind::environment, "SLUICE_TEST_OLD", {}, {}};
+    if (what == "prefix") other.place.prefix = "Token ";
+    World world({client("pay")});
+    world.time.run_for(1s);
+    REQUIRE(world.value() == "Bearer access-token-1");
+    const auto expires = world.state()->expires;
+    world.issuer.down = true;
+    world.follow({other});
+    CHECK(world.value() == other.place.prefix + "access-token-1");
+    CHECK(world.state()->expires == expires);
+    CHECK(world.state()->needles);
+    world.time.run_for(60s);
+    CHECK(world.issuer.calls == 1);
+    world.time.run_for(20s);
+    CHECK((world.issuer.calls == 1) == (what == "refresh_before"));   // due 10 s before its end, which has come nearer by 12.5 s at most
+    CHECK(world.value() == other.place.prefix + "access-token-1");
+    world.issuer.down = false;
+    world.time.run_for(60s);
+    CHECK(world.value().starts_with(other.place.prefix + "access-token-"));
+}
+
+TEST_CASE("what a reload would fetch in another way is fetched anew") {
+    World world({client("pay")});
+    world.time.run_for(1s);
+    CredentialSpec other = client("pay");
+    std::get<OAuthSpec>(other.kind).scope = {"more"};
+    world.follow({other});
+    CHECK(world.value().empty());
+    world.time.run_for(1s);
+    CHECK(world.value() == "Bearer access-token-2");
+}
+
+TEST_CASE("a fetch that is under way when a reload changes what is put where serves the policy after it, and who waits under the one before") {
+    World world({});
+    world.issuer.takes = 1s;
+    world.follow({client("pay")});
+    const CredentialSlots before = world.slots;
+    world.time.run_for(100ms);
+    CredentialSpec other = client("pay");
+    other.place.prefix = "Token ";
+    world.follow({other});
+    CHECK(world.state()->coming);
+    world.time.run_for(2s);
+    CHECK(world.issuer.calls == 1);
+    CHECK(world.value() == "Token access-token-1");
+    REQUIRE(before[0]->state()->attachment);
+    CHECK(std::get<FixedValue>(before[0]->state()->attachment->how).value.reveal() == "Bearer access-token-1");
+}
+
+TEST_CASE("one that is fetched on demand is fetched once a reload makes it eager") {
+    World world({client("pay", false)});
+    world.time.run_for(1s);
+    REQUIRE(world.issuer.calls == 0);
+    world.follow({client("pay")});
+    world.time.run_for(1s);
+    CHECK(world.value() == "Bearer access-token-1");
+}
+
+TEST_CASE("an issuer that names a time is not asked before it, and one that names a day is asked after a minute") {
+    const unsigned status = GENERATE(429u, 503u);
+    const auto [said, least, most] = GENERATE(table<std::string, Duration, Duration>({{"30", 30s, 38s}, {"86400", 60s, 76s}}));
+    World world({client("pay")});
+    world.issuer.status = status;
+    world.issuer.retry_after = said;
+    world.time.run_for(least);
+    CHECK(world.issuer.calls == 1);
+    world.issuer.status = 200;
+    world.time.run_for(most - least);
+    CHECK(world.value() == "Bearer access-token-2");
+}
+
+TEST_CASE("a token that ended while the machine was suspended is not used afterwards") {
+    World world({client("pay")});
+    world.time.run_for(1s);
+    world.issuer.takes = 1s;
+    world.time.at_once([&] { world.keeper.slept(1h); });
+    CHECK(world.value().empty());
+    CHECK(world.state()->coming);
+    world.time.run_for(2s);
+    CHECK(world.value() == "Bearer access-token-2");
+    world.time.at_once([&] { world.keeper.slept(10s); });   // it is still good, and due so much earlier
+    CHECK(world.value() == "Bearer access-token-2");
+    world.time.run_for(60s);
+    CHECK(world.value() == "Bearer access-token-3");
+}
+
+TEST_CASE("a client's assertion is for the whole URL of the token endpoint, with its query, which is not told") {
+    CredentialSpec spec = client("pay");
+    auto& oauth = std::get<OAuthSpec>(spec.kind);
+    oauth.token_url.prefix = "/token?tenant=t1";
+    oauth.client.kind = ClientAuthSpec::Kind::private_key_jwt;
+    oauth.client.key.pem = {SecretSource::Kind::file, std::string(SLUICE_SOURCE_DIR) + "/tests/unit/data/jws/p256.pem", {}, {}};
+    World world({spec});
+    world.time.run_for(1s);
+    const std::string before = "client_assertion=";
+    const std::size_t at = world.issuer.asked.find(before);
+    REQUIRE(at != std::string::npos);
+    std::string claims = world.issuer.asked.substr(at + before.size());
+    claims.erase(0, claims.find('.') + 1);
+    const auto read = decode_base64url(claims.substr(0, claims.find('.')));
+    REQUIRE(read);
+    CHECK(read->find(R"("aud":"https://auth.example/token?tenant=t1")") != std::string::npos);
+    REQUIRE(world.minted.size() == 1);
+    CHECK(world.minted.front().issuer == "https://auth.example/token");
 }

@@ -22,15 +22,24 @@ RenewalPlan fetched(std::optional<Duration> lifetime, double draw = 0, RenewalTi
 TEST_CASE("a credential is renewed a fifth of its life before its end, at least 30 s, and never in its first half") {
     CHECK(fetched(1h).due() == start + 48min);
     CHECK(fetched(100s).due() == start + 70s);
-    CHECK(fetched(40s).due() == start + 20s);
+    CHECK(fetched(40s).due() == start + 24s);
     CHECK(fetched(1h, 0, {.before = 1min}).due() == start + 59min);
-    CHECK(fetched(1h, 0, {.before = 3h}).due() == start + 30min);
+    CHECK(fetched(1h, 0, {.before = 3h}).due() == start + 36min);
 }
 
 TEST_CASE("renewals are spread, towards the earlier side") {
     CHECK(fetched(1h, 0.999).due() < start + 46min);
     CHECK(fetched(1h, 0.999).due() > start + 44min);
-    CHECK(fetched(40s, 0.999).due() == start + 20s);
+}
+
+TEST_CASE("what lives shortly is renewed at a time that is spread as well, in time for another attempt") {
+    for (const Duration life : {1s, 5s, 40s, 60s}) {
+        const TimePoint late = fetched(life, 0).due(), early = fetched(life, 0.999).due();
+        CHECK(early >= start + life / 2);
+        CHECK(late - early >= life / 11);
+        CHECK(start + life - late >= life * 2 / 5);
+    }
+    CHECK(fetched(1h, 0, {.before = 3h}).due() - fetched(1h, 0.999, {.before = 3h}).due() > 5min);
 }
 
 TEST_CASE("a credential is used until 250 ms before its end, counted from when it was asked for") {
@@ -150,4 +159,46 @@ TEST_CASE("whatever happens, nothing is used after its end, and no fetch is due 
             if (plan.has_one(now)) CHECK(now < end);
         }
     }
+}
+
+TEST_CASE("no pause is shorter than what the issuer asks for, up to a minute, and those are spread too") {
+    RenewalPlan plan({}, true);
+    plan.failed(start, 0, 20s);
+    CHECK(plan.due() == start + 20s);
+    plan.failed(start, 0.999, 20s);
+    CHECK(plan.due() > start + 24s);
+    plan.failed(start, 0, 24h);
+    CHECK(plan.due() == start + 1min);
+    plan.failed(start, 0, 1ms);
+    CHECK(plan.due() > start + 500ms);
+}
+
+TEST_CASE("another policy's time before the end holds for the one at hand, and what is due stays due") {
+    RenewalPlan plan = fetched(1h);
+    plan.renew_before(start + 1min, 5min);
+    CHECK(plan.due() == start + 55min);
+    plan.renew_before(start + 1min, {});
+    CHECK(plan.due() == start + 48min);
+    plan.renew_before(start + 58min, 5min);
+    CHECK(plan.due() == start + 48min);
+    RenewalPlan soon = fetched(1h);
+    soon.renew_before(start + 40min, 24min);
+    CHECK(soon.due() == start + 40min);
+    RenewalPlan none({}, false);
+    none.renew_before(start, 5min);
+    CHECK(none.due() == never);
+}
+
+TEST_CASE("time in which the machine was suspended counts for a token's end, and for when it is due") {
+    RenewalPlan plan = fetched(1h);
+    plan.slept(20min);
+    CHECK(plan.due() == start + 28min);
+    CHECK(plan.usable_until() == start + 40min - 250ms);
+    RenewalPlan endless = fetched({});
+    endless.slept(20min);
+    CHECK(endless.usable_until() == never);
+    RenewalPlan none({}, true);
+    none.slept(20min);
+    CHECK(none.due() <= start);
+    CHECK_FALSE(none.has_one(start));
 }
