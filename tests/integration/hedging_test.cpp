@@ -327,7 +327,7 @@ TEST_CASE("the answer of an attempt that lost is read to its end, so that its co
     FakeVendor second([&](Wire& wire) {
         while (wire.read_request()) {
             hedged.release();   // it answers once the other one's answer is there, which would be tried again
-            eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port()) + "\",result=\"ok\"}") == 1; });
+            eventually([&] { return observed->metric("sluice_attempts_total{vendor=\"v\",endpoint=\"127.0.0.1:" + std::to_string(first.port()) + "\",result=\"throttled\"}") == 1; });
             wire.write(answer_with("200 OK", "second"));
         }
     });
