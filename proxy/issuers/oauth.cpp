@@ -1,5 +1,6 @@
 #include "proxy/issuers/oauth.hpp"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "proxy/base/codec.hpp"

@@ -26,7 +26,9 @@ std::shared_ptr<RefreshFlight> RefreshFlights::find(const std::string& store) co
     return found == flights_.end() ? nullptr : found->second;
 }
 
-void RefreshFlights::begin(const std::string& store, std::shared_ptr<RefreshFlight> flight) { flights_.emplace(store, std::move(flight)); }
+void RefreshFlights::begin(const std::string& store, std::shared_ptr<RefreshFlight> flight) {
+    flights_.emplace(store, std::move(flight));
+}
 
 void RefreshFlights::end(const std::string& store, Result<TokenGranted> answer) {
     const auto found = flights_.find(store);

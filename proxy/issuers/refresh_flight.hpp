@@ -1,5 +1,6 @@
-// A refresh token on its way to its issuer. An issuer that rotates takes each once, and its answer holds the only other one that is good. So of each one request is under way, whatever reloads and however
-// many wait for it, and once it is sent nobody breaks it off: who waits gives up in time, but the answer is read on, and kept. On the issuers' thread.
+// A refresh token on its way to its issuer. An issuer that rotates takes each once, and its answer holds the only other
+// one that is good. So of each one request is under way, whatever reloads and however many wait for it, and once it is
+// sent nobody breaks it off: who waits gives up in time, but the answer is read on, and kept. On the issuers' thread.
 #pragma once
 
 #include <functional>
@@ -20,7 +21,8 @@ struct RefreshFlight {
     const TimePoint began;
     Errand errand;   // of its own: the one that waits for it may end first
     std::optional<Result<TokenGranted>> answer;   // it is over
-    boost::intrusive::list<CredentialWait, boost::intrusive::constant_time_size<false>> waits;   // told when it is over, or everything is to end
+    /// Told when it is over, or when everything is to end.
+    boost::intrusive::list<CredentialWait, boost::intrusive::constant_time_size<false>> waits;
 };
 
 class RefreshFlights {
@@ -34,7 +36,8 @@ class RefreshFlights {
     bool none() const { return flights_.empty(); }
     /// `idle` is called when the last one ends, inside of `end`.
     void when_none(std::function<void()> idle) { idle_ = std::move(idle); }
-    /// No other begins, nobody waits any more, and those end that have not sent their token. How long the others may be given: the longest `timeout` of theirs.
+    /// No other begins, nobody waits any more, and those end that have not sent their token. How long the others may be
+    /// given: the longest `timeout` of theirs.
     Duration stop();
     bool stopping() const { return stopping_; }
 

@@ -36,7 +36,7 @@ class RotatingIssuer final : public Transport {
         const std::string shown = at == form.npos ? "" : form.substr(at + 14, form.find('&', at + 14) - at - 14);
         asked.push_back(shown);
         const std::size_t call = asked.size();
-        std::string answer = "{\"access_token\":\"access-token-" + std::to_string(call) + "\",\"expires_in\":" + std::to_string(lifetime.count());
+        std::string answer = "{\"access_token\":\"access-token-" + std::to_string(call) + "\",\"expires_in\":100";
         const bool good = shown.empty() || shown == good_one;
         if (!shown.empty()) good_one = good ? "refresh-" + std::to_string(call) : "none: stolen";
         answer += shown.empty() ? "}" : ",\"refresh_token\":\"" + good_one + "\"}";
@@ -47,7 +47,8 @@ class RotatingIssuer final : public Transport {
         const Wait how = co_await time_.wait(wakeup, std::min(end, trip.limits.total));
         under_way = nullptr;
         --under_way_;
-        if (how == Wait::interrupted || time_.now() < end) co_return Failure{Origin::vendor, Reason::timeout_total, Replay::unsafe, "broken off"};
+        if (how == Wait::interrupted || time_.now() < end)
+            co_return Failure{Origin::vendor, Reason::timeout_total, Replay::unsafe, "broken off"};
         trip.response->status = good ? 200 : 400;
         trip.response_body = &bodies_.emplace_back(good ? answer : R"({"error":"invalid_grant"})");
         co_return Result<void>{};
@@ -59,7 +60,6 @@ class RotatingIssuer final : public Transport {
     }
 
     Duration takes = 100ms;
-    std::chrono::seconds lifetime = 100s;
     std::string good_one = "refresh-first";
     std::vector<std::string> asked;   // with which token; "": of another grant
     unsigned most_at_once = 0;
@@ -92,7 +92,8 @@ CredentialSpec crm(std::vector<std::string> scope = {"a"}, OAuthSpec::Grant gran
     oauth.token_url = {Scheme::https, {"auth.example", 443, false}, "/token"};
     oauth.client.client_id = "us";
     oauth.scope = std::move(scope);
-    if (grant == OAuthSpec::Grant::refresh_token) oauth.refresh_token = {SecretSource::Kind::environment, first_token, {}, {}};
+    if (grant == OAuthSpec::Grant::refresh_token)
+        oauth.refresh_token = {SecretSource::Kind::environment, first_token, {}, {}};
     spec.kind = oauth;
     spec.issuer = 0;
     return spec;
@@ -105,7 +106,8 @@ struct World {
     CredentialBoard board;
     RefreshFlights flights;
     IssuerTools tools{time, issuer, flights, state_directory.path};
-    CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); }, [](const KeeperNotice&) {}};
+    CredentialKeeper keeper{tools, board, [](Task<void> task) { spawn(std::move(task)); },
+                            [](const KeeperNotice&) {}};
     CredentialSlots slots;
 
     World() { ::setenv(first_token, "refresh-first", 1); }
@@ -145,7 +147,7 @@ using Tokens = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("a reload while a refresh token is under way waits for its answer, and goes on with the token that came in it") {
+TEST_CASE("a reload while a refresh token is under way waits for its answer, and goes on with what came in it") {
     const bool renewal = GENERATE(false, true);
     CAPTURE(renewal);
     World world;
@@ -165,7 +167,7 @@ TEST_CASE("a reload while a refresh token is under way waits for its answer, and
     CHECK(world.value() == "Bearer access-token-" + std::to_string(world.issuer.asked.size()));
 }
 
-TEST_CASE("an answer to a refresh token that comes after the deadline is read on and kept, and serves who asks meanwhile") {
+TEST_CASE("an answer to a refresh token that comes too late is read on and kept, and serves who asks meanwhile") {
     World world;
     world.issuer.takes = 8s;
     world.follow(crm());
@@ -201,7 +203,7 @@ TEST_CASE("an issuer that never answers is given up after a minute") {
     CHECK(world.issuer.asked.size() == 2);
 }
 
-TEST_CASE("at the end the answer to a refresh token that has been sent is waited for and kept; anything else is broken off") {
+TEST_CASE("at the end the answer to a refresh token that was sent is waited for and kept; all else is broken off") {
     const auto grant = GENERATE(OAuthSpec::Grant::refresh_token, OAuthSpec::Grant::client_credentials);
     World world;
     world.issuer.takes = 1500ms;
