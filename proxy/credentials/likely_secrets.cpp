@@ -77,6 +77,14 @@ std::size_t value_behind(std::string_view line, std::string_view name, std::size
     return sign > gap && (of_option || of_scheme) ? sign : line.npos;
 }
 
+/// Where a URL's authority begins at that `:`, and has who asks before its host (`://user:password@host`): the `@`.
+std::size_t end_of_userinfo(std::string_view line, std::size_t at) {
+    if (!line.substr(at).starts_with("://")) return line.npos;
+    const std::string_view authority = line.substr(at + 3, std::min(line.find_first_of("/ \t\"'?#", at + 3), line.size()) - at - 3);
+    const std::size_t sign = authority.rfind('@');
+    return sign == authority.npos || sign == 0 ? line.npos : at + 3 + sign;
+}
+
 /// Of the value that begins there: to the quote that ends it, or to what ends a word.
 std::size_t end_of_value(std::string_view line, std::size_t at) {
     if (at < line.size() && (line[at] == '"' || line[at] == '\'')) {
@@ -95,7 +103,11 @@ std::string mask_likely_secrets(std::string_view line) {
         const std::size_t end = static_cast<std::size_t>(stop - line.begin());
         const std::string_view word = line.substr(at, end - at);
         if (word.empty()) {
+            const std::size_t known = end_of_userinfo(line, at);
             out += line[at++];
+            if (known == line.npos) continue;
+            out.append("//***");
+            at = known;
             continue;
         }
         const std::size_t value = names_a_secret(word) || is_scheme(word) ? value_behind(line, word, end) : line.npos;

@@ -187,8 +187,7 @@ Task<Result<bool>> read_body(Exchange& ex) {
         go_on.phrase = "Continue";
         Result<void> told = co_await ex.application->inform(go_on);
         if (!told) co_return std::move(told.error());
-        ex.request.fields.remove(Known::expect);
-        ex.pristine.fields.remove(Known::expect);
+        ex.drop_expect();
     }
     ex.activity.last = Core::now();
     Result<bool> whole = co_await ex.replay.read_whole(ex.limits, ex.activity);
@@ -284,7 +283,7 @@ Task<bool> renew_credential(Core& core, Exchange& ex) {
 }
 
 void note_taken_credential(Exchange& ex) {
-    if (!ex.attached || !ex.attached->previous || ex.response.status >= 500 || says_refused(ex)) return;
+    if (!ex.attached || !ex.attached->previous || ex.response.status >= 400 || says_refused(ex)) return;   // a 429 may come before anybody has looked at it
     ex.policy->credentials.secret_taken(*ex.credential(), ex.attached->serial, ex.attached_previous);
 }
 

@@ -91,6 +91,10 @@ struct Exchange {
     RequestHead bare;                        // the request before any credential; kept only where it cannot be told from the request after it
     /// As the application wrote it, where a credential went into it: the one that may be told.
     const RequestHead& without_credential() const { return bare.method.empty() ? request : bare; }
+    /// Nobody has to be asked for the body any more.
+    void drop_expect() {
+        for (RequestHead* head : {&request, &pristine, &bare}) head->fields.remove(Known::expect);
+    }
     bool body_signed = false;                // the body of the latest attempt goes through:
     ResignedBody resigned;
     std::vector<HeldLimit> held;             // one for each limit of `serving` and its route

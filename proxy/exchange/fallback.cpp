@@ -46,7 +46,7 @@ void drop_what_was_for(const Vendor& vendor, const Config& config, RequestHead& 
 Failure cannot_have(std::string why) { return {Origin::sluice, Reason::bad_request, Replay::safe, std::move(why), {}}; }
 
 Failure too_large(const Exchange& ex) {
-    return cannot_have("the request's body is larger than retry.buffer (" + std::to_string(ex.route ? ex.route->keeps : ex.vendor->keeps) + " bytes), so it cannot be rewritten");
+    return cannot_have("the request's body is larger than the " + std::to_string(ex.route ? ex.route->keeps : ex.vendor->keeps) + " bytes that are kept of one (`retry.buffer`), so it cannot be rewritten");
 }
 
 }  // namespace

@@ -348,7 +348,7 @@ Task<Result<void>> run_exchange(Core& core, Exchange& ex) {
                 hold_limits(ex, Core::now());
             }
             ex.replay.rewind();
-            if (ex.replay.whole()) ex.request.fields.remove(Known::expect);   // what it would ask for is here
+            if (ex.replay.whole()) ex.drop_expect();
             endpoint = step.endpoint;
             if (hedges(ex))
                 last = co_await attempt_hedged(core, ex, plan, endpoint);

@@ -27,7 +27,7 @@ std::string first_line(std::string_view complaint, std::string_view output) {
     while (!complaint.empty() && is_blank(complaint.front())) complaint.remove_prefix(1);
     const std::string_view line = complaint.substr(0, complaint.find_first_of("\r\n"));
     std::string out;
-    for (std::size_t at = 0; at < line.size();) {
+    for (std::size_t at = 0; at < line.size() && out.size() <= most_shown;) {
         const auto end = std::find_if_not(line.begin() + static_cast<std::ptrdiff_t>(at), line.end(), is_of_word);
         const std::string_view word = line.substr(at, static_cast<std::size_t>(end - line.begin()) - at);
         if (word.size() >= least_secret && output.find(word) != output.npos) out += "***";

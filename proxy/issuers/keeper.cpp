@@ -31,12 +31,13 @@ bool fetched_alike(const CredentialSpec& now, const CredentialSpec& before) {
 }
 
 // Of the same user, where there is one.
-std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& now, Secret secret) {
+std::optional<Attachment> previous_of(const CredentialSpec& spec, const Minted& now, const std::optional<Secret>& secret) {
+    if (!secret) return {};
     Minted before;
     if (const auto* pair = std::get_if<UserPassword>(&now.what))
-        before.what = UserPassword{pair->username, std::move(secret)};
+        before.what = UserPassword{pair->username, *secret};
     else
-        before.what = std::move(secret);
+        before.what = *secret;
     auto made = make_attachment(spec, before);
     if (!made) return {};
     return std::move(*made);
@@ -86,7 +87,8 @@ struct CredentialKeeper::Kept {
     IssuerMemory memory;
     std::optional<Minted> got;                // what the attachment was made of
     std::optional<Attachment> attachment;
-    std::optional<Attachment> previous;       // `overlap`, where it is the vendor that takes it
+    std::optional<Secret> previous_secret;    // `overlap`, where it is the vendor that takes it
+    std::optional<Attachment> previous;       // made of it
     std::optional<Attachment> replaced;       // by the one at hand
     std::shared_ptr<const Needles> needles;   // of the three
     std::vector<WatchedFile> files, changed;  // that it depends on; as they were at the last look, where that was otherwise
@@ -166,6 +168,7 @@ void CredentialKeeper::move(Kept& kept, std::shared_ptr<CredentialSlot> slot, co
         Result<Attachment> made = make_attachment(spec, *kept.got);
         if (made) {
             kept.attachment = std::move(*made);
+            kept.previous = previous_of(spec, *kept.got, kept.previous_secret);
             kept.needles = needles_of(kept.attachment, kept.previous, kept.replaced);
             kept.serial = board_.next_serial();
         } else {   // what comes next may not do either: that is told as of any other
@@ -186,6 +189,7 @@ void CredentialKeeper::tell_former(Kept& kept) {
             Result<Attachment> made = make_attachment(slot->spec(), *kept.got);
             state->attachment.reset();
             if (made) state->attachment = std::move(*made);
+            state->previous = previous_of(slot->spec(), *kept.got, kept.previous_secret);
         }
         if (!state->attachment && state->fault.empty()) state->fault = "credential '" + slot->spec().name + "' was changed by a reload; send the request again";
         board_.post({{slot, std::move(state)}});
@@ -377,10 +381,10 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
     Errand errand(tools_, kept->config, kept->contexts, kept->spec, std::shared_ptr<IssuerMemory>(kept, &kept->memory), later(began, errand_time));
     kept->errand = &errand;
     Result<Minted> got = co_await fetch_credential(errand);
-    std::optional<Attachment> previous;
+    std::optional<Secret> previous_secret;
     if (got && overlaps_at_vendor(kept->spec)) {
         Result<Secret> secret = co_await errand.secret(kept->spec.rules.overlap);
-        if (secret) previous = previous_of(kept->spec, *got, std::move(*secret));   // else it is gone, as soon as nobody takes it any more
+        if (secret) previous_secret = std::move(*secret);   // else it is gone, as soon as nobody takes it any more
     }
     kept->errand = nullptr;
     kept->files = errand.depends_on();
@@ -402,6 +406,8 @@ Task<void> CredentialKeeper::fetch(KeptPtr kept) {
         co_return;
     }
     kept->got = *got;
+    kept->previous_secret = std::move(previous_secret);
+    std::optional<Attachment> previous = previous_of(kept->spec, *got, kept->previous_secret);
     if (!same(kept->attachment, *made) || !same(kept->previous, previous)) {   // what is the same need not be tried again by who was refused with it
         kept->replace(std::move(*made));
         kept->previous = std::move(previous);

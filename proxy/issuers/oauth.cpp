@@ -241,7 +241,9 @@ Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
         errand.learn_from(flight->errand);
         if (!flight->answer) {
             const std::string where = text_of(spec.token_url);
-            if (flight->errand.sent_since()) errand.add_call({"POST", where, 0, Reason::timeout_total, {}, Errand::now() - *flight->errand.sent_since()});
+            if (errand.flights().stopping()) co_return errand.failure("broken off");
+            if (!flight->errand.sent_since()) co_return errand.failure("its refresh token could not be sent in time");
+            errand.add_call({"POST", where, 0, Reason::timeout_total, {}, Errand::now() - *flight->errand.sent_since()});
             co_return errand.failure(where + " has not answered in time; the answer is waited for all the same, since it may hold the next refresh token");
         }
         if (!(spec_of(*flight) == spec)) continue;   // a reload has changed what is asked for

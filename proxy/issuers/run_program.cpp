@@ -187,8 +187,12 @@ class Child {
         signal(SIGKILL);
         siginfo_t info;
         while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
-        // Where orphans come to us, as to whoever is process 1 in a container, they are ours to reap, or they stay for good: those of this group, whom nobody else waits for. All of it was just killed.
-        while (::waitpid(-pid_, nullptr, 0) > 0 || errno == EINTR) {}
+        // Where orphans come to us, as to whoever is process 1 in a container, they are ours to reap, or they stay for good: those of this group, whom nobody else waits for. All of it was just killed; but for who may not be, by us: nobody waits long for those.
+        for (int left = 100; left > 0;) {
+            const pid_t reaped = ::waitpid(-pid_, nullptr, WNOHANG);
+            if (reaped < 0 && errno != EINTR) break;
+            if (reaped == 0) std::this_thread::sleep_for(10ms), --left;
+        }
         while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}   // it may have ended before it had a group
     }
     /// To all its group; to itself alone before it has one.

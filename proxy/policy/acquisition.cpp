@@ -10,6 +10,10 @@ bool needs_seat(const HeldLimit& held, const Terms& terms) {
     return terms.seated && held.limit->spec.seats;
 }
 
+Duration time_of_one(const Rate& rate) {
+    return rate.per / std::max<std::int64_t>(static_cast<std::int64_t>(rate.count), 1);
+}
+
 WaitQueue& queue_for(const HeldLimit& held, bool seat) {
     return seat ? held.place.sitters() : held.place.spenders();
 }
@@ -86,7 +90,7 @@ bool may_be_had(std::span<const HeldLimit> limits, const Terms& terms, TimePoint
         TimePoint ready_at = held.place.full(held.spent, held.cost_tokens, at).retry_at;
         const WaitQueue& queue = queue_for(held, needs_seat(held, terms));
         if (spec.rate && held.spent.rate.cost == 0 && !queue.lets_pass(held.priority))
-            ready_at = later(ready_at, spec.rate->rate.per / std::max<std::int64_t>(spec.rate->rate.count, 1) * queue.size());
+            ready_at = later(ready_at, time_of_one(spec.rate->rate) * queue.size());
         return ready_at <= std::min(later(at, spec.wait), terms.end);
     });
 }
@@ -142,6 +146,27 @@ bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
 
 bool Acquisition::stays_first(Stand& stand, TimePoint now) const {
     return (now >= stays_from_ || joined_ > often) && stand.turn && stand.turn->leads();
+}
+
+// Before it sleeps in that queue. Until when: at the end of its stay elsewhere it looks again.
+TimePoint Acquisition::stay_or_leave(Stand& at, const Full& full, TimePoint until, TimePoint now) {
+    if (!stays_first(at, now)) {
+        leave_all_but(&at);
+        return until;
+    }
+    if (std::exchange(awaited_, &at) != &at) awaited_since_ = now;
+    const TimePoint comes = full.only_time_helps() ? full.retry_at : now;  // at the earliest
+    for (HeldLimit& held : limits_) {
+        Stand& stand = stand_at(held);
+        if (&stand == &at || !stand.turn) continue;
+        const auto& rate = held.limit->spec.rate;
+        const TimePoint end = later(awaited_since_, rate ? std::max(patience, time_of_one(rate->rate)) : patience);
+        if (now >= end || comes > end)
+            stand.turn.reset();
+        else
+            until = std::min(until, end);
+    }
+    return until;
 }
 
 // All of it, or which limit refuses. Of several it is one that can only refuse for good, else one in whose queue it is,
@@ -203,8 +228,7 @@ Acquisition::Next Acquisition::go(TimePoint now) {
         if (!until) leave_all_but(nullptr);
         if (!until) return {{}, blocked->by, blocked->full};
         if (*until <= now) continue;
-        if (!stays_first(stand, now)) leave_all_but(&stand);
-        return {until, nullptr, {}};
+        return {stay_or_leave(stand, blocked->full, *until, now), nullptr, {}};
     }
 }
 

@@ -19,8 +19,10 @@
 // moment. So whoever has waited for half of its shortest `wait`, or has moved often, does not leave the queues that it
 // stands in for the next one, as long as nobody there is sooner or has waited longer: it stays first, what comes free
 // meanwhile waits for it, and it goes as soon as the last of its limits has a place. Even then it holds nothing of any.
-// No two keep each other from theirs: of two that wait in one queue only one has waited longer. And it keeps nobody
-// waiting longer than until the next place of the limit it waits for.
+// No two keep each other from theirs: of two that wait in one queue only one has waited longer. But what is idle for it
+// is nobody's: so it stays for a moment only, `patience` or the time of one call of that rate, and not at all where the
+// place that it waits for is known to come later. Of two crossing rates it goes so, as it stays with the slower one;
+// where seats cross that are all taken for long it may be refused.
 //
 // A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in:
 // so nobody waits longer than the longest wait of its limits.
@@ -118,15 +120,19 @@ class Acquisition {
     bool in_vain(const Blocked& blocked, TimePoint now) const;
     bool waits() const { return joined_ > 0; }
     bool stays_first(Stand& stand, TimePoint now) const;
+    TimePoint stay_or_leave(Stand& at, const Full& full, TimePoint until, TimePoint now);
 
     static constexpr unsigned often = 8;  // moves
+    static constexpr Duration patience = 250ms;
 
     const std::span<HeldLimit> limits_;
     const Terms terms_;
     const TimePoint since_;
-    TimePoint stays_from_;      // in the queues that it leads
-    unsigned joined_ = 0;       // queues, ever
-    std::vector<Stand> stands_;  // one for each limit
+    TimePoint stays_from_;            // in the queues that it leads
+    const Stand* awaited_ = nullptr;  // where it waits while it stays elsewhere ...
+    TimePoint awaited_since_{};       // ... since then
+    unsigned joined_ = 0;             // queues, ever
+    std::vector<Stand> stands_;       // one for each limit
 };
 
 }  // namespace sluice

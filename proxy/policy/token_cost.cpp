@@ -75,11 +75,14 @@ TokenEstimate estimate_tokens(std::string_view body, std::uint64_t size) {
     JsonScan scan;
     Estimate estimate;
     std::string_view left = body.substr(0, most_scanned);
-    const std::uint64_t unseen = std::max<std::uint64_t>(size, left.size()) - left.size();
+    std::uint64_t unseen = std::max<std::uint64_t>(size, left.size()) - left.size();
     while (const JsonScan::Value* value = scan.next(left)) {
         if (scan.depth() > 0) estimate.take(scan, *value);
     }
-    if (const JsonScan::Value* value = scan.cut(); value && scan.depth() > 0) estimate.take(scan, *value);
+    if (const JsonScan::Value* value = scan.cut(); value && scan.depth() > 0) {
+        estimate.take(scan, *value);
+        if (!is_prompt(scan, *value)) unseen = 0;  // the rest of an image, most of it
+    }
     std::uint64_t prompt = estimate.prompt() + unseen / 4;
     const std::size_t first = body.find_first_not_of(" \t\r\n");
     const bool json = first != body.npos && (body[first] == '{' || body[first] == '[') && !scan.failed();

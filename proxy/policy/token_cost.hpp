@@ -28,7 +28,7 @@ struct TokenEstimate {
 /// The prompt (a quarter of the bytes of its texts; images and files are left out) and what may be answered at most
 /// (`max_tokens`, `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens`), `n` times. What is not JSON, or has
 /// no prompt, is not answered: a quarter of its bytes. At least 1. `body` may be the first part of a whole of `size`
-/// bytes: what is behind it counts as text.
+/// bytes: what is behind it counts as text, unless it breaks off in something else.
 TokenEstimate estimate_tokens(std::string_view body, std::uint64_t size);
 inline TokenEstimate estimate_tokens(std::string_view body) { return estimate_tokens(body, body.size()); }
 

@@ -158,7 +158,7 @@ TEST_CASE("where a vendor cannot stand in the application hears what became of t
         const char* why;
     };
     const Row rows[] = {
-        {sets_a_member, "", large, "the request's body is larger than retry.buffer (1024 bytes)"},
+        {sets_a_member, "", large, "the request's body is larger than the 1024 bytes that are kept of one (`retry.buffer`)"},
         {sets_a_member, "", "{\"q\":", "the request's body is no JSON"},
         {sets_a_member, "allow: [\"GET /**\"]\n", "{}", "no allow rule of vendor 'two' matches PUT /v1/x"},
         {"path: {\"/v1/**\": \"/v2/**\"}", "allow: [\"* /v1/**\"]\n", "{}", "/v2/x"},

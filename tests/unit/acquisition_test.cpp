@@ -236,6 +236,32 @@ TEST_CASE("where limits cross, who has waited for half of its time stays first f
     CHECK(young.posted == 1);
 }
 
+TEST_CASE("who stays first for one limit while it waits for another does so for a moment, and not for a place known to come later") {
+    const bool seats = GENERATE(true, false);
+    LiveLimit common(spec_of({.rate = per_second(10), .wait = 2s}), seed);
+    LiveLimit slow(spec_of(seats ? Parts{.seats = 1, .wait = 30s} : Parts{.rate = RateSpec{{1, 10s}, 1}, .wait = 30s}), seed);
+    Caller first({&common}), holds({&slow}), both({&common, &slow}), young({&common});
+    REQUIRE(first.at_once(start));
+    REQUIRE(holds.at_once(start));
+    both.begin(start);
+    REQUIRE(both.waits_for(common));
+    const auto until = both.go(at(1100ms)).until;  // there is a place of the one, and none of the other
+    CHECK(both.waits_for(slow));
+    CHECK(both.waits_for(common) == seats);
+    const auto begun = young.begin(at(1100ms));
+    if (seats) {
+        CHECK(until == at(1350ms));
+        CHECK(young.waits_for(common));
+        CHECK(both.go(at(1350ms)).until == at(30s));
+        CHECK_FALSE(both.waits_for(common));
+        CHECK(both.waits_for(slow));
+        CHECK(young.posted == 1);
+        CHECK(is_taken(young.go(at(1350ms))));
+    } else {
+        CHECK(is_taken(begun));
+    }
+}
+
 TEST_CASE("all waiting of one exchange has one beginning, and each limit refuses by its own wait") {
     LiveLimit rates(spec_of({.rate = per_second(1), .wait = 3s}), seed);
     LiveLimit seats(spec_of({.seats = 1, .wait = 1500ms}), seed);
@@ -700,18 +726,22 @@ TEST_CASE("where two limits cross and both are always asked for, who needs both 
     struct Case {
         Parts one, two;
         std::uint64_t first, second;  // that each lets through in 10 s, of calls that last 10 ms
+        int callers = 30;
+        Duration wait = 2s;
     };
     for (const Case& c : {Case{{per_second(100)}, {per_second(100)}, 1000, 1000},
                           Case{{per_second(100, 5)}, {per_second(90, 5)}, 1000, 900},
                           Case{{per_second(100, 5)}, {per_second(30, 2)}, 1000, 300},
+                          Case{{per_second(100)}, {per_second(3)}, 1000, 30, 12, 8s},
+                          Case{{per_second(3)}, {per_second(2)}, 30, 20, 6, 8s},
                           Case{{.seats = 1}, {.seats = 1}, 1000, 1000}, Case{{.seats = 2}, {.seats = 4}, 2000, 4000},
                           Case{{per_second(100)}, {.seats = 1}, 1000, 1000}}) {
         Parts first = c.one, second = c.two;
-        first.wait = second.wait = 2s;
+        first.wait = second.wait = c.wait;
         LiveLimit one(spec_of(first), seed), two(spec_of(second), seed);
         Flow flow;
-        const auto went = flow.run({{&one}, {&two}, {&one, &two}}, 30, 10ms);
-        CAPTURE(went, flow.refused);
+        const auto went = flow.run({{&one}, {&two}, {&one, &two}}, c.callers, 10ms);
+        CAPTURE(c.first, c.second, went, flow.refused);
         CHECK(flow.refused == std::vector<std::uint64_t>(3));
         CHECK((went[0] + went[2]) * 100 >= c.first * 85);
         CHECK((went[1] + went[2]) * 100 >= c.second * 85);

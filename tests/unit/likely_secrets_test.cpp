@@ -28,6 +28,9 @@ TEST_CASE("what stands behind the name of a secret is masked, however it looks")
         {"Authorization: Bearer t1ger", "Authorization: Bearer ***"},
         {"sent Basic dTpwMQ== to it", "sent Basic *** to it"},
         {"token=", "token="},
+        {"fatal: unable to access 'https://bot:hunter2pass@git.example/x/'", "fatal: unable to access 'https://***@git.example/x/'"},
+        {"postgres://svc:p/w@db:5432/x, http://host.example/a@b", "postgres://svc:p/w@db:5432/x, http://host.example/a@b"},
+        {"psql postgres://svc:pw@db:5432/x?a=b", "psql postgres://***@db:5432/x?a=b"},
     };
     for (const auto& [before, after] : before_and_after) CHECK(mask_likely_secrets(before) == after);
 }

@@ -82,6 +82,7 @@ TEST_CASE("who does not say how much may be answered costs what is usual, each o
     CHECK(estimate_tokens("{" + prompt + R"(,"max_tokens":7})").cost(250) == 107);
     CHECK(estimate_tokens("{" + prompt).cost(250) == 350);  // the first part of a body
     CHECK(estimate_tokens("{" + prompt, 1000 + prompt.size() + 1).cost(250) == 600);  // of which the rest is not seen
+    CHECK(estimate_tokens("{" + prompt + R"(,"source":{"data":"AAAA)", 4'000'000).cost(250) == 350);  // of an image
     for (const char* unanswered : {"", "{}", "[]", R"({"model":"m"})", "file=data", "\"x\""}) {
         CAPTURE(unanswered);
         CHECK(estimate_tokens(unanswered).cost(250) <= 2);
