@@ -273,3 +273,32 @@ TEST_CASE("an answer that comes after another rotation does not bring the secret
     CHECK(proxy.get("pay.example").status() == 200);
     CHECK(vendor.latest() == 2);
 }
+
+TEST_CASE("a reload that puts a credential elsewhere puts the secret before it there too") {
+    Seen seen;
+    FakeVendor vendor(
+        [&seen](Wire& wire) {
+            while (auto request = wire.read_request()) {
+                seen.add(*request);
+                const bool good = request->field("x-here") == "the-old-secret" || request->field("x-there") == "the-old-secret";
+                wire.write(std::string("HTTP/1.1 ") + (good ? "200 OK" : "401 Unauthorized") + "\r\nContent-Length: 0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    FakeVault vault;
+    vault.put("app", {{"key", "the-new-secret"}});
+    const TemporaryDirectory files;
+    const std::string before = files.file("before", "the-old-secret"), login = vault.login_yaml("t-1", files);
+    const auto policy = [&](const std::string& header) {
+        return "credentials:\n" + login + "  k: {type: api_key, header: " + header + ", value: {vault: kv/data/app#key, login: vault}, overlap: {secret: {file: " + before +
+               "}}}\nvendors:\n" + vendor_yaml("pay", "pay.example", vendor, true, "credential: k");
+    };
+    TestProxy proxy(policy("X-Here"));
+    REQUIRE(eventually([&] { return proxy.get("pay.example").status() == 200; }));
+    proxy.rewrite(policy("X-There"));
+    REQUIRE(proxy.reload().status() == 200);
+    CHECK(proxy.get("pay.example").status() == 200);
+    const Message last = seen.all().back();
+    CHECK(last.field("x-there") == "the-old-secret");
+    CHECK(last.field("x-here").empty());
+}
