@@ -177,6 +177,8 @@ std::string retries_in_words(const Explanation& explanation, const Effective& ef
     std::string text = "up to " + std::to_string(retry.max) + " more on " + (on.empty() ? "nothing" : on) +
                        "; backoff " + in_words(words.at("backoff")) + ", budget " + in_words(words.at("budget")) +
                        ", buffer " + in_words(words.at("buffer"));
+    const std::size_t keeps = explanation.route ? explanation.route->keeps : vendor.keeps;
+    if (keeps != retry.buffer) text += " (" + format_size(keeps) + " are kept, for who else needs a body)";
     if (elsewhere) text += "; what could not be sent goes on elsewhere first";
     const std::string& method = explanation.method;
     if (!is_idempotent(method) && !effective.idempotency.generates(method))

@@ -103,8 +103,11 @@ bool spend_again(Exchange& ex, TimePoint now) { return spend_at_once(ex.held, te
 
 bool may_be_had(const Exchange& ex, TimePoint at) { return may_be_had(ex.held, terms_of(ex), at); }
 
-void put_rates_back(Exchange& ex, TimePoint now) {
-    for (HeldLimit& held : ex.held) held.place.refund_rate(held.spent, now);
+void put_back(Exchange& ex, TimePoint now) {
+    for (HeldLimit& held : ex.held) {
+        held.place.refund_rate(held.spent, now);
+        held.place.settle(held.spent, 0, now);
+    }
 }
 
 void give_back(Exchange& ex, TimePoint now) { give_back(ex.held, terms_of(ex), now); }

@@ -20,11 +20,11 @@ bool acquire_at_once(Exchange& ex);
 /// Likewise of one that began to wait then. A Failure: the refusal, with `ex.refusal_fields` set, or why the wait was cut short; nothing is held then.
 Task<Result<void>> acquire(Core& core, Exchange& ex, TimePoint began);
 
-/// Without the seats, and without waiting, for an attempt that is decided upon: it is made at once, or gives its rates back (`put_rates_back`) until it is. False: nothing but the seats is held.
+/// Without the seats, and without waiting, for an attempt that is decided upon: it is made at once, or puts back what it has (`put_back`) until it is. False: nothing but the seats is held.
 bool spend_again(Exchange& ex, TimePoint now);
 /// Is there likely to be a place for an attempt then, or by the end of the limits' waiting after that?
 bool may_be_had(const Exchange& ex, TimePoint at);
-void put_rates_back(Exchange& ex, TimePoint now);
+void put_back(Exchange& ex, TimePoint now);
 
 /// What nothing was sent for comes back: a rate counts what was sent, tokens what was answered. Seats do in any case.
 void give_back(Exchange& ex, TimePoint now);

@@ -172,7 +172,7 @@ Spend may_spend_attempt(Exchange& ex, Duration in) {
     const bool spent = spend_again(ex, now);
     if (!spent && !may_be_had(ex, later(now, in))) return Spend::no_place;
     const bool paid = ex.serving->live->budget->take(ex.retry().budget, now);
-    if (!paid || in > Duration{}) put_rates_back(ex, now);
+    if (!paid || in > Duration{}) put_back(ex, now);
     return paid ? Spend::yes : Spend::over_budget;
 }
 

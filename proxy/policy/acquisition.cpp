@@ -14,6 +14,13 @@ Duration time_of_one(const Rate& rate) {
     return rate.per / std::max<std::int64_t>(static_cast<std::int64_t>(rate.count), 1);
 }
 
+// What is worth waiting for where nobody else goes meanwhile.
+Duration moment_at(const HeldLimit& held) {
+    constexpr Duration least = 250ms;
+    const auto& rate = held.limit->spec.rate;
+    return rate ? std::max(least, time_of_one(rate->rate)) : least;
+}
+
 WaitQueue& queue_for(const HeldLimit& held, bool seat) {
     return seat ? held.place.sitters() : held.place.spenders();
 }
@@ -117,7 +124,7 @@ Acquisition::Acquisition(std::span<HeldLimit> limits, const Terms& terms, const 
         waiter.since = sleeper.since;
         waiter.tie = reinterpret_cast<std::uintptr_t>(sleeper.whom);
         if (const Duration wait = held.limit->spec.wait; wait > Duration{})
-            stays_from_ = std::min(stays_from_, later(since_, wait / 2));
+            stays_from_ = std::min(stays_from_, later(since_, wait / 2)), longest_wait_ = std::max(longest_wait_, wait);
     }
 }
 
@@ -135,12 +142,17 @@ WaitQueue& Acquisition::queue_of(HeldLimit& held) const {
     return queue_for(held, needs_seat(held, terms_));
 }
 
-TimePoint Acquisition::deadline_of(const HeldLimit& held) const {
-    return std::min(later(since_, held.limit->spec.wait), terms_.end);
+TimePoint Acquisition::deadline_of(const HeldLimit& held, TimePoint now) {
+    const LimitSpec& spec = held.limit->spec;
+    TimePoint own = later(since_, spec.wait);
+    Stand& stand = stand_at(held);
+    if (now >= own && !stand.turn && !stand.moment && waits() && spec.wait > Duration{}) stand.moment = later(now, moment_at(held));
+    if (stand.moment) own = std::max(own, std::min(*stand.moment, later(since_, longest_wait_)));
+    return std::min(own, terms_.end);
 }
 
-bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) const {
-    const TimePoint deadline = deadline_of(*blocked.by);
+bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) {
+    const TimePoint deadline = deadline_of(*blocked.by, now);
     return now >= deadline || (blocked.full.only_time_helps() && blocked.full.retry_at > deadline);
 }
 
@@ -159,8 +171,7 @@ TimePoint Acquisition::stay_or_leave(Stand& at, const Full& full, TimePoint unti
     for (HeldLimit& held : limits_) {
         Stand& stand = stand_at(held);
         if (&stand == &at || !stand.turn) continue;
-        const auto& rate = held.limit->spec.rate;
-        const TimePoint end = later(awaited_since_, rate ? std::max(patience, time_of_one(rate->rate)) : patience);
+        const TimePoint end = later(awaited_since_, moment_at(held));
         if (now >= end || comes > end)
             stand.turn.reset();
         else
@@ -221,7 +232,7 @@ Acquisition::Next Acquisition::go(TimePoint now) {
         }
         Stand& stand = stand_at(*blocked->by);
         if (!stand.turn) {
-            stand.turn.emplace(queue_of(*blocked->by), stand.waiter, deadline_of(*blocked->by));
+            stand.turn.emplace(queue_of(*blocked->by), stand.waiter, deadline_of(*blocked->by, now));
             ++joined_;
         }
         const auto until = stand.turn->wait_until(blocked->full, now);

@@ -20,12 +20,13 @@
 // stands in for the next one, as long as nobody there is sooner or has waited longer: it stays first, what comes free
 // meanwhile waits for it, and it goes as soon as the last of its limits has a place. Even then it holds nothing of any.
 // No two keep each other from theirs: of two that wait in one queue only one has waited longer. But what is idle for it
-// is nobody's: so it stays for a moment only, `patience` or the time of one call of that rate, and not at all where the
+// is nobody's: so it stays for a moment only, a quarter of a second or the time of one call of that rate, and not at all where the
 // place that it waits for is known to come later. Of two crossing rates it goes so, as it stays with the slower one;
 // where seats cross that are all taken for long it may be refused.
 //
-// A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in:
-// so nobody waits longer than the longest wait of its limits.
+// A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in;
+// but who comes to it later than that, from where it had to wait for longer, may wait for a moment there. Nobody waits
+// longer than the longest wait of its limits.
 //
 // Of one limit an exchange that needs a seat waits in one queue for all of it, its rate and tokens too: everybody there
 // needs those as well, so that its first may stay whichever of them it is that is missing. Those that take no seat
@@ -106,6 +107,7 @@ class Acquisition {
     /// At one of the limits.
     struct Stand {
         Waiter waiter;
+        std::optional<TimePoint> moment;  // that it has there, though that limit's time is over
         std::optional<Turn> turn;  // it waits in that limit's queue
     };
     struct Blocked {
@@ -116,19 +118,19 @@ class Acquisition {
     std::optional<Blocked> take(TimePoint now);
     void leave_all_but(const Stand* stays);
     WaitQueue& queue_of(HeldLimit& held) const;
-    TimePoint deadline_of(const HeldLimit& held) const;
-    bool in_vain(const Blocked& blocked, TimePoint now) const;
+    TimePoint deadline_of(const HeldLimit& held, TimePoint now);
+    bool in_vain(const Blocked& blocked, TimePoint now);
     bool waits() const { return joined_ > 0; }
     bool stays_first(Stand& stand, TimePoint now) const;
     TimePoint stay_or_leave(Stand& at, const Full& full, TimePoint until, TimePoint now);
 
     static constexpr unsigned often = 8;  // moves
-    static constexpr Duration patience = 250ms;
 
     const std::span<HeldLimit> limits_;
     const Terms terms_;
     const TimePoint since_;
     TimePoint stays_from_;            // in the queues that it leads
+    Duration longest_wait_{};
     const Stand* awaited_ = nullptr;  // where it waits while it stays elsewhere ...
     TimePoint awaited_since_{};       // ... since then
     unsigned joined_ = 0;             // queues, ever

@@ -84,7 +84,6 @@ Step AttemptPlan::judge(const Tried& tried, EndpointMask out, double draw, TimeP
         // Of an attempt that was made before nothing is left to be delivered. For whom there was no place from the
         // beginning, it may be there soon.
         const bool full = status_of(tried.reason) == 429;
-        spent_ |= full && retries_ > 0;
         const bool limited = full && failed_ != 0 && !tried.application_gone && now < facts_.deadline;
         return limited ? fall_back_or(give_up(Step::Why::last)) : give_up(Step::Why::last);
     }

@@ -226,7 +226,7 @@ struct LimitState::Bucket {
 };
 
 LimitState::LimitState(const LimitSpec& spec, std::array<std::uint64_t, 2> seed)
-    : spec_(spec), seed_(seed), all_(std::make_unique<Place::Entry>(spec_)) {
+    : spec_(spec), seed_(seed), all_(std::make_unique<Place::Entry>(spec_)), seats_(spec.seats ? spec.seats->most : 0) {
     if (!spec_.per_header.empty()) buckets_ = std::make_unique<std::atomic<Bucket*>[]>(most_keys / ways);
 }
 
@@ -288,6 +288,14 @@ Place LimitState::place(std::string_view key, TimePoint now) {
     if (Place place = found_in(second, hash)) return place;
     if (Place place = made_in({&first, &second}, hash, now)) return place;
     return Place(all_.get(), false);
+}
+
+void LimitState::set_seats(unsigned seats) {
+    if (seats_.exchange(seats) >= seats) return;
+    all_->sitters.wake_head();
+    for (std::size_t b = 0; buckets_ && b < most_keys / ways; ++b)
+        if (Bucket* bucket = buckets_[b].load(std::memory_order_acquire))
+            for (Place::Entry& entry : bucket->entries) entry.sitters.wake_head();
 }
 
 LimitView LimitState::view(TimePoint now) const {

@@ -1,5 +1,5 @@
 // One limit alive: its rate, tokens, seats, what the vendor taught, and those who wait. Shared by all workers; kept
-// while its LimitSpec does not change. Pure: time is an argument, and so is the seed. Any thread, unless said
+// from policy to policy while it counts the same (vendor_state.hpp). Pure: time is an argument, and so is the seed. Any thread, unless said
 // otherwise.
 //
 // How an exchange uses it: Place place = limit.place(key, now), for each limit of its vendor and route, with the value
@@ -111,6 +111,10 @@ class LimitState {
     LimitState& operator=(const LimitState&) = delete;
 
     const LimitSpec& spec() const { return spec_; }
+    /// How many seats there are for each key by the policy in force, where they are not found from latency. More of them
+    /// wake who waits, under whichever policy it began to.
+    unsigned seats() const { return seats_.load(); }
+    void set_seats(unsigned seats);
     /// Of what goes under it, all keys together: what is reserved for who does not say.
     UsualAnswer& usual_answer() { return usual_answer_; }
 
@@ -138,6 +142,7 @@ class LimitState {
     std::unique_ptr<Place::Entry> all_;                // the only entry, or that of keys that find no room
     std::unique_ptr<std::atomic<Bucket*>[]> buckets_;  // of a per-key limit; each made with its first key
     UsualAnswer usual_answer_;
+    std::atomic<unsigned> seats_;
     BriefLock lock_;  // who makes a bucket, or room in one
 };
 

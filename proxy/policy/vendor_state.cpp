@@ -25,27 +25,35 @@ LiveLimit::LiveLimit(const LimitSpec& of, const LiveLimit& before)
 
 unsigned LiveLimit::seats() const {
     if (adaptive) return adaptive->limit();
-    return spec.seats ? spec.seats->most : 0;
+    return spec.seats ? state->seats() : 0;
 }
 
 namespace {
 
-// Those that have their name still come first: the names of others are their places in the policy.
-std::vector<std::shared_ptr<LiveLimit>> live_limits(const std::vector<const LimitSpec*>& specs, const VendorState* before, std::array<std::uint64_t, 2> seed) {
-    std::vector<std::shared_ptr<LiveLimit>> live(specs.size()), old;
+struct WrittenLimit {
+    const LimitSpec* spec = nullptr;
+    std::string_view of;
+};
+
+// Of the same route, or the vendor. Those that have their name still come first: the names of others are their places in the policy.
+std::vector<std::shared_ptr<LiveLimit>> live_limits(const std::vector<WrittenLimit>& written, const VendorState* before, std::array<std::uint64_t, 2> seed) {
+    std::vector<std::shared_ptr<LiveLimit>> live(written.size()), old;
     if (before) old = before->limits;
     for (const bool by_name : {true, false}) {
-        for (std::size_t i = 0; i < specs.size(); ++i) {
+        for (std::size_t i = 0; i < written.size(); ++i) {
             if (live[i]) continue;
-            const auto goes_on = [&](const auto& limit) { return limit && (!by_name || limit->spec.name == specs[i]->name) && counts_alike(limit->spec, *specs[i]); };
+            const LimitSpec& spec = *written[i].spec;
+            const auto goes_on = [&](const auto& limit) { return limit && limit->of == written[i].of && (!by_name || limit->spec.name == spec.name) && counts_alike(limit->spec, spec); };
             const auto found = std::find_if(old.begin(), old.end(), goes_on);
             if (found == old.end()) continue;
             const auto limit = std::exchange(*found, nullptr);
-            live[i] = limit->spec == *specs[i] ? limit : std::make_shared<LiveLimit>(*specs[i], *limit);
+            live[i] = limit->spec == spec ? limit : std::make_shared<LiveLimit>(spec, *limit);
         }
     }
-    for (std::size_t i = 0; i < specs.size(); ++i)
-        if (!live[i]) live[i] = std::make_shared<LiveLimit>(*specs[i], seed);
+    for (std::size_t i = 0; i < written.size(); ++i) {
+        if (!live[i]) live[i] = std::make_shared<LiveLimit>(*written[i].spec, seed);
+        live[i]->of = written[i].of;
+    }
     return live;
 }
 
@@ -79,11 +87,11 @@ void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2
     const VendorState* old = before ? before->live.get() : nullptr;
     auto live = std::make_shared<VendorState>();
     for (std::string& name : breaker_names(vendor)) live->breakers.push_back(live_breaker(std::move(name), vendor.breaker, old));
-    std::vector<const LimitSpec*> limits;
-    for (const LimitSpec& spec : vendor.limits) limits.push_back(&spec);
+    std::vector<WrittenLimit> limits;
+    for (const LimitSpec& spec : vendor.limits) limits.push_back({&spec, {}});
     for (Route& route : vendor.routes) {
         route.first_limit = limits.size();
-        for (const LimitSpec& spec : route.limits) limits.push_back(&spec);
+        for (const LimitSpec& spec : route.limits) limits.push_back({&spec, route.name});
     }
     live->limits = live_limits(limits, old, seed);
     live->budget = old ? old->budget : std::make_shared<RetryBudget>();
@@ -91,6 +99,11 @@ void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2
     live->chaos_spec = vendor.chaos;
     live->chaos = old && old->chaos_spec == vendor.chaos ? old->chaos : std::make_shared<ChaosState>(vendor.chaos);
     vendor.live = old && same_parts(*old, *live) ? before->live : std::move(live);
+}
+
+void begin(const VendorState& live) {
+    for (const auto& limit : live.limits)
+        if (limit->spec.seats) limit->state->set_seats(limit->spec.seats->most);
 }
 
 void keep_forced(const VendorState& before, const VendorState& now) {

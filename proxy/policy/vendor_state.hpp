@@ -32,6 +32,7 @@ struct LiveLimit {
     unsigned seats() const;
 
     LimitSpec spec;                            // as the policy has it
+    std::string of;                            // the route; "": the vendor
     std::shared_ptr<LimitState> state;         // shared with the policies before in which it counted alike
     std::shared_ptr<AdaptiveLimit> adaptive;
 };
@@ -54,6 +55,9 @@ struct VendorState {
 /// lives on whose rules are the same; of a limit what it has counted, as long as it counts the same: another name, number of
 /// seats or wait begins nothing anew. `seed` (random, secret): where limits have keys.
 void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2> seed);
+
+/// It is its turn: what its limits say of seats holds for whoever waits there already, too.
+void begin(const VendorState& live);
 
 /// An operator's word outlives the policy that it was given under: what was forced of the vendor `before` is forced `now`, where
 /// a breaker was made anew too; and where all of its breakers are forced alike, so is that of an endpoint that has come.

@@ -280,10 +280,11 @@ TEST_CASE("all waiting of one exchange has one beginning, and each limit refuses
         Caller other({&rates}, 1);
         other.begin(at(100ms));
         CHECK(is_taken(other.go(at(1s))));
-        const auto next = both.go(at(2s));
+        CHECK(both.go(at(2s)).until == at(2250ms));  // but for a moment
+        const auto next = both.go(at(2250ms));
         REQUIRE(next.refused_by);
         CHECK(next.refused_by->limit == &seats);
-        CHECK(left_of(rates, at(2s)) == 1);
+        CHECK(left_of(rates, at(2250ms)) == 1);
     }
     SECTION("and none is longer than the exchange has") {
         both.acquisition.reset();
@@ -293,6 +294,30 @@ TEST_CASE("all waiting of one exchange has one beginning, and each limit refuses
         CHECK(next.refused_by->limit == &rates);
     }
     CHECK_FALSE((both.waits_for(rates) || both.waits_for(seats)));
+}
+
+TEST_CASE("who comes late from a limit with a longer wait has a moment for one whose own wait is over") {
+    LiveLimit slow(spec_of({.rate = RateSpec{{1, 3s}, 1}, .wait = 10s}), seed), quick(spec_of({.rate = per_second(10), .wait = 1s}), seed);
+    Caller first({&slow}), other({&quick}), both({&quick, &slow});
+    REQUIRE(first.at_once(start));
+    CHECK(both.begin(start).until == at(3s));
+    REQUIRE(other.at_once(at(3s)));
+    CHECK(both.go(at(3s)).until == at(3100ms));
+    CHECK(both.waits_for(quick));
+    CHECK(both.waits_for(slow));
+    if (GENERATE(false, true)) {
+        CHECK(is_taken(both.go(at(3100ms))));
+        return;
+    }
+    Caller urgent({&quick}, 1);  // takes it away, and another time
+    urgent.begin(at(3050ms));
+    CHECK(is_taken(urgent.go(at(3100ms))));
+    CHECK(both.go(at(3100ms)).until == at(3200ms));
+    urgent.hold({&quick}, 1), urgent.begin(at(3150ms));
+    CHECK(is_taken(urgent.go(at(3200ms))));
+    const auto next = both.go(at(3260ms));
+    REQUIRE(next.refused_by);
+    CHECK(next.refused_by->limit == &quick);
 }
 
 TEST_CASE("a limit that can only refuse for good does so at once, whatever else there is to wait for") {

@@ -145,3 +145,52 @@ TEST_CASE("two limits that count alike keep what each has counted") {
     CHECK(after.live->limits[0]->state == before.live->limits[1]->state);
     CHECK(after.live->limits[1]->state == before.live->limits[0]->state);
 }
+
+TEST_CASE("seats that a new policy adds are for whoever waits already, once it is in force") {
+    LimitSpec spec;
+    spec.name = "limit";
+    spec.seats = SeatSpec{1, 0};
+    Vendor vendor = vendor_at({"https://pay.example"});
+    vendor.limits = {spec};
+    const Vendor before = alive(vendor);
+    const LiveLimit& old = *before.live->limits[0];
+    Place place = old.state->place("", TimePoint{1h});
+    const auto seat = place.enter(old.seats());
+    int woken = 0;
+    Waiter waiter;
+    waiter.wake = [](void* whom) { ++*static_cast<int*>(whom); };
+    waiter.whom = &woken;
+    REQUIRE(place.sitters().join(waiter));
+    REQUIRE(place.sitters().is_head(waiter));
+
+    vendor.limits[0].seats->most = 4;
+    const Vendor after = alive(vendor, &before);
+    CHECK(woken == 0);
+    CHECK(old.seats() == 1);
+    begin(*after.live);
+    CHECK(woken == 1);
+    CHECK(old.seats() == 4);
+    CHECK(after.live->limits[0]->seats() == 4);
+    place.sitters().leave(waiter);
+}
+
+TEST_CASE("what a route's limit has counted stays with the route, wherever in the policy it comes to stand") {
+    constexpr TimePoint now{1h};
+    LimitSpec spec;
+    spec.rate = RateSpec{{1, 1h}, 2};
+    Vendor vendor = vendor_at({"https://pay.example"});
+    vendor.routes.resize(2);
+    for (std::size_t i = 0; i < 2; ++i) {
+        vendor.routes[i].name = i == 0 ? "GET /a" : "GET /b";
+        vendor.routes[i].limits = {spec};
+        vendor.routes[i].limits[0].name = i == 0 ? "limit" : "limit2";
+    }
+    const Vendor before = alive(vendor);
+    std::swap(vendor.routes[0], vendor.routes[1]);
+    vendor.routes[0].limits[0].name = "limit", vendor.routes[1].limits[0].name = "limit2";
+    Spent spent;
+    REQUIRE_FALSE(before.live->limits[1]->state->place("", now).spend(spent, 0, now, now));
+    const Vendor after = alive(vendor, &before);
+    CHECK(after.live->limits[0]->state == before.live->limits[1]->state);
+    CHECK(after.live->limits[1]->state == before.live->limits[0]->state);
+}
