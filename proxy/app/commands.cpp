@@ -108,7 +108,8 @@ class CommandLine {
     void add_run() {
         CLI::App* command = add(
             "run", "Run the proxy until it is told to end",
-            "SIGTERM and SIGINT drain; a second one ends at once. The policy is read again when its files change, on\n"
+            "SIGTERM and SIGINT drain; a second one ends at once (but for a refresh token that is on its way: its\n"
+            "answer is waited for). The policy is read again when its files change, on\n"
             "SIGHUP and on POST /reload; a bad one is refused, and the one from before goes on.\n"
             "The log goes to standard output, in JSON unless that is a terminal; its line with \"event\":\"started\"\n"
             "has the addresses it listens on.\n\n"

@@ -29,6 +29,7 @@
 #include "proxy/credentials/apply.hpp"
 #include "proxy/credentials/renewal_plan.hpp"
 #include "proxy/issuers/files.hpp"
+#include "proxy/ports/signals_blocked.hpp"
 #include "proxy/serve/issuing.hpp"
 #include "proxy/telemetry/audit_file.hpp"
 
@@ -192,6 +193,10 @@ class Workshop {
 
     Result<Minted> fetch(std::size_t credential, Issuing::Told& told) {
         Issuing issuing(world_, policy_.config->state, [](const KeeperNotice&) {});
+        // A refresh token that is on its way is worth nothing without its answer: whoever ends us then waits for that.
+        const auto* oauth = std::get_if<OAuthSpec>(&policy_.config->credentials[credential].kind);
+        std::optional<SignalsBlocked> held;
+        if (oauth && oauth->grant == OAuthSpec::Grant::refresh_token) held.emplace();
         return issuing.fetch_once(policy_, policy_.config->credentials[credential], errand_time, nullptr, &told);
     }
 
