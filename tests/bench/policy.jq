@@ -35,6 +35,6 @@ def outage($all; $subject; f): of($all; "outage"; $subject) | map(f) | median;
        (["p99 of the healthy one alone, us"] + (["well", "hang", "reset", "503"] | map($o[.].p99_alone_us | rounded(0)))),
        (["p99 of the healthy one beside it, us"] + (["well", "hang", "reset", "503"] | map($o[.].p99_beside_us | rounded(0))))]
       | table else empty end),
-    (if .load then [["a policy is read and checked", "1000 vendors", "10000 vendors"],
-       ["ms (goals 1000 and 10000)", .load.thousand, .load.ten_thousand]] | table else empty end)
+    (if .load then [["a policy of so many vendors", "1000", "10000"],
+       ["read and checked, ms (goals 1000 and 10000)", .load.thousand, .load.ten_thousand]] | table else empty end)
   end
