@@ -131,6 +131,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
 struct Answer {
     Result<TokenGranted> granted;
     std::string error;   // OAuth's code for why not
+    Secret refresh_token;   // the next one, whether the rest is any good or not; empty: none
 };
 
 Task<Answer> ask(Errand& errand, const OAuthSpec& spec, Secret client_secret, const Secret& refresh_token) {
@@ -144,7 +145,8 @@ Task<Answer> ask(Errand& errand, const OAuthSpec& spec, Secret client_secret, co
     for (const Field field : fields) request.fields.set(field.name, field.value);
     TokenDenied denied;
     Result<TokenGranted> granted = co_await ask_token_endpoint(errand, std::move(request), &denied);
-    co_return Answer{std::move(granted), std::move(denied.error)};
+    Secret next = std::move(granted ? granted->refresh_token : denied.refresh_token);
+    co_return Answer{std::move(granted), std::move(denied.error), std::move(next)};
 }
 
 // The secret of the client, and where that is refused the one from before it was rotated.
@@ -153,11 +155,14 @@ Task<Answer> ask_as_client(Errand& errand, const OAuthSpec& spec, const Secret& 
     if (!secret) co_return Answer{std::move(secret.error()), {}};
     Answer answer = co_await ask(errand, spec, std::move(*secret), refresh_token);
     const SecretSource& overlap = errand.spec().rules.overlap;
-    if (answer.error != "invalid_client" || !overlap.written()) co_return answer;
+    if (answer.error != "invalid_client" || !overlap.written() || !answer.refresh_token.empty()) co_return answer;
     Result<Secret> previous = co_await errand.secret(overlap);
     if (!previous) co_return answer;   // it may be gone as soon as nobody takes it any more
     Answer again = co_await ask(errand, spec, std::move(*previous), refresh_token);
-    if (!again.granted) co_return answer;
+    if (!again.granted) {
+        answer.refresh_token = std::move(again.refresh_token);
+        co_return answer;
+    }
     errand.note("the issuer refuses the client secret, and still takes the one before it (overlap)");
     co_return again;
 }
@@ -190,17 +195,14 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
     Result<void> kept = store.try_to_keep();
     if (!kept) co_return errand.failure(kept.error().detail);
     Answer answer = co_await ask_as_client(errand, spec, *token);
-    Result<TokenGranted>& granted = answer.granted;
-    if (!granted) {
-        if (answer.error == "invalid_grant") store.bury(*token);
-        co_return std::move(granted);
-    }
-    if (!granted->refresh_token.empty() && !granted->refresh_token.same_as(token->reveal())) {
-        errand.hide(granted->refresh_token);
-        kept = store.keep(granted->refresh_token);
+    if (!answer.refresh_token.empty() && !answer.refresh_token.same_as(token->reveal())) {   // even beside what is no good
+        errand.hide(answer.refresh_token);
+        kept = store.keep(answer.refresh_token);
         if (!kept) co_return errand.failure(kept.error().detail);
+    } else if (!answer.granted && answer.error == "invalid_grant") {
+        store.bury(*token);
     }
-    co_return std::move(granted);
+    co_return std::move(answer.granted);
 }
 
 const OAuthSpec& spec_of(const RefreshFlight& flight) { return std::get<OAuthSpec>(flight.errand.spec().kind); }

@@ -39,6 +39,7 @@ class RotatingIssuer final : public Transport {
         std::string answer = "{\"access_token\":\"access-token-" + std::to_string(call) + "\",\"expires_in\":100";
         const bool good = shown.empty() || shown == good_one;
         if (!shown.empty()) good_one = good ? "refresh-" + std::to_string(call) : "none: stolen";
+        if (call == 1 && !instead.empty()) answer = instead;
         answer += shown.empty() ? "}" : ",\"refresh_token\":\"" + good_one + "\"}";
         most_at_once = std::max(most_at_once, ++under_way_);
         Wakeup wakeup;
@@ -61,6 +62,7 @@ class RotatingIssuer final : public Transport {
 
     Duration takes = 100ms;
     std::string good_one = "refresh-first";
+    std::string instead;   // begins the first answer
     std::vector<std::string> asked;   // with which token; "": of another grant
     unsigned most_at_once = 0;
     Wakeup* under_way = nullptr;
@@ -180,6 +182,22 @@ TEST_CASE("an answer to a refresh token that comes too late is read on and kept,
     CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-1\""));
     CHECK(world.value() == "Bearer access-token-1");
     CHECK(world.slots[0]->state()->usable_until == began + 100s - 250ms);   // as of when it was asked for
+}
+
+TEST_CASE("the next refresh token is kept, and used next, whatever else is wrong with the answer it came in") {
+    const std::string answer = GENERATE(R"({"access_token":"a","expires_in":0)", R"({"access_token":"a","expires_in":-5)",
+                                        R"({"access_token":"a","expires_in":"soon")", R"({"access_token":"a","token_type":"mac")",
+                                        R"({"scope":"a")", R"({"error":"temporarily_unavailable")", R"({"error":"invalid_grant")");
+    CAPTURE(answer);
+    World world;
+    world.issuer.instead = answer;
+    world.follow(crm());
+    world.time.run_for(200ms);
+    CHECK(world.fault().find("https://auth.example/token answered 200") != std::string::npos);
+    CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-1\"}"));
+    world.time.run_for(10s);
+    CHECK(world.issuer.asked == Tokens{"refresh-first", "refresh-1"});
+    CHECK(world.value() == "Bearer access-token-2");
 }
 
 TEST_CASE("an issuer that takes half a minute for each answer is shown each refresh token once") {
