@@ -39,6 +39,8 @@ class Descriptor {
     int fd_;
 };
 
+Failure unusable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
+
 bool write_all(int fd, std::string_view text) {
     while (!text.empty()) {
         const ssize_t written = ::write(fd, text.data(), text.size());
@@ -63,7 +65,11 @@ std::string RefreshStore::path_of(const std::string& state_directory, const std:
 // A file of its own, since the chain's is another one each time it is written; it stays, since who waits for it may have it open.
 Result<bool> RefreshStore::try_lock() {
     if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return cannot("kept", errno);
-    if (lock_ < 0) lock_ = ::open((path_ + ".lock").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const std::string path = path_ + ".lock";
+    if (lock_ < 0) lock_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);   // a FIFO would wait
+    struct stat status {};
+    if (lock_ < 0 ? errno == ENXIO : ::fstat(lock_, &status) == 0 && !S_ISREG(status.st_mode))
+        return unusable(path + " is not a regular file; remove it");
     if (lock_ < 0) return cannot("kept", errno);
     return ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
@@ -86,7 +92,7 @@ Result<Secret> RefreshStore::latest() {
     const auto chain = kept ? kept->text("first_sha256") : std::nullopt;
     const auto token = kept ? kept->text("refresh_token") : std::nullopt;
     if (!chain || !token || token->empty())
-        return Failure{Origin::sluice, Reason::credential_unavailable, Replay::safe, path_ + " is not what Sluice wrote there; remove it to begin with the policy's refresh token"};
+        return unusable(path_ + " is not what Sluice wrote there; remove it to begin with the policy's refresh token");
     if (*chain != first_digest_) return latest_;   // the operator gave another one since
     latest_ = Secret(std::string(*token));
     dead_ = kept->find("dead") && kept->find("dead")->is_bool() && kept->find("dead")->get_bool();

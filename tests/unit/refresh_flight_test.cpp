@@ -1,6 +1,10 @@
 // Refresh tokens that are rotated, in virtual time: an issuer that takes each once, and takes a second use for theft.
 #include "proxy/issuers/refresh_flight.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -269,6 +273,19 @@ TEST_CASE("a lock of a refresh token's chain is one process's at a time, and goe
     CHECK_FALSE(*other.try_lock());
     one.reset();
     CHECK(*other.try_lock());
+}
+
+TEST_CASE("a lock that is no regular file is refused, and nobody waits for it") {
+    const bool read_by_somebody = GENERATE(false, true);
+    World world;
+    std::filesystem::create_directory(world.state_directory.path + "/refresh");
+    const std::string path = world.state_directory.path + "/refresh/crm.json.lock";
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    const int reader = read_by_somebody ? ::open(path.c_str(), O_RDONLY | O_NONBLOCK) : -1;
+    const Result<bool> locked = world.store().try_lock();
+    if (reader >= 0) ::close(reader);
+    REQUIRE(locked.has_error());
+    CHECK(locked.error().detail == path + " is not a regular file; remove it");
 }
 
 TEST_CASE("a refresh token that is refused is buried only where no other has taken its place") {
