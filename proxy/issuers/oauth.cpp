@@ -181,10 +181,9 @@ Task<Result<void>> lock(Errand& errand, RefreshStore& store) {
 
 // Alone with the token: in this process as `RefreshFlights` has it, among those that share `state` by the lock. What replaces it is on disk before anything is done with what came beside it: the one before is
 // worth nothing any more.
-Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
-    Result<Secret> first = co_await errand.secret(spec.refresh_token);
-    if (!first) co_return std::move(first.error());
-    RefreshStore store(errand.state_directory(), errand.spec().name, *first);
+Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secret first) {
+    errand.hide(first);
+    RefreshStore store(errand.state_directory(), errand.spec().name, first);
     Result<void> locked = co_await lock(errand, store);
     if (!locked) co_return std::move(locked.error());
     Result<Secret> token = store.latest();
@@ -207,12 +206,12 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
 
 const OAuthSpec& spec_of(const RefreshFlight& flight) { return std::get<OAuthSpec>(flight.errand.spec().kind); }
 
-std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& store) {
+std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& chain, const Secret& first) {
     auto flight = std::make_shared<RefreshFlight>(errand);
     RefreshFlights& flights = errand.flights();
-    flights.begin(store, flight);
-    spawn(ask_alone(flight->errand, spec_of(*flight)), [flight, store, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
-        flights.end(store, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
+    flights.begin(chain, flight);
+    spawn(ask_alone(flight->errand, spec_of(*flight), first), [flight, chain, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
+        flights.end(chain, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
     });
     return flight;
 }
@@ -233,12 +232,14 @@ Task<void> wait_for(RefreshFlight& flight, Errand& errand) {
 }
 
 Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
-    const std::string store = RefreshStore::path_of(errand.state_directory(), errand.spec().name);
     const TimePoint came = Errand::now();
+    const Result<Secret> first = co_await errand.secret(spec.refresh_token);
+    if (!first) co_return first.error();
+    const std::string chain = RefreshStore::chain_of(*first);   // whatever the credential is called
     for (;;) {
         if (errand.flights().stopping()) co_return errand.failure("broken off");
-        std::shared_ptr<RefreshFlight> flight = errand.flights().find(store);
-        if (!flight) flight = begin_flight(errand, store);
+        std::shared_ptr<RefreshFlight> flight = errand.flights().find(chain);
+        if (!flight) flight = begin_flight(errand, chain, *first);
         co_await wait_for(*flight, errand);
         errand.learn_from(flight->errand);
         if (!flight->answer) {

@@ -27,11 +27,11 @@ struct RefreshFlight {
 
 class RefreshFlights {
   public:
-    /// Of the token that is kept in `store`, a path; null: none is under way.
-    std::shared_ptr<RefreshFlight> find(const std::string& store) const;
-    void begin(const std::string& store, std::shared_ptr<RefreshFlight> flight);
+    /// Of a chain, as `RefreshStore::chain_of` has it; null: none is under way.
+    std::shared_ptr<RefreshFlight> find(const std::string& chain) const;
+    void begin(const std::string& chain, std::shared_ptr<RefreshFlight> flight);
     /// Tells who waits. Nothing of its request is held any more: another may follow inside of this.
-    void end(const std::string& store, Result<TokenGranted> answer);
+    void end(const std::string& chain, Result<TokenGranted> answer);
 
     bool none() const { return flights_.empty(); }
     /// `idle` is called when the last one ends, inside of `end`.

@@ -122,9 +122,11 @@ struct World {
         time.run_for(1h);   // what is under way ends
     }
 
-    void follow(CredentialSpec spec) {
+    void follow(CredentialSpec spec) { follow(std::vector{std::move(spec)}); }
+    void follow(std::vector<CredentialSpec> specs) {
         auto config = std::make_shared<Config>();
-        config->credentials.push_back(std::move(spec));
+        for (std::size_t i = 0; i < specs.size(); ++i) specs[i].index = i;
+        config->credentials = std::move(specs);
         config->issuers.emplace_back();
         config->issuers[0].timeout.total = 5s;
         slots = carry_over(*config, slots);
@@ -264,6 +266,60 @@ TEST_CASE("while another process with the same state has a refresh token under w
     CHECK(world.value() == "Bearer access-token-1");
 }
 
+TEST_CASE("a credential that is renamed goes on with its chain, in the file that it has") {
+    World world;
+    REQUIRE(world.store().keep(Secret("refresh-0")).has_value());
+    world.issuer.good_one = "refresh-0";
+    CredentialSpec renamed = crm();
+    renamed.name = "sales";
+    world.follow(renamed);
+    world.time.run_for(1s);
+    CHECK(world.issuer.asked == Tokens{"refresh-0"});
+    CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-1\"}"));
+    CHECK_FALSE(std::filesystem::exists(world.state_directory.path + "/refresh/sales.json"));
+}
+
+TEST_CASE("two credentials that swap their names keep their chains, and so does one whose name another takes") {
+    const bool swapped = GENERATE(false, true);
+    Directory state;
+    const auto store = [&](const char* name, const char* first) { return RefreshStore(state.path, name, Secret(first)); };
+    REQUIRE(store("a", "first-a").keep(Secret("next-a")).has_value());
+    if (swapped) REQUIRE(store("b", "first-b").keep(Secret("next-b")).has_value());
+    CHECK(store("a", "first-b").latest()->same_as(swapped ? "next-b" : "first-b"));
+    REQUIRE(store("a", "first-b").keep(Secret("last-b")).has_value());
+    CHECK(store("b", "first-a").latest()->same_as("next-a"));
+    REQUIRE(store("b", "first-a").keep(Secret("last-a")).has_value());
+    for (const char* name : {"a", "b", "c"}) {
+        CHECK(store(name, "first-a").latest()->same_as("last-a"));
+        CHECK(store(name, "first-b").latest()->same_as("last-b"));
+    }
+}
+
+TEST_CASE("a chain whose name another takes while its first token is under way is kept beside it") {
+    Directory state;
+    RefreshStore one(state.path, "a", Secret("first-a")), other(state.path, "a", Secret("first-b"));
+    REQUIRE(one.latest().has_value());
+    REQUIRE(other.latest().has_value());
+    REQUIRE(one.keep(Secret("next-a")).has_value());
+    REQUIRE(other.keep(Secret("next-b")).has_value());
+    CHECK(one.latest()->same_as("next-a"));
+    CHECK(other.latest()->same_as("next-b"));
+}
+
+TEST_CASE("two credentials that begin with one refresh token, written differently, ask one after the other, each with what is good then") {
+    World world;
+    ::setenv("SLUICE_TEST_REFRESH_TOKEN_AGAIN", "refresh-first", 1);
+    CredentialSpec again = crm();
+    again.name = "sales";
+    std::get<OAuthSpec>(again.kind).refresh_token.name = "SLUICE_TEST_REFRESH_TOKEN_AGAIN";
+    world.follow({crm(), again});
+    world.time.run_for(2s);
+    CHECK(world.issuer.most_at_once == 1);
+    CHECK(world.issuer.asked == Tokens{"refresh-first", "refresh-1"});
+    CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-2\"}"));
+    CHECK(world.value() == "Bearer access-token-1");
+}
+
 TEST_CASE("a lock of a refresh token's chain is one process's at a time, and goes with it") {
     World world;
     auto one = std::make_unique<RefreshStore>(world.state_directory.path, "crm", Secret("refresh-first"));
@@ -279,7 +335,7 @@ TEST_CASE("a lock that is no regular file is refused, and nobody waits for it") 
     const bool read_by_somebody = GENERATE(false, true);
     World world;
     std::filesystem::create_directory(world.state_directory.path + "/refresh");
-    const std::string path = world.state_directory.path + "/refresh/crm.json.lock";
+    const std::string path = world.state_directory.path + "/refresh/" + RefreshStore::chain_of(Secret("refresh-first")) + ".lock";
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
     const int reader = read_by_somebody ? ::open(path.c_str(), O_RDONLY | O_NONBLOCK) : -1;
     const Result<bool> locked = world.store().try_lock();
