@@ -179,6 +179,20 @@ Task<Result<void>> lock(Errand& errand, RefreshStore& store) {
     }
 }
 
+// What is on disk, unless that is spent as far as this process knows: then what came for it, on disk again.
+Result<Secret> find_latest(RefreshStore& store, const Secret& first, RefreshSuccessor& known) {
+    Result<Secret> token = store.latest();
+    if (!token || token->same_as(known.token.reveal())) return token;
+    const bool begun = token->same_as(first.reveal());
+    if (!known.token.empty() && (begun || token->same_as(known.replaced.reveal()))) {
+        Result<void> kept = store.keep(known.token);
+        if (!kept) return kept.error();
+        return known.token;
+    }
+    if (!begun) known = {*token, std::move(known.token)};   // of this process's past, or another's that has the same state
+    return token;
+}
+
 // Alone with the token: in this process as `RefreshFlights` has it, among those that share `state` by the lock. What replaces it is on disk before anything is done with what came beside it: the one before is
 // worth nothing any more.
 Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secret first) {
@@ -186,7 +200,8 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secr
     RefreshStore store(errand.state_directory(), errand.spec().name, first);
     Result<void> locked = co_await lock(errand, store);
     if (!locked) co_return std::move(locked.error());
-    Result<Secret> token = store.latest();
+    RefreshSuccessor& known = errand.flights().successor(RefreshStore::chain_of(first));
+    Result<Secret> token = find_latest(store, first, known);
     if (!token) co_return errand.failure(token.error().detail);
     errand.hide(*token);
     if (store.is_dead(*token))
@@ -196,6 +211,7 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secr
     Answer answer = co_await ask_as_client(errand, spec, *token);
     if (!answer.refresh_token.empty() && !answer.refresh_token.same_as(token->reveal())) {   // even beside what is no good
         errand.hide(answer.refresh_token);
+        known = {answer.refresh_token, *token};
         kept = store.keep(answer.refresh_token);
         if (!kept) co_return errand.failure(kept.error().detail);
     } else if (!answer.granted && answer.error == "invalid_grant") {

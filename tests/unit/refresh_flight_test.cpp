@@ -266,6 +266,62 @@ TEST_CASE("while another process with the same state has a refresh token under w
     CHECK(world.value() == "Bearer access-token-1");
 }
 
+TEST_CASE("a refresh token that could not be written when it came is written, and used, as soon as it can be") {
+    const std::size_t before = GENERATE(0, 1);   // answers that were kept
+    CAPTURE(before);
+    World world;
+    world.issuer.takes = 1500ms;
+    world.follow(crm());
+    while (world.issuer.asked.size() < before + 1 || !world.issuer.under_way) world.time.run_for(100ms);
+    const std::string place = world.state_directory.path + "/refresh";
+    std::filesystem::rename(place, place + ".aside");
+    std::ofstream(place) << "no directory";
+    world.time.run_for(2s);
+    CHECK(holds(world.fault(), "its rotated refresh token cannot be kept in " + place));
+    world.time.run_for(1min);
+    CHECK(world.issuer.asked.size() == before + 1);
+    std::filesystem::remove(place);
+    std::filesystem::rename(place + ".aside", place);
+    world.time.run_for(70s);
+    REQUIRE(world.issuer.asked.size() >= before + 2);
+    CHECK(world.issuer.asked[before + 1] == "refresh-" + std::to_string(before + 1));
+    CHECK(world.issuer.good_one == "refresh-" + std::to_string(world.issuer.asked.size()));
+    CHECK_FALSE(world.value().empty());
+}
+
+TEST_CASE("a process whose kept refresh token is removed, or put back from before, goes on with the one it had") {
+    const bool removed = GENERATE(false, true);
+    const bool of_its_past = GENERATE(false, true);
+    CAPTURE(removed, of_its_past);
+    World world;
+    if (of_its_past) {
+        REQUIRE(world.store().keep(Secret("refresh-0")).has_value());
+        world.issuer.good_one = "refresh-0";
+    }
+    world.follow(crm());
+    world.time.run_for(1s);
+    REQUIRE(world.issuer.asked.size() == 1);
+    if (removed)
+        std::filesystem::remove(world.state_directory.path + "/refresh/crm.json");
+    else
+        REQUIRE(world.store().keep(Secret(of_its_past ? "refresh-0" : "refresh-first")).has_value());
+    world.time.run_for(70s);
+    REQUIRE(world.issuer.asked.size() == 2);
+    CHECK(world.issuer.asked[1] == "refresh-1");
+    CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-2\"}"));
+}
+
+TEST_CASE("a token that another process left on disk is newer than what this one had") {
+    World world;
+    world.follow(crm());
+    world.time.run_for(1s);
+    REQUIRE(world.store().keep(Secret("refresh-of-theirs")).has_value());
+    world.issuer.good_one = "refresh-of-theirs";
+    world.time.run_for(70s);
+    CHECK(world.issuer.asked == Tokens{"refresh-first", "refresh-of-theirs"});
+    CHECK(holds(world.kept(), "\"refresh_token\":\"refresh-2\"}"));
+}
+
 TEST_CASE("a credential that is renamed goes on with its chain, in the file that it has") {
     World world;
     REQUIRE(world.store().keep(Secret("refresh-0")).has_value());
