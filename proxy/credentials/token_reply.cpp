@@ -56,7 +56,8 @@ std::optional<Duration> read_lifetime(std::optional<double> seconds, bool writte
 
 namespace {
 
-std::variant<TokenGranted, TokenDenied> read_success(unsigned status, std::string_view body, const std::optional<SecretJson>& reply) {
+std::variant<TokenGranted, TokenDenied> read_success(unsigned status, std::string_view body,
+                                                     const std::optional<SecretJson>& reply) {
     if (!reply || !reply->value().is_object()) return useless(what_is_wrong_with(body));
     const auto token = reply->text("access_token");
     if (!token || token->empty()) {
@@ -81,8 +82,9 @@ std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::s
     if (status != 200 && status != 201) return denied(status, reply);
     auto read = read_success(status, body, reply);
     constexpr std::size_t longest = 64 * 1024;
-    if (auto* refused = std::get_if<TokenDenied>(&read); refused && reply)
-        if (const auto next = reply->text("refresh_token"); next && next->size() <= longest) refused->refresh_token = Secret(std::string(*next));
+    auto* refused = std::get_if<TokenDenied>(&read);
+    const auto next = refused && reply ? reply->text("refresh_token") : std::nullopt;
+    if (next && next->size() <= longest) refused->refresh_token = Secret(std::string(*next));
     return read;
 }
 

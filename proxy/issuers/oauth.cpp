@@ -189,7 +189,7 @@ Result<Secret> find_latest(RefreshStore& store, const Secret& first, RefreshSucc
         if (!kept) return kept.error();
         return known.token;
     }
-    if (!begun) known = {*token, std::move(known.token)};   // of this process's past, or another's that has the same state
+    if (!begun) known = {*token, std::move(known.token)};   // from before this process, or another's on the same state
     return token;
 }
 
@@ -209,10 +209,11 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secr
     Result<void> kept = store.try_to_keep();
     if (!kept) co_return errand.failure(kept.error().detail);
     Answer answer = co_await ask_as_client(errand, spec, *token);
-    if (!answer.refresh_token.empty() && !answer.refresh_token.same_as(token->reveal())) {   // even beside what is no good
-        errand.hide(answer.refresh_token);
-        known = {answer.refresh_token, *token};
-        kept = store.keep(answer.refresh_token);
+    const Secret& next = answer.refresh_token;   // even beside what is no good
+    if (!next.empty() && !next.same_as(token->reveal())) {
+        errand.hide(next);
+        known = {next, *token};
+        kept = store.keep(next);
         if (!kept) co_return errand.failure(kept.error().detail);
     } else if (!answer.granted && answer.error == "invalid_grant") {
         store.bury(*token);
@@ -226,9 +227,10 @@ std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& c
     auto flight = std::make_shared<RefreshFlight>(errand);
     RefreshFlights& flights = errand.flights();
     flights.begin(chain, flight);
-    spawn(ask_alone(flight->errand, spec_of(*flight), first), [flight, chain, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
+    const auto end = [flight, chain, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
         flights.end(chain, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
-    });
+    };
+    spawn(ask_alone(flight->errand, spec_of(*flight), first), end);
     return flight;
 }
 

@@ -38,7 +38,9 @@ class Descriptor {
     int fd_;
 };
 
-Failure unusable(std::string detail) { return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)}; }
+Failure unusable(std::string detail) {
+    return {Origin::sluice, Reason::credential_unavailable, Replay::safe, std::move(detail)};
+}
 
 bool write_all(int fd, std::string_view text) {
     while (!text.empty()) {
@@ -74,7 +76,8 @@ std::string RefreshStore::chain_of(const Secret& first) {
 Result<bool> RefreshStore::try_lock() {
     if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return cannot("kept", errno);
     const std::string path = directory_ + '/' + chain_ + ".lock";
-    if (lock_ < 0) lock_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);   // a FIFO would wait
+    constexpr int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;   // a FIFO would wait
+    if (lock_ < 0) lock_ = ::open(path.c_str(), flags, 0600);
     struct stat status {};
     if (lock_ < 0 ? errno == ENXIO : ::fstat(lock_, &status) == 0 && !S_ISREG(status.st_mode))
         return unusable(path + " is not a regular file; remove it");
@@ -112,7 +115,8 @@ Result<std::optional<RefreshStore::Kept>> RefreshStore::read(const std::string& 
     if (!chain || !token || token->empty())
         return unusable(path + " is not what Sluice wrote there; remove it to begin with the policy's refresh token");
     const auto* dead = json->find("dead");
-    return std::optional<Kept>(Kept{std::string(*chain), Secret(std::string(*token)), dead && dead->is_bool() && dead->get_bool()});
+    const bool is_dead = dead && dead->is_bool() && dead->get_bool();
+    return std::optional<Kept>(Kept{std::string(*chain), Secret(std::string(*token)), is_dead});
 }
 
 // Sets `path_`. What the operator gave before under this name, or now gives under another, keeps its file: it may be
@@ -130,7 +134,8 @@ Result<std::optional<RefreshStore::Kept>> RefreshStore::find() {
     return std::optional<Kept>{};
 }
 
-// Under another credential's name; the newest, should somebody have copied it. What is no such file is not ours to judge.
+// Under another credential's name; the newest, should somebody have copied it. What is no such file is not ours to
+// judge.
 std::optional<RefreshStore::Kept> RefreshStore::find_elsewhere() {
     std::vector<std::pair<std::filesystem::file_time_type, std::string>> files;
     std::error_code error, gone;

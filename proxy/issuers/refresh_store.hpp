@@ -50,7 +50,7 @@ class RefreshStore {
 
     const std::string directory_;
     const Secret first_;
-    const std::string chain_, by_name_, by_chain_;   // two places for its file: the second where the first is another chain's
+    const std::string chain_, by_name_, by_chain_;   // places for its file; the second where the first is another's
     std::string path_;   // where it is, or will be
     Secret latest_;
     bool dead_ = false;

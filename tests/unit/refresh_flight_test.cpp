@@ -191,9 +191,10 @@ TEST_CASE("an answer to a refresh token that comes too late is read on and kept,
 }
 
 TEST_CASE("the next refresh token is kept, and used next, whatever else is wrong with the answer it came in") {
-    const std::string answer = GENERATE(R"({"access_token":"a","expires_in":0)", R"({"access_token":"a","expires_in":-5)",
-                                        R"({"access_token":"a","expires_in":"soon")", R"({"access_token":"a","token_type":"mac")",
-                                        R"({"scope":"a")", R"({"error":"temporarily_unavailable")", R"({"error":"invalid_grant")");
+    const std::string answer =
+        GENERATE(R"({"access_token":"a","expires_in":0)", R"({"access_token":"a","expires_in":-5)",
+                 R"({"access_token":"a","expires_in":"soon")", R"({"access_token":"a","token_type":"mac")",
+                 R"({"scope":"a")", R"({"error":"temporarily_unavailable")", R"({"error":"invalid_grant")");
     CAPTURE(answer);
     World world;
     world.issuer.instead = answer;
@@ -362,7 +363,7 @@ TEST_CASE("a chain whose name another takes while its first token is under way i
     CHECK(other.latest()->same_as("next-b"));
 }
 
-TEST_CASE("two credentials that begin with one refresh token, written differently, ask one after the other, each with what is good then") {
+TEST_CASE("two credentials that begin with one refresh token, written differently, ask one after the other") {
     World world;
     ::setenv("SLUICE_TEST_REFRESH_TOKEN_AGAIN", "refresh-first", 1);
     CredentialSpec again = crm();
@@ -391,7 +392,8 @@ TEST_CASE("a lock that is no regular file is refused, and nobody waits for it") 
     const bool read_by_somebody = GENERATE(false, true);
     World world;
     std::filesystem::create_directory(world.state_directory.path + "/refresh");
-    const std::string path = world.state_directory.path + "/refresh/" + RefreshStore::chain_of(Secret("refresh-first")) + ".lock";
+    const std::string chain = RefreshStore::chain_of(Secret("refresh-first"));
+    const std::string path = world.state_directory.path + "/refresh/" + chain + ".lock";
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
     const int reader = read_by_somebody ? ::open(path.c_str(), O_RDONLY | O_NONBLOCK) : -1;
     const Result<bool> locked = world.store().try_lock();
