@@ -40,7 +40,7 @@ std::string what_is_wrong_with(std::string_view body) {
     return "its body is not a JSON object";
 }
 
-TokenDenied useless(std::string why) { return {"answered 200 but " + std::move(why), {}, false}; }
+TokenDenied useless(std::string why) { return {"answered 200 but " + std::move(why), {}, false, {}}; }
 
 }  // namespace
 
@@ -54,9 +54,10 @@ std::optional<Duration> read_lifetime(std::optional<double> seconds, bool writte
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(*seconds, a_year)));
 }
 
-std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::string_view body) {
-    const auto reply = SecretJson::parse(body);
-    if (status != 200 && status != 201) return denied(status, reply);
+namespace {
+
+std::variant<TokenGranted, TokenDenied> read_success(unsigned status, std::string_view body,
+                                                     const std::optional<SecretJson>& reply) {
     if (!reply || !reply->value().is_object()) return useless(what_is_wrong_with(body));
     const auto token = reply->text("access_token");
     if (!token || token->empty()) {
@@ -72,6 +73,19 @@ std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::s
     TokenGranted granted{Minted{Secret(std::string(*token)), lifetime, {}, split_scope(reply->text("scope").value_or(""))}, {}};
     if (const auto next = reply->text("refresh_token")) granted.refresh_token = Secret(std::string(*next));
     return granted;
+}
+
+}  // namespace
+
+std::variant<TokenGranted, TokenDenied> read_token_reply(unsigned status, std::string_view body) {
+    const auto reply = SecretJson::parse(body);
+    if (status != 200 && status != 201) return denied(status, reply);
+    auto read = read_success(status, body, reply);
+    constexpr std::size_t longest = 64 * 1024;
+    auto* refused = std::get_if<TokenDenied>(&read);
+    const auto next = refused && reply ? reply->text("refresh_token") : std::nullopt;
+    if (next && next->size() <= longest) refused->refresh_token = Secret(std::string(*next));
+    return read;
 }
 
 }  // namespace sluice

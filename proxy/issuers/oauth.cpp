@@ -131,6 +131,7 @@ Task<Result<void>> write_grant(Errand& errand, const OAuthSpec& spec, const Secr
 struct Answer {
     Result<TokenGranted> granted;
     std::string error;   // OAuth's code for why not
+    Secret refresh_token;   // the next one, whether the rest is any good or not; empty: none
 };
 
 Task<Answer> ask(Errand& errand, const OAuthSpec& spec, Secret client_secret, const Secret& refresh_token) {
@@ -144,7 +145,8 @@ Task<Answer> ask(Errand& errand, const OAuthSpec& spec, Secret client_secret, co
     for (const Field field : fields) request.fields.set(field.name, field.value);
     TokenDenied denied;
     Result<TokenGranted> granted = co_await ask_token_endpoint(errand, std::move(request), &denied);
-    co_return Answer{std::move(granted), std::move(denied.error)};
+    Secret next = std::move(granted ? granted->refresh_token : denied.refresh_token);
+    co_return Answer{std::move(granted), std::move(denied.error), std::move(next)};
 }
 
 // The secret of the client, and where that is refused the one from before it was rotated.
@@ -153,11 +155,14 @@ Task<Answer> ask_as_client(Errand& errand, const OAuthSpec& spec, const Secret& 
     if (!secret) co_return Answer{std::move(secret.error()), {}};
     Answer answer = co_await ask(errand, spec, std::move(*secret), refresh_token);
     const SecretSource& overlap = errand.spec().rules.overlap;
-    if (answer.error != "invalid_client" || !overlap.written()) co_return answer;
+    if (answer.error != "invalid_client" || !overlap.written() || !answer.refresh_token.empty()) co_return answer;
     Result<Secret> previous = co_await errand.secret(overlap);
     if (!previous) co_return answer;   // it may be gone as soon as nobody takes it any more
     Answer again = co_await ask(errand, spec, std::move(*previous), refresh_token);
-    if (!again.granted) co_return answer;
+    if (!again.granted) {
+        answer.refresh_token = std::move(again.refresh_token);
+        co_return answer;
+    }
     errand.note("the issuer refuses the client secret, and still takes the one before it (overlap)");
     co_return again;
 }
@@ -174,15 +179,29 @@ Task<Result<void>> lock(Errand& errand, RefreshStore& store) {
     }
 }
 
+// What is on disk, unless that is spent as far as this process knows: then what came for it, on disk again.
+Result<Secret> find_latest(RefreshStore& store, const Secret& first, RefreshSuccessor& known) {
+    Result<Secret> token = store.latest();
+    if (!token || token->same_as(known.token.reveal())) return token;
+    const bool begun = token->same_as(first.reveal());
+    if (!known.token.empty() && (begun || token->same_as(known.replaced.reveal()))) {
+        Result<void> kept = store.keep(known.token);
+        if (!kept) return kept.error();
+        return known.token;
+    }
+    if (!begun) known = {*token, std::move(known.token)};   // from before this process, or another's on the same state
+    return token;
+}
+
 // Alone with the token: in this process as `RefreshFlights` has it, among those that share `state` by the lock. What replaces it is on disk before anything is done with what came beside it: the one before is
 // worth nothing any more.
-Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
-    Result<Secret> first = co_await errand.secret(spec.refresh_token);
-    if (!first) co_return std::move(first.error());
-    RefreshStore store(errand.state_directory(), errand.spec().name, *first);
+Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec, Secret first) {
+    errand.hide(first);
+    RefreshStore store(errand.state_directory(), errand.spec().name, first);
     Result<void> locked = co_await lock(errand, store);
     if (!locked) co_return std::move(locked.error());
-    Result<Secret> token = store.latest();
+    RefreshSuccessor& known = errand.flights().successor(RefreshStore::chain_of(first));
+    Result<Secret> token = find_latest(store, first, known);
     if (!token) co_return errand.failure(token.error().detail);
     errand.hide(*token);
     if (store.is_dead(*token))
@@ -190,28 +209,28 @@ Task<Result<TokenGranted>> ask_alone(Errand& errand, const OAuthSpec& spec) {
     Result<void> kept = store.try_to_keep();
     if (!kept) co_return errand.failure(kept.error().detail);
     Answer answer = co_await ask_as_client(errand, spec, *token);
-    Result<TokenGranted>& granted = answer.granted;
-    if (!granted) {
-        if (answer.error == "invalid_grant") store.bury(*token);
-        co_return std::move(granted);
-    }
-    if (!granted->refresh_token.empty() && !granted->refresh_token.same_as(token->reveal())) {
-        errand.hide(granted->refresh_token);
-        kept = store.keep(granted->refresh_token);
+    const Secret& next = answer.refresh_token;   // even beside what is no good
+    if (!next.empty() && !next.same_as(token->reveal())) {
+        errand.hide(next);
+        known = {next, *token};
+        kept = store.keep(next);
         if (!kept) co_return errand.failure(kept.error().detail);
+    } else if (!answer.granted && answer.error == "invalid_grant") {
+        store.bury(*token);
     }
-    co_return std::move(granted);
+    co_return std::move(answer.granted);
 }
 
 const OAuthSpec& spec_of(const RefreshFlight& flight) { return std::get<OAuthSpec>(flight.errand.spec().kind); }
 
-std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& store) {
+std::shared_ptr<RefreshFlight> begin_flight(Errand& errand, const std::string& chain, const Secret& first) {
     auto flight = std::make_shared<RefreshFlight>(errand);
     RefreshFlights& flights = errand.flights();
-    flights.begin(store, flight);
-    spawn(ask_alone(flight->errand, spec_of(*flight)), [flight, store, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
-        flights.end(store, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
-    });
+    flights.begin(chain, flight);
+    const auto end = [flight, chain, &flights](const std::exception_ptr& broken, std::optional<Result<TokenGranted>> got) {
+        flights.end(chain, broken ? Result<TokenGranted>(flight->errand.failure("the fetch broke")) : std::move(*got));
+    };
+    spawn(ask_alone(flight->errand, spec_of(*flight), first), end);
     return flight;
 }
 
@@ -231,12 +250,14 @@ Task<void> wait_for(RefreshFlight& flight, Errand& errand) {
 }
 
 Task<Result<TokenGranted>> refresh(Errand& errand, const OAuthSpec& spec) {
-    const std::string store = RefreshStore::path_of(errand.state_directory(), errand.spec().name);
     const TimePoint came = Errand::now();
+    const Result<Secret> first = co_await errand.secret(spec.refresh_token);
+    if (!first) co_return first.error();
+    const std::string chain = RefreshStore::chain_of(*first);   // whatever the credential is called
     for (;;) {
         if (errand.flights().stopping()) co_return errand.failure("broken off");
-        std::shared_ptr<RefreshFlight> flight = errand.flights().find(store);
-        if (!flight) flight = begin_flight(errand, store);
+        std::shared_ptr<RefreshFlight> flight = errand.flights().find(chain);
+        if (!flight) flight = begin_flight(errand, chain, *first);
         co_await wait_for(*flight, errand);
         errand.learn_from(flight->errand);
         if (!flight->answer) {

@@ -21,17 +21,17 @@ void tell_waiting(RefreshFlight& flight) {
 
 }  // namespace
 
-std::shared_ptr<RefreshFlight> RefreshFlights::find(const std::string& store) const {
-    const auto found = flights_.find(store);
+std::shared_ptr<RefreshFlight> RefreshFlights::find(const std::string& chain) const {
+    const auto found = flights_.find(chain);
     return found == flights_.end() ? nullptr : found->second;
 }
 
-void RefreshFlights::begin(const std::string& store, std::shared_ptr<RefreshFlight> flight) {
-    flights_.emplace(store, std::move(flight));
+void RefreshFlights::begin(const std::string& chain, std::shared_ptr<RefreshFlight> flight) {
+    flights_.emplace(chain, std::move(flight));
 }
 
-void RefreshFlights::end(const std::string& store, Result<TokenGranted> answer) {
-    const auto found = flights_.find(store);
+void RefreshFlights::end(const std::string& chain, Result<TokenGranted> answer) {
+    const auto found = flights_.find(chain);
     const std::shared_ptr<RefreshFlight> flight = std::move(found->second);
     flights_.erase(found);
     flight->answer = std::move(answer);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "proxy/base/secret.hpp"
 #include "proxy/credentials/token_reply.hpp"
 #include "proxy/issuers/errand.hpp"
 
@@ -25,13 +26,22 @@ struct RefreshFlight {
     boost::intrusive::list<CredentialWait, boost::intrusive::constant_time_size<false>> waits;
 };
 
+/// Of a chain, what came last in this process: it may not be on disk, where that is full or somebody removes it.
+struct RefreshSuccessor {
+    Secret token;      // empty: none came
+    Secret replaced;   // the one that was given for it
+};
+
 class RefreshFlights {
   public:
-    /// Of the token that is kept in `store`, a path; null: none is under way.
-    std::shared_ptr<RefreshFlight> find(const std::string& store) const;
-    void begin(const std::string& store, std::shared_ptr<RefreshFlight> flight);
+    /// Of a chain, as `RefreshStore::chain_of` has it; null: none is under way.
+    std::shared_ptr<RefreshFlight> find(const std::string& chain) const;
+    void begin(const std::string& chain, std::shared_ptr<RefreshFlight> flight);
     /// Tells who waits. Nothing of its request is held any more: another may follow inside of this.
-    void end(const std::string& store, Result<TokenGranted> answer);
+    void end(const std::string& chain, Result<TokenGranted> answer);
+
+    /// Goes on for as long as this does, whatever the policy says: what is spent stays spent.
+    RefreshSuccessor& successor(const std::string& chain) { return successors_[chain]; }
 
     bool none() const { return flights_.empty(); }
     /// `idle` is called when the last one ends, inside of `end`.
@@ -43,6 +53,7 @@ class RefreshFlights {
 
   private:
     std::map<std::string, std::shared_ptr<RefreshFlight>> flights_;
+    std::map<std::string, RefreshSuccessor> successors_;
     std::function<void()> idle_;
     bool stopping_ = false;
 };

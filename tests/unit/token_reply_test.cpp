@@ -46,6 +46,20 @@ TEST_CASE("an issuer that lies about the lifetime is not believed") {
     CHECK(granted(R"({"access_token":"t","expires_in":1e300})").minted.lifetime < std::chrono::hours(24 * 366));
 }
 
+TEST_CASE("a refresh token beside what is no good is told, from a success alone, if it can be kept") {
+    const auto next = [](unsigned status, const std::string& token) {
+        auto read = read_token_reply(status, R"({"access_token":"t","expires_in":0,"refresh_token":)" + token + "}");
+        REQUIRE(std::holds_alternative<TokenDenied>(read));
+        return std::string(std::get<TokenDenied>(read).refresh_token.reveal());
+    };
+    CHECK(next(200, "\"r\"") == "r");
+    CHECK(next(201, "\"r\"") == "r");
+    CHECK(next(400, "\"r\"").empty());
+    CHECK(next(200, "7").empty());
+    CHECK(next(200, "null").empty());
+    CHECK(next(200, '"' + std::string(65 * 1024, 'r') + '"').empty());
+}
+
 TEST_CASE("what a token endpoint answers instead of a token is told, never shown") {
     CHECK(denied(401, R"({"error":"invalid_client","error_description":"unknown client"})") == "answered 401 invalid_client: unknown client");
     CHECK(denied(500, "<html>") == "answered 500");
