@@ -29,6 +29,11 @@ bool is_signed_for_aws(const Exchange& ex) {
     return ex.attached && ex.attached->attachment && std::holds_alternative<AwsSigner>(ex.attached->attachment->how);
 }
 
+// By the head of the answer; of what `is_signed_for_aws`.
+std::optional<bool> key_is_refused(const Exchange& ex) {
+    return says_key_is_refused(ex.response, std::get<AwsSigner>(ex.attached->attachment->how).service);
+}
+
 bool says_refused(const Exchange& ex) {
     if (ex.key_refused) return true;
     const auto& statuses = spec_of(ex).rules.refresh_on;
@@ -221,11 +226,11 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
 
 bool may_tell_of_key(const Exchange& ex) {
     if (!is_signed_for_aws(ex) || ex.renewed || ex.tunnel || spec_of(ex).rules.refresh_on.empty()) return false;
-    return says_key_is_refused(ex.response) != std::optional(false);
+    return key_is_refused(ex) != std::optional(false);
 }
 
 Task<void> look_for_refused_key(Exchange& ex) {
-    if (const auto said = says_key_is_refused(ex.response)) {
+    if (const auto said = key_is_refused(ex)) {
         ex.key_refused = *said;
         co_return;
     }
@@ -233,7 +238,7 @@ Task<void> look_for_refused_key(Exchange& ex) {
     const Framing& framing = trip.response_framing;
     const bool has_length = framing.kind == Framing::Kind::length;
     const bool small = framing.kind == Framing::Kind::chunked || (has_length && framing.length <= largest_error);
-    if (!trip.response_body || trip.upgraded || !small || ex.response.fields.find("Content-Encoding")) co_return;
+    if (!trip.response_body || trip.upgraded || !small) co_return;
     ex.looked_at.clear();
     ex.looked_at.begin(*trip.response_body, largest_error);
     trip.response_body = &ex.looked_at;

@@ -100,11 +100,15 @@ TEST_CASE("an answer of AWS that says its key has ended has another one fetched,
         bool chunked = false, refused = true;
     };
     const std::string xml = "<?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code><Message>it has</Message></Error>";
+    const std::string of_xml = "Content-Type: application/xml\r\n", of_json = "Content-Type: application/x-amz-json-1.1\r\n";
     const Answer answer = GENERATE_COPY(
-        Answer{"403", "X-Amzn-Errortype: ExpiredTokenException\r\n", "{}"}, Answer{"400", "", xml}, Answer{"403", "", xml, true},
-        Answer{"400", "", R"({"__type":"com.amazon.coral.service#UnrecognizedClientException"})"}, Answer{"403", "", "<Error><Code>AccessDenied</Code></Error>", true, false},
-        Answer{"403", "", std::string(40'000, ' ') + xml, true, false},   // more than is looked at
-        Answer{"403", "", std::string(40'000, ' ') + xml, false, false}, Answer{"404", "", xml, false, false}, Answer{"403", "X-Amzn-Errortype: AccessDeniedException\r\n", xml, false, false});
+        Answer{"403", "X-Amzn-Errortype: ExpiredTokenException\r\n", "{}"}, Answer{"400", of_xml, xml}, Answer{"403", of_xml, xml, true},
+        Answer{"400", of_json, R"({"__type":"com.amazon.coral.service#UnrecognizedClientException"})"},
+        Answer{"400", "Content-Type: application/json\r\n", R"({"code":"InvalidToken"})", false, false},   // anybody's
+        Answer{"403", of_xml, "<Error><Code>AccessDenied</Code></Error>", true, false},
+        Answer{"403", of_xml, std::string(40'000, ' ') + xml, true, false},   // more than is looked at
+        Answer{"403", of_xml, std::string(40'000, ' ') + xml, false, false}, Answer{"404", of_xml, xml, false, false},
+        Answer{"403", of_xml + "X-Amzn-Errortype: AccessDeniedException\r\n", xml, false, false});
     INFO(answer.status << ' ' << answer.fields << answer.body.substr(0, 200));
     const KeysInFile keys;
     std::atomic<bool> refuses = false;
@@ -153,7 +157,7 @@ TEST_CASE("keys that were changed in AWS's shared file are used for the next upl
             while (const auto request = wire.read_request()) {
                 const bool is_good = request->field("authorization").find("Credential=" + access_key + (good == 1 ? "/" : "2/")) != std::string::npos;
                 wire.write(is_good ? "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-                                   : "HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n<Error><Code>ExpiredToken</Code></Error>");
+                                   : "HTTP/1.1 400 Bad Request\r\nContent-Type: text/xml\r\nContent-Length: 40\r\n\r\n<Error><Code>ExpiredToken</Code></Error>");
             }
         },
         vendor_ca());
