@@ -24,6 +24,7 @@ bool is_coming(const CredentialState& state) { return state.coming || state.atta
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
 
 constexpr std::size_t largest_error = 16 * 1024;   // bytes of an answer that are looked at for a code
+constexpr Duration longest_look = 1s;              // that an answer is held back for it
 
 bool is_signed_for_aws(const Exchange& ex) {
     return ex.attached && ex.attached->attachment && std::holds_alternative<AwsSigner>(ex.attached->attachment->how);
@@ -242,8 +243,10 @@ Task<void> look_for_refused_key(Exchange& ex) {
     ex.looked_at.clear();
     ex.looked_at.begin(*trip.response_body, largest_error);
     trip.response_body = &ex.looked_at;
-    // Where it breaks off, who delivers it finds that out.
-    Result<bool> whole = co_await ex.looked_at.read_whole(trip.limits, *trip.activity);
+    // Where it breaks off or takes longer, who delivers it finds that out.
+    Limits limits = trip.limits;
+    limits.total = std::min(limits.total, later(Core::now(), longest_look));
+    Result<bool> whole = co_await ex.looked_at.read_whole(limits, *trip.activity);
     ex.key_refused = whole && *whole && tells_of_refused_key(ex.looked_at.kept());
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <sstream>
 
 #include "proxy/base/codec.hpp"
@@ -147,6 +148,42 @@ TEST_CASE("an answer of AWS that says its key has ended has another one fetched,
     const std::string fetched = "sluice_credential_refresh_total{credential=\"aws\",result=\"ok\"}";
     CHECK(eventually([&] { return proxy.metric(fetched) == (answer.refused ? 2 : 1); }));   // counted a moment after
     CHECK(proxy.get("aws.example").body == answer.body);   // on a connection that can be used again
+}
+
+TEST_CASE("an error of AWS whose body takes its time is held back for a second, then goes on as it comes") {
+    const std::string piece = GENERATE(as<std::string>{}, "", "<Error><Code>Exp");
+    const KeysInFile keys;
+    std::atomic<bool> refuses = false, seen = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (!refuses) {
+                    wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                    continue;
+                }
+                wire.write("HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n");
+                if (!piece.empty()) wire.write("10\r\n" + piece + "\r\n");
+                eventually([&] { return seen.load(); });
+                wire.write("10\r\niredToken</Code>\r\n8\r\n</Error>\r\n0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    REQUIRE(eventually([&] { return proxy.get("aws.example").status() == 200; }));
+    refuses = true;
+    Wire wire = proxy.connected("aws.example");
+    wire.write("GET / HTTP/1.1\r\nHost: aws.example\r\n\r\n");
+    const auto asked = std::chrono::steady_clock::now();
+    auto got = wire.read_head();
+    const auto waited = std::chrono::steady_clock::now() - asked;
+    seen = true;
+    REQUIRE(got);
+    CHECK(waited < std::chrono::seconds(8));   // the vendor gives up waiting after ten
+    CHECK(got->status() == 403);
+    wire.read_body(*got, false);
+    CHECK(got->body == piece + "iredToken</Code></Error>");
+    CHECK(got->whole);
+    CHECK(proxy.get("aws.example").status() == 403);
 }
 
 TEST_CASE("keys that were changed in AWS's shared file are used for the next upload after the vendor has refused one") {
