@@ -186,6 +186,34 @@ TEST_CASE("an error of AWS whose body takes its time is held back for a second, 
     CHECK(proxy.get("aws.example").status() == 403);
 }
 
+TEST_CASE("of an error of AWS that breaks off the application gets what came, and the log why") {
+    const std::string piece = "<Error><Code>Exp";
+    const std::string broken = GENERATE_COPY("Content-Length: 100\r\n\r\n" + piece, "Transfer-Encoding: chunked\r\n\r\n10\r\n" + piece + "\r\n");
+    const KeysInFile keys;
+    std::atomic<bool> refuses = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (refuses) {
+                    wire.write("HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\n" + broken);
+                    return;
+                }
+                wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    REQUIRE(eventually([&] { return proxy.get("aws.example").status() == 200; }));
+    refuses = true;
+    const Message got = proxy.get("aws.example");
+    CHECK(got.status() == 400);
+    CHECK(got.reason() == "");
+    CHECK(got.body.starts_with("<Error>"));   // a last few bytes may be the beginning of a secret
+    CHECK(piece.starts_with(got.body));
+    CHECK_FALSE(got.whole);
+    CHECK(proxy.logs("the vendor closed the connection in the middle of the body"));
+}
+
 TEST_CASE("keys that were changed in AWS's shared file are used for the next upload after the vendor has refused one") {
     const KeysInFile keys;
     std::atomic<int> good = 1;
