@@ -41,9 +41,17 @@ bool looks_random(std::string_view word) {
 // Of a host or a path no.
 bool names_a_secret(std::string_view word) {
     if (word.find_first_of("./") != word.npos) return false;
-    constexpr std::array names = {"token", "secret", "passw", "pwd", "key", "credential", "auth", "cookie", "assertion", "signature"};
+    constexpr std::array names = {"token", "secret", "passw", "passphrase", "pwd", "key", "credential", "auth", "cookie", "session", "assertion", "signature"};
     const std::string name = to_lower(word);
-    return std::any_of(names.begin(), names.end(), [&name](std::string_view one) { return name.find(one) != name.npos; });
+    return name.ends_with("pass") || std::any_of(names.begin(), names.end(), [&name](std::string_view one) { return name.find(one) != name.npos; });
+}
+
+// As issuers mark theirs (Vault, Stripe and who took after it), however what follows looks.
+bool is_marked(std::string_view word) {
+    constexpr std::array<std::string_view, 7> marks = {"hvs.", "hvb.", "hvr.", "sk-live-", "sk_live_", "rk-live-", "rk_live_"};
+    constexpr std::size_t least = 8;
+    word.remove_prefix(word.rfind('/') + 1);
+    return std::any_of(marks.begin(), marks.end(), [word](std::string_view one) { return word.starts_with(one) && word.size() >= one.size() + least; });
 }
 
 bool is_scheme(std::string_view word) { return same_text(word, "bearer") || same_text(word, "basic"); }
@@ -63,6 +71,13 @@ std::string_view word_at(std::string_view line, std::size_t at) {
     return line.substr(at, std::min(line.find_first_of(" \t,;", at), line.size()) - at);
 }
 
+// Behind "Bearer" a word that is no secret is a short one, or one of these.
+bool may_be_bearers(std::string_view word) {
+    constexpr std::size_t least = 12;
+    word = word.substr(0, word.find_last_not_of(":.!") + 1);
+    return word.size() >= least && !same_text(word, "authentication") && !same_text(word, "authorization");
+}
+
 /// Behind the name that ends at `at`: where the value begins that has to be masked whole. npos: none.
 std::size_t value_behind(std::string_view line, std::string_view name, std::size_t at) {
     const std::size_t gap = skip(line, at, "\"'");
@@ -71,9 +86,12 @@ std::size_t value_behind(std::string_view line, std::string_view name, std::size
     if (sign < line.size() && line[sign] == ':') {
         const std::size_t value = skip(line, sign + 1, " \t");
         const bool quoted = value < line.size() && (line[value] == '"' || line[value] == '\'');
-        return quoted || !is_plain(word_at(line, value)) ? value : line.npos;
+        const bool of_field = name.size() > 2 && same_text(name.substr(0, 2), "x-");   // a header's value is no remark
+        return quoted || of_field || !is_plain(word_at(line, value)) ? value : line.npos;
     }
-    const bool of_option = name.starts_with('-'), of_scheme = is_scheme(name) && !is_plain(word_at(line, sign));
+    const std::string_view next = word_at(line, sign);
+    const bool of_bearer = same_text(name, "bearer") && may_be_bearers(next);
+    const bool of_option = name.starts_with('-'), of_scheme = is_scheme(name) && (of_bearer || !is_plain(next));
     return sign > gap && (of_option || of_scheme) ? sign : line.npos;
 }
 
@@ -112,7 +130,7 @@ std::string mask_likely_secrets(std::string_view line) {
         }
         const std::size_t value = names_a_secret(word) || is_scheme(word) ? value_behind(line, word, end) : line.npos;
         const bool behind_scheme = value < line.size() && is_scheme(word_at(line, value));
-        out += looks_random(word) ? std::string_view("***") : word;
+        out += looks_random(word) || is_marked(word) ? std::string_view("***") : word;
         at = end;
         if (value >= line.size() || behind_scheme) continue;   // "Authorization: Bearer ...": the scheme is a name itself
         out.append(line.substr(end, value - end)).append("***");

@@ -7,10 +7,11 @@
 
 namespace sluice {
 
-/// The line with "***" in place of what looks like a secret: what stands behind a name such as token, secret, password or
-/// key (after '=', after ':' where it is no plain word or is quoted, after a blank where the name is an option as
-/// "--token"), behind "Bearer" and "Basic" (likewise), and every word of 16 characters or more in which small letters, capitals and
-/// digits change often, path and all.
+/// The line with "***" in place of what looks like a secret: what stands behind a name such as token, secret, password,
+/// session or key (after '=', after ':' where it is no plain word, is quoted, or the name is a header's as "X-Api-Key",
+/// after a blank where the name is an option as "--token"), behind "Bearer" and "Basic" (likewise; behind "Bearer" plain
+/// words of 12 characters or more too), every word that begins as an issuer marks its own ("hvs.", "sk-live-"), and every
+/// word of 16 characters or more in which small letters, capitals and digits change often, path and all.
 std::string mask_likely_secrets(std::string_view line);
 
 }  // namespace sluice

@@ -17,7 +17,14 @@ bool OverlapPlan::follow(std::uint64_t serial) {
 
 bool OverlapPlan::shows_previous(std::uint64_t serial, bool repeatable, TimePoint now) {
     if (!follow(serial)) return false;
-    if (!repeatable) return std::exchange(trial_, false) ? !previous_first_ : previous_first_;
+    if (!repeatable && std::exchange(once_more_, false)) {
+        again_ = true;
+        return false;
+    }
+    if (!repeatable && std::exchange(trial_, false)) {
+        on_trial_ = !previous_first_;
+        return !previous_first_;
+    }
     if (!previous_first_ || now < new_again_) return previous_first_;
     new_again_ = now + times_.trust;   // one is enough
     return false;
@@ -25,10 +32,20 @@ bool OverlapPlan::shows_previous(std::uint64_t serial, bool repeatable, TimePoin
 
 void OverlapPlan::refused(std::uint64_t serial, bool previous, bool repeatable, TimePoint now) {
     if (!follow(serial)) return;
-    if (!previous) doubted_ = true;
-    if (repeatable || previous != previous_first_ || trial_ || now - tried_ < rest_) return;
-    const bool again = rest_ != Duration{} && now - tried_ < 2 * times_.longest_rest;
-    rest_ = again ? std::min(rest_ * 2, times_.longest_rest) : times_.first_rest;
+    if (repeatable) {
+        doubted_ = !previous;   // where both are, it is that request's own fault
+        return;
+    }
+    if (previous) on_trial_ = false;
+    if (previous != previous_first_ || trial_ || once_more_) return;
+    if (std::exchange(again_, false)) {
+        previous_first_ = untold_ = true;
+        new_again_ = now + times_.trust;
+        return;
+    }
+    if (now - tried_ < rest_) return;
+    const bool soon = rest_ != Duration{} && now - tried_ < 2 * times_.longest_rest;
+    rest_ = soon ? std::min(rest_ * 2, times_.longest_rest) : times_.first_rest;
     tried_ = now;
     trial_ = true;
 }
@@ -37,11 +54,17 @@ bool OverlapPlan::taken(std::uint64_t serial, bool previous, TimePoint now) {
     if (!follow(serial)) return false;
     if (previous == previous_first_) trial_ = false;   // it was that request alone which was refused
     if (!previous) {
-        previous_first_ = doubted_ = false;
+        previous_first_ = doubted_ = on_trial_ = once_more_ = again_ = untold_ = false;
         return false;
     }
-    if (previous_first_ || !doubted_) return false;   // a late answer: meanwhile the new one is taken
+    if (previous_first_) return std::exchange(untold_, false);
+    if (std::exchange(on_trial_, false)) {
+        once_more_ = true;
+        return false;
+    }
+    if (!doubted_) return false;   // a late answer: meanwhile the new one is taken
     previous_first_ = true;
+    once_more_ = again_ = false;
     new_again_ = now + times_.trust;
     return true;
 }

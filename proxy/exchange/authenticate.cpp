@@ -24,9 +24,15 @@ bool is_coming(const CredentialState& state) { return state.coming || state.atta
 const CredentialSpec& spec_of(const Exchange& ex) { return ex.config->credentials[*ex.credential()]; }
 
 constexpr std::size_t largest_error = 16 * 1024;   // bytes of an answer that are looked at for a code
+constexpr Duration longest_look = 1s;              // that an answer is held back for it
 
 bool is_signed_for_aws(const Exchange& ex) {
     return ex.attached && ex.attached->attachment && std::holds_alternative<AwsSigner>(ex.attached->attachment->how);
+}
+
+// By the head of the answer; of what `is_signed_for_aws`.
+std::optional<bool> key_is_refused(const Exchange& ex) {
+    return says_key_is_refused(ex.response, std::get<AwsSigner>(ex.attached->attachment->how).service);
 }
 
 bool says_refused(const Exchange& ex) {
@@ -221,11 +227,11 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
 
 bool may_tell_of_key(const Exchange& ex) {
     if (!is_signed_for_aws(ex) || ex.renewed || ex.tunnel || spec_of(ex).rules.refresh_on.empty()) return false;
-    return says_key_is_refused(ex.response) != std::optional(false);
+    return key_is_refused(ex) != std::optional(false);
 }
 
 Task<void> look_for_refused_key(Exchange& ex) {
-    if (const auto said = says_key_is_refused(ex.response)) {
+    if (const auto said = key_is_refused(ex)) {
         ex.key_refused = *said;
         co_return;
     }
@@ -233,12 +239,14 @@ Task<void> look_for_refused_key(Exchange& ex) {
     const Framing& framing = trip.response_framing;
     const bool has_length = framing.kind == Framing::Kind::length;
     const bool small = framing.kind == Framing::Kind::chunked || (has_length && framing.length <= largest_error);
-    if (!trip.response_body || trip.upgraded || !small || ex.response.fields.find("Content-Encoding")) co_return;
+    if (!trip.response_body || trip.upgraded || !small) co_return;
     ex.looked_at.clear();
     ex.looked_at.begin(*trip.response_body, largest_error);
     trip.response_body = &ex.looked_at;
-    // Where it breaks off, who delivers it finds that out.
-    Result<bool> whole = co_await ex.looked_at.read_whole(trip.limits, *trip.activity);
+    // Where it breaks off or takes longer, who delivers it finds that out.
+    Limits limits = trip.limits;
+    limits.total = std::min(limits.total, later(Core::now(), longest_look));
+    Result<bool> whole = co_await ex.looked_at.read_whole(limits, *trip.activity);
     ex.key_refused = whole && *whole && tells_of_refused_key(ex.looked_at.kept());
 }
 

@@ -17,7 +17,7 @@ Task<Result<void>> attach_credential(Core& core, Exchange& ex, const Destination
 
 /// May it be that the answer at hand says in its body whether the key that signed the request is taken, as AWS does?
 bool may_tell_of_key(const Exchange& ex);
-/// Reads that body ahead, at most 16 KiB, and notes what it says for `is_refused_credential`; what is delivered is the same as without. It may take as long as the body does.
+/// Reads that body ahead, at most 16 KiB, and notes what it says for `is_refused_credential`; what is delivered is the same as without. It takes a second at most.
 Task<void> look_for_refused_key(Exchange& ex);
 
 /// May this answer mean that the credential is not taken (any more)? Once an exchange.

@@ -27,6 +27,7 @@ void ReplayBody::clear() {
     ended_ = false;
     keeping_ = true;
     trailers_ = nullptr;
+    broken_.reset();
 }
 
 bool ReplayBody::has_room_for(std::size_t size) const { return size <= most_ - kept_.size() && size <= most_of_all - kept_of_all; }
@@ -42,6 +43,7 @@ void ReplayBody::replace(std::string body) {
     at_ = 0;
     ended_ = keeping_ = true;
     trailers_ = nullptr;
+    broken_.reset();
 }
 
 // What has been read already, for this attempt.
@@ -76,6 +78,7 @@ Result<Chunk> ReplayBody::keep(Result<Chunk> got) {
 
 std::optional<Result<Chunk>> ReplayBody::next_ready() {
     if (auto chunk = again()) return *chunk;
+    if (broken_) return {};   // what came goes out before it is told
     auto got = inner_->next_ready();
     if (!got) return {};
     return keep(std::move(*got));
@@ -83,6 +86,7 @@ std::optional<Result<Chunk>> ReplayBody::next_ready() {
 
 Task<Result<Chunk>> ReplayBody::next(TimePoint deadline) {
     if (auto chunk = again()) co_return *chunk;
+    if (broken_) co_return *broken_;
     Result<Chunk> got = co_await inner_->next(deadline);
     co_return keep(std::move(got));
 }
@@ -94,7 +98,11 @@ Task<Result<bool>> ReplayBody::read_whole(const Limits& limits, Activity& activi
             Result<Chunk> pulled = co_await pull(*inner_, limits, activity);
             got.emplace(std::move(pulled));
         }
-        if (!got->has_value()) co_return std::move(got->error());
+        if (!got->has_value()) {
+            const Reason reason = got->error().reason;
+            if (reason != Reason::timeout_idle && reason != Reason::timeout_total) broken_ = got->error();   // after those it goes on
+            co_return std::move(got->error());
+        }
         keeping_ = has_room_for((*got)->data.size());
         append_wiping(kept_, (*got)->data);   // an answer that is read ahead may repeat a secret, as S3 does an expired token
         if (keeping_) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "proxy/ports/ports.hpp"
@@ -20,7 +21,7 @@ class ReplayBody final : public BodySource {
     void rewind() { at_ = 0; }
     /// Is all that was read still here?
     bool replayable() const { return keeping_; }
-    /// Reads on until the whole body is at hand in one piece (true), more than `most` bytes have come (false: it can still be sent once), or `limits` end it. To be called before the first attempt.
+    /// Reads on until the whole body is at hand in one piece (true), more than `most` bytes have come (false: it can still be sent once), or `limits` end it. To be called before the first attempt. Where the inner body fails, who reads this one gets what came, then that Failure: asked again, the inner one would have another.
     Task<Result<bool>> read_whole(const Limits& limits, Activity& activity);
     /// May a body of so many bytes be kept whole?
     bool would_keep(std::uint64_t size) const { return keeping_ && size <= most_; }
@@ -58,6 +59,7 @@ class ReplayBody final : public BodySource {
     bool ended_ = false;            // the inner body has come to its end
     bool keeping_ = true;           // no more than `most_` has come
     const Fields* trailers_ = nullptr;
+    std::optional<Failure> broken_; // how the inner body failed while it was read ahead
 };
 
 }  // namespace sluice

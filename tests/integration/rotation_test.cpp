@@ -248,6 +248,8 @@ TEST_CASE("uploads that cannot be sent again find the secret that their vendor t
     unsigned first = 0;
     REQUIRE(eventually([&] { return (first = upload()) != 503; }));
     CHECK(first == 401);
+    CHECK(upload() == 200);
+    CHECK(upload() == 401);   // the first may have been refused by its own fault: the new one is shown once more
     for (int i = 0; i < 6; ++i) CHECK(upload() == 200);
     CHECK(vendor.latest() == 0);
     CHECK(proxy.logs("the vendor refuses the new secret, and still takes the one before it (overlap)"));

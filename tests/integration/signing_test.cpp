@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <sstream>
 
 #include "proxy/base/codec.hpp"
@@ -100,11 +101,15 @@ TEST_CASE("an answer of AWS that says its key has ended has another one fetched,
         bool chunked = false, refused = true;
     };
     const std::string xml = "<?xml version=\"1.0\"?>\n<Error><Code>ExpiredToken</Code><Message>it has</Message></Error>";
+    const std::string of_xml = "Content-Type: application/xml\r\n", of_json = "Content-Type: application/x-amz-json-1.1\r\n";
     const Answer answer = GENERATE_COPY(
-        Answer{"403", "X-Amzn-Errortype: ExpiredTokenException\r\n", "{}"}, Answer{"400", "", xml}, Answer{"403", "", xml, true},
-        Answer{"400", "", R"({"__type":"com.amazon.coral.service#UnrecognizedClientException"})"}, Answer{"403", "", "<Error><Code>AccessDenied</Code></Error>", true, false},
-        Answer{"403", "", std::string(40'000, ' ') + xml, true, false},   // more than is looked at
-        Answer{"403", "", std::string(40'000, ' ') + xml, false, false}, Answer{"404", "", xml, false, false}, Answer{"403", "X-Amzn-Errortype: AccessDeniedException\r\n", xml, false, false});
+        Answer{"403", "X-Amzn-Errortype: ExpiredTokenException\r\n", "{}"}, Answer{"400", of_xml, xml}, Answer{"403", of_xml, xml, true},
+        Answer{"400", of_json, R"({"__type":"com.amazon.coral.service#UnrecognizedClientException"})"},
+        Answer{"400", "Content-Type: application/json\r\n", R"({"code":"InvalidToken"})", false, false},   // anybody's
+        Answer{"403", of_xml, "<Error><Code>AccessDenied</Code></Error>", true, false},
+        Answer{"403", of_xml, std::string(40'000, ' ') + xml, true, false},   // more than is looked at
+        Answer{"403", of_xml, std::string(40'000, ' ') + xml, false, false}, Answer{"404", of_xml, xml, false, false},
+        Answer{"403", of_xml + "X-Amzn-Errortype: AccessDeniedException\r\n", xml, false, false});
     INFO(answer.status << ' ' << answer.fields << answer.body.substr(0, 200));
     const KeysInFile keys;
     std::atomic<bool> refuses = false;
@@ -145,6 +150,70 @@ TEST_CASE("an answer of AWS that says its key has ended has another one fetched,
     CHECK(proxy.get("aws.example").body == answer.body);   // on a connection that can be used again
 }
 
+TEST_CASE("an error of AWS whose body takes its time is held back for a second, then goes on as it comes") {
+    const std::string piece = GENERATE(as<std::string>{}, "", "<Error><Code>Exp");
+    const KeysInFile keys;
+    std::atomic<bool> refuses = false, seen = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (!refuses) {
+                    wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                    continue;
+                }
+                wire.write("HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n");
+                if (!piece.empty()) wire.write("10\r\n" + piece + "\r\n");
+                eventually([&] { return seen.load(); });
+                wire.write("10\r\niredToken</Code>\r\n8\r\n</Error>\r\n0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    REQUIRE(eventually([&] { return proxy.get("aws.example").status() == 200; }));
+    refuses = true;
+    Wire wire = proxy.connected("aws.example");
+    wire.write("GET / HTTP/1.1\r\nHost: aws.example\r\n\r\n");
+    const auto asked = std::chrono::steady_clock::now();
+    auto got = wire.read_head();
+    const auto waited = std::chrono::steady_clock::now() - asked;
+    seen = true;
+    REQUIRE(got);
+    CHECK(waited < std::chrono::seconds(8));   // the vendor gives up waiting after ten
+    CHECK(got->status() == 403);
+    wire.read_body(*got, false);
+    CHECK(got->body == piece + "iredToken</Code></Error>");
+    CHECK(got->whole);
+    CHECK(proxy.get("aws.example").status() == 403);
+}
+
+TEST_CASE("of an error of AWS that breaks off the application gets what came, and the log why") {
+    const std::string piece = "<Error><Code>Exp";
+    const std::string broken = GENERATE_COPY("Content-Length: 100\r\n\r\n" + piece, "Transfer-Encoding: chunked\r\n\r\n10\r\n" + piece + "\r\n");
+    const KeysInFile keys;
+    std::atomic<bool> refuses = false;
+    FakeVendor vendor(
+        [&](Wire& wire) {
+            while (wire.read_request()) {
+                if (refuses) {
+                    wire.write("HTTP/1.1 400 Bad Request\r\nContent-Type: application/xml\r\n" + broken);
+                    return;
+                }
+                wire.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        },
+        vendor_ca());
+    TestProxy proxy(aws_policy(vendor, "s3"));
+    REQUIRE(eventually([&] { return proxy.get("aws.example").status() == 200; }));
+    refuses = true;
+    const Message got = proxy.get("aws.example");
+    CHECK(got.status() == 400);
+    CHECK(got.reason() == "");
+    CHECK(got.body.starts_with("<Error>"));   // a last few bytes may be the beginning of a secret
+    CHECK(piece.starts_with(got.body));
+    CHECK_FALSE(got.whole);
+    CHECK(proxy.logs("the vendor closed the connection in the middle of the body"));
+}
+
 TEST_CASE("keys that were changed in AWS's shared file are used for the next upload after the vendor has refused one") {
     const KeysInFile keys;
     std::atomic<int> good = 1;
@@ -153,7 +222,7 @@ TEST_CASE("keys that were changed in AWS's shared file are used for the next upl
             while (const auto request = wire.read_request()) {
                 const bool is_good = request->field("authorization").find("Credential=" + access_key + (good == 1 ? "/" : "2/")) != std::string::npos;
                 wire.write(is_good ? "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-                                   : "HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n<Error><Code>ExpiredToken</Code></Error>");
+                                   : "HTTP/1.1 400 Bad Request\r\nContent-Type: text/xml\r\nContent-Length: 40\r\n\r\n<Error><Code>ExpiredToken</Code></Error>");
             }
         },
         vendor_ca());

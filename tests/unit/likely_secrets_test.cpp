@@ -28,6 +28,14 @@ TEST_CASE("what stands behind the name of a secret is masked, however it looks")
         {"Authorization: Bearer t1ger", "Authorization: Bearer ***"},
         {"sent Basic dTpwMQ== to it", "sent Basic *** to it"},
         {"token=", "token="},
+        {"pass=tiger DBPASS: t1ger passphrase='a b'", "pass=*** DBPASS: *** passphrase=***"},
+        {"session=tiger, session_id: t1ger", "session=***, session_id: ***"},
+        {"> x-api-key: tiger", "> x-api-key: ***"},
+        {"X-Auth-Token: tiger", "X-Auth-Token: ***"},
+        {"got bearer correcthorsebattery from it", "got bearer *** from it"},
+        {"Authorization: Bearer correcthorsebattery", "Authorization: Bearer ***"},
+        {"vault gave hvs.correcthorse, and https://v.example/hvs.correcthorse", "vault gave ***, and https:***"},
+        {"no such key sk-live-correcthorse", "no such key ***"},
         {"fatal: unable to access 'https://bot:hunter2pass@git.example/x/'", "fatal: unable to access 'https://***@git.example/x/'"},
         {"postgres://svc:p/w@db:5432/x, http://host.example/a@b", "postgres://svc:p/w@db:5432/x, http://host.example/a@b"},
         {"psql postgres://svc:pw@db:5432/x?a=b", "psql postgres://***@db:5432/x?a=b"},
@@ -39,7 +47,8 @@ TEST_CASE("what people need to mend it stays as it is") {
     const std::string line = GENERATE(as<std::string>{}, "", "login expired: run corp login", "error: exec plugin: credentials: not-found", "error getting token: connection refused",
                                       "An error occurred (UnauthorizedOperationException) when calling the AssumeRoleWithWebIdentity operation",
                                       "dial tcp auth.corp.example:8443: connect: connection refused", "/opt/kubelogin/v1.2.3-linux-amd64/kubelogin: No such file or directory",
-                                      "2026-11-27T20:49:00Z host-10-0-12-34.eu-central-1.internal: basic auth is off", "the bearer token expired");
+                                      "2026-11-27T20:49:00Z host-10-0-12-34.eu-central-1.internal: basic auth is off", "the bearer token expired",
+                                      "3 passed, 1 failed: bearer authentication required", "session: expired", "hvs. is not enough", "pass the --help flag", "session closed");
     CHECK(mask_likely_secrets(line) == line);
 }
 

@@ -1,6 +1,7 @@
 #include "proxy/credentials/overlap.hpp"
 
 #include <catch2/catch.hpp>
+#include <vector>
 
 using namespace sluice;
 
@@ -32,27 +33,69 @@ TEST_CASE("the new secret comes first, until a request was refused with it and t
     CHECK_FALSE(plan.taken(serial, true, start + 1s));   // known
 }
 
-TEST_CASE("after a while one request that can be sent again shows the new secret; the others do not") {
+TEST_CASE("after a while one request of either kind shows the new secret; the others do not") {
+    const bool repeatable = GENERATE(false, true);
     OverlapPlan plan;
     plan.refused(serial, false, true, start);
     plan.taken(serial, true, start);
     CHECK(plan.shows_previous(serial, true, start + 29s));
-    CHECK(plan.shows_previous(serial, false, start + 30s));
-    CHECK_FALSE(plan.shows_previous(serial, true, start + 30s));
+    CHECK(plan.shows_previous(serial, false, start + 29s));
+    CHECK_FALSE(plan.shows_previous(serial, repeatable, start + 30s));
     CHECK(plan.shows_previous(serial, true, start + 30s));
+    CHECK(plan.shows_previous(serial, false, start + 30s));
     plan.taken(serial, false, start + 31s);
     CHECK_FALSE(plan.shows_previous(serial, true, start + 31s));
     CHECK_FALSE(plan.shows_previous(serial, false, start + 31s));
 }
 
-TEST_CASE("a request that cannot be sent again and is refused has the next one of its kind show the other secret") {
+TEST_CASE("a request that cannot be sent again and is refused has the next one of its kind show the other secret, and one more the first again") {
     OverlapPlan plan;
     CHECK_FALSE(large(plan, false, true, start));
     CHECK(large(plan, false, true, start));
-    for (int i = 1; i < 100; ++i) CHECK(large(plan, false, true, start + i * 1s));
-    CHECK(large(plan, true, false, start + 100s));         // the vendor has switched
-    CHECK_FALSE(large(plan, true, false, start + 100s));
-    CHECK_FALSE(large(plan, true, false, start + 100s));
+    CHECK_FALSE(large(plan, false, true, start));   // the first may have been refused by its own fault
+    int shown_new = 0;
+    for (int i = 1; i <= 100; ++i) shown_new += !large(plan, false, true, start + i * 1s);
+    CHECK(shown_new == 3);                                 // each 30 s
+    CHECK(large(plan, true, false, start + 101s));         // the vendor has switched
+    CHECK_FALSE(large(plan, true, false, start + 101s));
+    CHECK_FALSE(large(plan, true, false, start + 101s));
+}
+
+TEST_CASE("the previous secret comes first, and is told of, where it alone is taken") {
+    struct Step {
+        enum Kind { shows_new, shows_previous, refused_new, refused_previous, taken_new, taken_previous, told } what;
+        bool repeatable = false;   // of those that show or are refused
+    };
+    struct Row {
+        const char* name;
+        std::vector<Step> steps;
+    };
+    using enum Step::Kind;
+    const Row row = GENERATE(values<Row>({
+        {"one refusal of a request's own, both are valid", {{shows_new}, {refused_new}, {shows_previous}, {taken_previous}, {shows_new}, {taken_new}, {shows_new}, {shows_new, true}}},
+        {"the new one is not valid yet", {{shows_new}, {refused_new}, {shows_previous}, {taken_previous}, {shows_new}, {refused_new}, {shows_previous}, {told}, {shows_previous, true}, {taken_previous}}},
+        {"a late refusal is not that of the one more", {{shows_new}, {shows_new}, {refused_new}, {shows_previous}, {taken_previous}, {refused_new}, {shows_new}, {taken_new}, {shows_new}}},
+        {"it is shown once more by one alone", {{shows_new}, {refused_new}, {shows_previous}, {taken_previous}, {shows_new}, {shows_new, true}, {shows_new}, {refused_new}, {shows_previous}, {told}}},
+        {"the new one is taken while the previous one is tried", {{shows_new}, {shows_new}, {refused_new}, {shows_previous}, {taken_new}, {taken_previous}, {shows_new}, {refused_new}, {shows_new}}},
+        {"a request that is sent again finds out by itself", {{shows_new, true}, {refused_new, true}, {told}, {shows_previous}}},
+        {"one that is refused with both says nothing for others",
+         {{shows_new, true}, {refused_new, true}, {refused_previous, true}, {shows_new}, {refused_new}, {shows_previous}, {taken_previous}, {shows_new}, {taken_new}, {shows_new}}},
+    }));
+    INFO(row.name);
+    OverlapPlan plan;
+    for (std::size_t i = 0; i < row.steps.size(); ++i) {
+        const Step step = row.steps[i];
+        INFO("step " << i);
+        switch (step.what) {
+        case shows_new: CHECK_FALSE(plan.shows_previous(serial, step.repeatable, start)); break;
+        case shows_previous: CHECK(plan.shows_previous(serial, step.repeatable, start)); break;
+        case refused_new: plan.refused(serial, false, step.repeatable, start); break;
+        case refused_previous: plan.refused(serial, true, step.repeatable, start); break;
+        case taken_new: plan.taken(serial, false, start); break;
+        case taken_previous: CHECK_FALSE(plan.taken(serial, true, start)); break;
+        case told: CHECK(plan.taken(serial, true, start)); break;
+        }
+    }
 }
 
 TEST_CASE("a request that can be sent again does not use that up: it finds out by itself") {
