@@ -466,7 +466,7 @@ struct Supervisor::Impl {
         {
             const std::lock_guard lock(policy_mutex);
             if (policy) keep_forced(*policy->config, *fresh->config);
-            for (const Vendor& vendor : fresh->config->vendors) begin(*vendor.live);
+            for (const Vendor& vendor : fresh->config->vendors) sluice::put_in_force(*vendor.live);
             tell_chaos(*fresh->config, policy ? policy->config.get() : nullptr);
             if (policy) retired.push_back(std::move(policy));
             policy = fresh;

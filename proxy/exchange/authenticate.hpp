@@ -26,7 +26,7 @@ bool is_refused_credential(const Exchange& ex);
 /// Tells the desk that the credential was refused, and, where the request can be sent again, gets another one. False: it cannot, or there is none. The answer is still at hand.
 Task<bool> renew_credential(Core& core, Exchange& ex);
 
-/// After an answer: tells the desk which of a rotation's two secrets was taken (`overlap`). One of 500 and above does not say.
+/// After an answer: tells the desk which of a rotation's two secrets was taken (`overlap`). One of 400 and above does not say.
 void note_taken_credential(Exchange& ex);
 
 /// Reads the body of the request, as far as `ex.replay` keeps one, ahead of the first attempt; asks for it first where the application waits to be asked. False: it is larger than what is kept.

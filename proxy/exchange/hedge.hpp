@@ -14,7 +14,7 @@ bool hedges(const Exchange& ex);
 /// `attempt` at `endpoint`, and others beside it as `plan` allows; what came out is in `ex` as if there had been one, and `endpoint` is that of the attempt that won.
 Task<Result<void>> attempt_hedged(Core& core, Exchange& ex, AttemptPlan& plan, std::size_t& endpoint);
 
-/// The retry budget and the rate allow one more attempt of `ex`, or that `ex` is made beside another; both are spent then, the rate of one that is made only `in` so long not yet.
+/// May `ex` be tried again `in` so long? Where it may the retry budget is spent; its places of the limits too where it is made at once and they are there, else they are taken then, or waited for.
 Spend may_spend_attempt(Exchange& ex, Duration in);
 
 }  // namespace sluice

@@ -1,7 +1,6 @@
 #include "proxy/issuers/refresh_store.hpp"
 
 #include <fcntl.h>
-#include <openssl/sha.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "proxy/base/codec.hpp"
+#include "proxy/credentials/digest.hpp"
 #include "proxy/credentials/secret_json.hpp"
 #include "proxy/issuers/read_secret.hpp"
 
@@ -67,9 +67,7 @@ RefreshStore::~RefreshStore() {
 }
 
 std::string RefreshStore::chain_of(const Secret& first) {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    SHA256(reinterpret_cast<const unsigned char*>(first.reveal().data()), first.size(), digest);
-    return to_hex({reinterpret_cast<const char*>(digest), sizeof digest});
+    return to_hex(hash_of(HashAlgorithm::sha256, first.reveal()).bytes());
 }
 
 // A file of its own, since the chain's is another one each time it is written; it stays, since who waits for it may have it open.

@@ -157,6 +157,7 @@ bool Acquisition::in_vain(const Blocked& blocked, TimePoint now) {
 }
 
 bool Acquisition::stays_first(Stand& stand, TimePoint now) const {
+    if (limits_.size() < 2) return false;  // there is no elsewhere
     return (now >= stays_from_ || joined_ > often) && stand.turn && stand.turn->leads();
 }
 
@@ -184,7 +185,9 @@ TimePoint Acquisition::stay_or_leave(Stand& at, const Full& full, TimePoint unti
 // best as the first. It is looked at everything first: what is taken and given back at once might be missed by another
 // in between.
 std::optional<Acquisition::Blocked> Acquisition::take(TimePoint now) {
-    const TimePoint since = waits() ? std::max(since_, now - wheel_tick) : now;
+    TimePoint since = now;
+    for (const Stand& stand : stands_)
+        if (stand.turn) since = std::min(since, stand.turn->since(now));
     TimePoint at = since;
     std::optional<Blocked> blocked;
     int fit = -1;
@@ -236,8 +239,10 @@ Acquisition::Next Acquisition::go(TimePoint now) {
             ++joined_;
         }
         const auto until = stand.turn->wait_until(blocked->full, now);
-        if (!until) leave_all_but(nullptr);
-        if (!until) return {{}, blocked->by, blocked->full};
+        if (!until) {
+            leave_all_but(nullptr);
+            return {{}, blocked->by, blocked->full};
+        }
         if (*until <= now) continue;
         return {stay_or_leave(stand, blocked->full, *until, now), nullptr, {}};
     }

@@ -20,9 +20,9 @@
 // stands in for the next one, as long as nobody there is sooner or has waited longer: it stays first, what comes free
 // meanwhile waits for it, and it goes as soon as the last of its limits has a place. Even then it holds nothing of any.
 // No two keep each other from theirs: of two that wait in one queue only one has waited longer. But what is idle for it
-// is nobody's: so it stays for a moment only, a quarter of a second or the time of one call of that rate, and not at all where the
-// place that it waits for is known to come later. Of two crossing rates it goes so, as it stays with the slower one;
-// where seats cross that are all taken for long it may be refused.
+// is nobody's: so it stays for a moment only, a quarter of a second or the time of one call of that rate, and not at
+// all where the place that it waits for is known to come later. Of two crossing rates it goes so, as it stays with the
+// slower one; where seats cross that are all taken for long it may be refused.
 //
 // A limit refuses once its own `when_full.wait` has passed since the waiting began, whichever queues that was spent in;
 // but who comes to it later than that, from where it had to wait for longer, may wait for a moment there. Nobody waits

@@ -106,8 +106,8 @@ class AttemptPlan {
     /// fallback, if every endpoint is out or has failed this request; else the answer as it is, or give_up.
     ///
     /// A failure before anything was sent is no retry where it can go on elsewhere: at once to an endpoint that this
-    /// request was not at yet, and, when no retry is due any more, to the fallback, whatever `on` and `max` say. It is not paid for either: no endpoint
-    /// sees more than one attempt of a request for it, so that it cannot become a storm, and a budget would refuse most
+    /// request was not at yet, and, when no retry is due any more, to the fallback, whatever `on` and `max` say. It is
+    /// not paid for either: no endpoint sees more than one attempt of a request for it, so that it cannot become a storm, and a budget would refuse most
     /// of those whom the next endpoint is there for, until the breaker of the first one opens.
     template <class Ask>
     Step next(const Tried& tried, EndpointMask out, Ask&& may_spend, double draw, TimePoint now) {

@@ -261,21 +261,23 @@ Place LimitState::made_in(std::array<Bucket*, 2> buckets, std::uint64_t hash, Ti
         if (Place place = found_in(*bucket, hash)) return place;  // made by another worker meanwhile
     const auto unused = [](const Bucket* bucket) { return std::count(bucket->hashes.begin(), bucket->hashes.end(), 0); };
     if (unused(buckets[1]) > unused(buckets[0])) std::swap(buckets[0], buckets[1]);
-    for (const bool never_used : {true, false}) {
-        for (Bucket* bucket : buckets) {
-            for (std::size_t i = 0; i < ways; ++i) {
-                Place::Entry& entry = bucket->entries[i];
-                if (never_used != (bucket->hashes[i].load() == 0) || !entry.claim()) continue;
-                const bool free = entry.is_as_new(now);
-                if (free) {
-                    entry.reset();
-                    bucket->hashes[i].store(hash);
-                }
-                entry.holds.store(free ? 1 : 0);
-                if (free) return Place(&entry, true);
+    const auto given_in = [&](Bucket& bucket, bool never_used) -> Place {
+        for (std::size_t i = 0; i < ways; ++i) {
+            Place::Entry& entry = bucket.entries[i];
+            if (never_used != (bucket.hashes[i].load() == 0) || !entry.claim()) continue;
+            const bool free = entry.is_as_new(now);
+            if (free) {
+                entry.reset();
+                bucket.hashes[i].store(hash);
             }
+            entry.holds.store(free ? 1 : 0);
+            if (free) return Place(&entry, true);
         }
-    }
+        return {};
+    };
+    for (const bool never_used : {true, false})
+        for (Bucket* bucket : buckets)
+            if (Place place = given_in(*bucket, never_used)) return place;
     return {};
 }
 

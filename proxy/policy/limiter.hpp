@@ -1,6 +1,6 @@
 // One limit alive: its rate, tokens, seats, what the vendor taught, and those who wait. Shared by all workers; kept
-// from policy to policy while it counts the same (vendor_state.hpp). Pure: time is an argument, and so is the seed. Any thread, unless said
-// otherwise.
+// from policy to policy while it counts the same (vendor_state.hpp). Pure: time is an argument, and so is the seed. Any
+// thread, unless said otherwise.
 //
 // How an exchange uses it: Place place = limit.place(key, now), for each limit of its vendor and route, with the value
 // of per_header, "" without; kept to the end. policy/acquisition.hpp takes what an attempt needs of all of them, or

@@ -18,10 +18,10 @@ bool counts_alike(const LimitSpec& a, const LimitSpec& b) {
 
 }  // namespace
 
-LiveLimit::LiveLimit(const LimitSpec& of, std::array<std::uint64_t, 2> seed) : spec(of), state(std::make_shared<LimitState>(of, seed)), adaptive(adaptive_for(of)) {}
+LiveLimit::LiveLimit(const LimitSpec& written, std::array<std::uint64_t, 2> seed) : spec(written), state(std::make_shared<LimitState>(written, seed)), adaptive(adaptive_for(written)) {}
 
-LiveLimit::LiveLimit(const LimitSpec& of, const LiveLimit& before)
-    : spec(of), state(before.state), adaptive(of.seats == before.spec.seats ? before.adaptive : adaptive_for(of)) {}
+LiveLimit::LiveLimit(const LimitSpec& written, const LiveLimit& before)
+    : spec(written), of(before.of), state(before.state), adaptive(written.seats == before.spec.seats ? before.adaptive : adaptive_for(written)) {}
 
 unsigned LiveLimit::seats() const {
     if (adaptive) return adaptive->limit();
@@ -51,7 +51,8 @@ std::vector<std::shared_ptr<LiveLimit>> live_limits(const std::vector<WrittenLim
         }
     }
     for (std::size_t i = 0; i < written.size(); ++i) {
-        if (!live[i]) live[i] = std::make_shared<LiveLimit>(*written[i].spec, seed);
+        if (live[i]) continue;
+        live[i] = std::make_shared<LiveLimit>(*written[i].spec, seed);
         live[i]->of = written[i].of;
     }
     return live;
@@ -101,7 +102,7 @@ void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2
     vendor.live = old && same_parts(*old, *live) ? before->live : std::move(live);
 }
 
-void begin(const VendorState& live) {
+void put_in_force(const VendorState& live) {
     for (const auto& limit : live.limits)
         if (limit->spec.seats) limit->state->set_seats(limit->spec.seats->most);
 }

@@ -56,8 +56,8 @@ struct VendorState {
 /// seats or wait begins nothing anew. `seed` (random, secret): where limits have keys.
 void make_live(Vendor& vendor, const Vendor* before, std::array<std::uint64_t, 2> seed);
 
-/// It is its turn: what its limits say of seats holds for whoever waits there already, too.
-void begin(const VendorState& live);
+/// From now on what its limits say of seats holds for whoever waits there already, too.
+void put_in_force(const VendorState& live);
 
 /// An operator's word outlives the policy that it was given under: what was forced of the vendor `before` is forced `now`, where
 /// a breaker was made anew too; and where all of its breakers are forced alike, so is that of an endpoint that has come.

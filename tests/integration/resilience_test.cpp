@@ -37,6 +37,20 @@ struct Script {
     }
 };
 
+// Answers nobody before it is let.
+struct BusyVendor {
+    std::atomic<bool> hold{true};
+    std::atomic<int> inside{0};
+    FakeVendor vendor{[this](Wire& wire) {
+                          while (wire.read_request()) {
+                              ++inside;
+                              while (hold) std::this_thread::sleep_for(1ms);
+                              wire.write(answer_with("200 OK"));
+                          }
+                      },
+                      vendor_ca()};
+};
+
 // A port where nobody listens.
 std::uint16_t closed_port() {
     FakeVendor gone([](Wire&) {});
@@ -673,49 +687,29 @@ TEST_CASE("a vendor that breaks off has fewer seats for it, one whose applicatio
 }
 
 TEST_CASE("an exchange whose total time ends while it waits for a place is over its time, and says where it waited") {
-    std::atomic<bool> hold{true};
-    std::atomic<int> inside{0};
-    FakeVendor vendor(
-        [&](Wire& wire) {
-            while (wire.read_request()) {
-                ++inside;
-                while (hold) std::this_thread::sleep_for(1ms);
-                wire.write(answer_with("200 OK"));
-            }
-        },
-        vendor_ca());
-    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {name: few, concurrency: 1, when_full: {wait: 1m}}\n"));
+    BusyVendor busy;
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", busy.vendor, true, "limit: {name: few, concurrency: 1, when_full: {wait: 1m}}\n"));
     Wire app = proxy.connected("v.example");
     app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
-    REQUIRE(eventually([&] { return inside == 1; }));
+    REQUIRE(eventually([&] { return busy.inside == 1; }));
     const Message late = send(proxy, "v.example", "GET / HTTP/1.1\r\nHost: v.example\r\nSluice-Timeout: 50ms\r\n\r\n");
     CHECK(late.status() == 504);
     CHECK(late.reason() == "timeout_total");
     CHECK(late.body.find("the limit 'few'") != std::string::npos);
-    hold = false;
+    busy.hold = false;
     CHECK(app.read_response()->status() == 200);
 }
 
 TEST_CASE("a seat that nobody may wait for is refused, and is free again after the exchange") {
-    std::atomic<bool> hold{true};
-    std::atomic<int> inside{0};
-    FakeVendor vendor(
-        [&](Wire& wire) {
-            while (wire.read_request()) {
-                ++inside;
-                while (hold) std::this_thread::sleep_for(1ms);
-                wire.write(answer_with("200 OK"));
-            }
-        },
-        vendor_ca());
-    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", vendor, true, "limit: {concurrency: 1}\n"));
+    BusyVendor busy;
+    TestProxy proxy("vendors:\n" + vendor_yaml("v", "v.example", busy.vendor, true, "limit: {concurrency: 1}\n"));
     Wire app = proxy.connected("v.example");
     app.write("GET / HTTP/1.1\r\nHost: v.example\r\n\r\n");
-    REQUIRE(eventually([&] { return inside == 1; }));
+    REQUIRE(eventually([&] { return busy.inside == 1; }));
     const Message refused = proxy.get("v.example");
     CHECK(refused.status() == 429);
     CHECK(refused.reason() == "concurrency_limited");
-    hold = false;
+    busy.hold = false;
     CHECK(app.read_response()->status() == 200);
     CHECK(eventually([&] { return proxy.get("v.example").status() == 200; }));
 }

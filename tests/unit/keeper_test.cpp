@@ -7,6 +7,7 @@
 #include <set>
 
 #include "proxy/base/codec.hpp"
+#include "proxy/exchange/response_body.hpp"
 #include "proxy/issuers/desk.hpp"
 #include "proxy/issuers/refresh_flight.hpp"
 #include "tests/support/virtual_time.hpp"
@@ -14,17 +15,6 @@
 using namespace sluice;
 
 namespace {
-
-class Text final : public BodySource {
-  public:
-    explicit Text(std::string text) : text_(std::move(text)) {}
-    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
-    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
-    void interrupt() override {}
-
-  private:
-    std::string text_;
-};
 
 // A token endpoint: each answer takes its time.
 class Issuer final : public Transport {
@@ -42,8 +32,8 @@ class Issuer final : public Transport {
         if (down) co_return Failure{Origin::vendor, Reason::connect_failed, Replay::safe, "connection refused"};
         trip.response->status = status;
         if (!retry_after.empty()) trip.response->fields.add("Retry-After", retry_after);
-        body_.emplace(answer.empty() ? "{\"access_token\":\"access-token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
-        trip.response_body = &*body_;
+        body_.hold(answer.empty() ? "{\"access_token\":\"access-token-" + std::to_string(calls) + "\",\"expires_in\":" + expires_in + "}" : answer);
+        trip.response_body = &body_;
         co_return Result<void>{};
     }
     Task<Result<void>> open_stream(RoundTrip&) override { co_return Failure{}; }
@@ -60,7 +50,7 @@ class Issuer final : public Transport {
 
   private:
     test::VirtualTime& time_;
-    std::optional<Text> body_;
+    WholeBody body_;
 };
 
 CredentialSpec client(std::string name, bool eager = true) {

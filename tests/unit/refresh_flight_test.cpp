@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "proxy/exchange/response_body.hpp"
 #include "proxy/issuers/keeper.hpp"
 #include "proxy/issuers/refresh_store.hpp"
 #include "tests/support/virtual_time.hpp"
@@ -17,17 +18,6 @@
 using namespace sluice;
 
 namespace {
-
-class Text final : public BodySource {
-  public:
-    explicit Text(std::string text) : text_(std::move(text)) {}
-    std::optional<Result<Chunk>> next_ready() override { return Chunk{text_, true, nullptr}; }
-    Task<Result<Chunk>> next(TimePoint) override { co_return Chunk{text_, true, nullptr}; }
-    void interrupt() override {}
-
-  private:
-    std::string text_;
-};
 
 // What it does with a token it does when the request comes; the answer takes its time.
 class RotatingIssuer final : public Transport {
@@ -55,7 +45,8 @@ class RotatingIssuer final : public Transport {
         if (how == Wait::interrupted || time_.now() < end)
             co_return Failure{Origin::vendor, Reason::timeout_total, Replay::unsafe, "broken off"};
         trip.response->status = good ? 200 : 400;
-        trip.response_body = &bodies_.emplace_back(good ? answer : R"({"error":"invalid_grant"})");
+        bodies_.emplace_back().hold(good ? answer : R"({"error":"invalid_grant"})");
+        trip.response_body = &bodies_.back();
         co_return Result<void>{};
     }
     Task<Result<void>> open_stream(RoundTrip&) override { co_return Failure{}; }
@@ -74,7 +65,7 @@ class RotatingIssuer final : public Transport {
   private:
     test::VirtualTime& time_;
     unsigned under_way_ = 0;
-    std::deque<Text> bodies_;
+    std::deque<WholeBody> bodies_;
 };
 
 class Directory {

@@ -167,7 +167,7 @@ TEST_CASE("seats that a new policy adds are for whoever waits already, once it i
     const Vendor after = alive(vendor, &before);
     CHECK(woken == 0);
     CHECK(old.seats() == 1);
-    begin(*after.live);
+    put_in_force(*after.live);
     CHECK(woken == 1);
     CHECK(old.seats() == 4);
     CHECK(after.live->limits[0]->seats() == 4);
